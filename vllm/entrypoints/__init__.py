@@ -1,0 +1,1 @@
+"""Ways in: the command line, the OpenAI-compatible server, and the `LLM` class."""

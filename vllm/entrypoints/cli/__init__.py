@@ -1,0 +1,1 @@
+"""The `vllm` command. Importing it loads neither torch nor a web framework."""
