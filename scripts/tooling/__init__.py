@@ -1,0 +1,1 @@
+"""What scripts/serve, run, build, test and lint share: a private tool environment, channels, builds, environments."""
