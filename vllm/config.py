@@ -1,0 +1,64 @@
+"""The engine's configuration, complete and checked: what EngineArgs resolve to. Plain data, picklable, no torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+DType = Literal["bfloat16", "float16", "float32"]
+LoadFormat = Literal["auto", "safetensors", "dummy"]
+SchedulingPolicy = Literal["fcfs", "priority"]
+
+
+@dataclass
+class ModelConfig:
+    """Which model, read how.
+
+    `hf_config` is config.json's content with the overrides applied, `folder` holds config.json and the weights.
+    """
+
+    model: str  # as the user named it
+    folder: Path
+    tokenizer_folder: Path
+    hf_config: dict[str, Any]
+    architecture: str
+    vocab_size: int
+    dtype: DType
+    max_model_len: int
+    seed: int = 0
+    load_format: LoadFormat = "auto"
+    skip_tokenizer_init: bool = False
+    max_logprobs: int = 20  # -1: no limit
+    # "auto": the model's generation_config.json gives default sampling parameters; "vllm": vLLM's own; or a folder
+    generation_config: str = "auto"
+    override_generation_config: dict[str, Any] = field(default_factory=dict)
+    served_model_name: list[str] = field(default_factory=list)  # what /v1/models lists; the first names answers
+
+
+@dataclass
+class CacheConfig:
+    """The KV cache. `memory_bytes` None: VLLM_CPU_KVCACHE_SPACE, or what free memory and the limits allow."""
+
+    block_size: int = 32  # tokens
+    enable_prefix_caching: bool = True
+    memory_bytes: int | None = None
+    num_blocks: int | None = None  # forces the number of blocks (tests)
+
+
+@dataclass
+class SchedulerConfig:
+    """How much runs at once. A step computes at most `max_num_batched_tokens` tokens of `max_num_seqs` sequences."""
+
+    max_num_seqs: int = 128
+    max_num_batched_tokens: int = 2048
+    enable_chunked_prefill: bool = True
+    policy: SchedulingPolicy = "fcfs"
+
+
+@dataclass
+class VllmConfig:
+    """Everything that an engine is built from."""
+
+    model_config: ModelConfig
+    cache_config: CacheConfig
+    scheduler_config: SchedulerConfig
+    disable_log_stats: bool = False

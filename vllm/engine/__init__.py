@@ -1,0 +1,1 @@
+"""Requests in, tokens out: the engine's core and the processors around it."""

@@ -1,0 +1,82 @@
+"""Dataclass fields as command line flags."""
+
+import argparse
+import dataclasses
+import json
+import re
+import typing
+from typing import Any
+
+_GROUP_TITLES = {"model": "model", "cache": "KV cache", "scheduler": "scheduler", "engine": "engine"}
+_MULTIPLIERS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def token_count(text: str) -> int:
+    """An integer, with k, m, g for powers of 1000 and K, M, G for powers of 1024: 32k is 32000, 1.5K is 1536."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgKMG]?)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 4096, 32k (32000) or 32K (32768)")
+    value = float(match[1]) * _MULTIPLIERS[match[2]]
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(value)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a JSON object such as {{"key": 1}}')
+    return value
+
+
+def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type, skip: set[str]) -> None:
+    """Adds --field-name for every field; fields that are not offered are parsed, so that they are refused by name."""
+    groups = {name: parser.add_argument_group(title) for name, title in _GROUP_TITLES.items()}
+    hints = typing.get_type_hints(cls)
+    for each in dataclasses.fields(cls):
+        if each.name in skip:
+            continue
+        target = groups.get(each.metadata.get("group", ""), parser)
+        target.add_argument("--" + each.name.replace("_", "-"), **_flag_options(each, hints[each.name]))
+
+
+def _flag_options(each: dataclasses.Field, hint: Any) -> dict[str, Any]:
+    kinds = {k for k in (typing.get_args(hint) or (hint,)) if k is not type(None)}
+    hidden = each.metadata.get("not_offered", False)
+    options: dict[str, Any] = {
+        "default": argparse.SUPPRESS,
+        "help": argparse.SUPPRESS if hidden else _help(each),
+    }
+    if kinds == {bool}:
+        return options | {"action": argparse.BooleanOptionalAction}
+    if any(typing.get_origin(k) is list for k in kinds):
+        return options | {"nargs": "+"}
+    if parse := each.metadata.get("parse"):
+        options["type"] = json_object if parse is json.loads else parse
+    elif hidden:
+        options["type"] = _literal
+    else:
+        options["type"] = next((k for k in (int, float) if k in kinds), str)
+    if choices := each.metadata.get("choices"):
+        options["choices"] = choices
+    elif "type" in options:
+        options["metavar"] = each.name.rsplit("_", 1)[-1].upper()
+    return options
+
+
+def _help(each: dataclasses.Field) -> str:
+    default = each.default
+    text = each.metadata["help"].replace("%", "%%")
+    shown = default not in (None, "", dataclasses.MISSING) and not isinstance(default, bool) and "default" not in text
+    return f"{text} (default {default})" if shown else text
+
+
+def _literal(text: str) -> Any:
+    """A value of a flag that is not offered: a number or JSON where it reads as such, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,153 @@
+"""Engine arguments: one dataclass, read by Python callers and turned into command line flags. No torch."""
+
+import argparse
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from vllm.config import VllmConfig
+from vllm.engine.arg_types import add_dataclass_flags, token_count
+from vllm.exceptions import NotOfferedError
+
+
+def _arg(default: Any, text: str, **options: Any) -> Any:
+    """A field with its help text. Options: choices, parse (from the command line's string), group."""
+    metadata = {"help": text, **options}
+    if isinstance(default, dict | list):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _not_offered(default: Any, *also_accepted: Any) -> Any:
+    """A field of vLLM's interface that must keep its default, or a value that means the same."""
+    return field(default=default, metadata={"not_offered": True, "accepted": (default, *also_accepted)})
+
+
+@dataclass
+class EngineArgs:
+    """vLLM's engine arguments, with its names. What this version does not offer is refused by name.
+
+    Raises:
+        VLLMValidationError: for a value that is not accepted, naming the field.
+        NotOfferedError: for a field at the end of this list that is not at its default.
+    """
+
+    model: str = _arg("", "folder with config.json, installed model, or Hugging Face name", group="model")
+    tokenizer: str | None = _arg(None, "folder or name of the tokenizer (default: the model's)", group="model")
+    skip_tokenizer_init: bool = _arg(False, "take and return token ids only", group="model")
+    trust_remote_code: bool = _arg(False, "accepted; code from a model folder is never run", group="model")
+    revision: str | None = _arg(None, "branch, tag or commit on Hugging Face", group="model")
+    tokenizer_revision: str | None = _arg(None, "the same for the tokenizer", group="model")
+    hf_token: str | bool | None = _arg(None, "Hugging Face token", group="model")
+    download_dir: str | None = _arg(None, "where downloads are kept", group="model")
+    load_format: str = _arg(
+        "auto", "auto, safetensors, or dummy (random weights)", choices=("auto", "safetensors", "dummy"), group="model"
+    )
+    dtype: str = _arg(
+        "auto",
+        "type of weights, activations and KV cache; auto: the checkpoint's, bfloat16 for float32 ones",
+        choices=("auto", "bfloat16", "float16", "half", "float32", "float"),
+        group="model",
+    )
+    max_model_len: int | None = _arg(
+        None, "longest prompt plus answer, in tokens (1k = 1000, 1K = 1024)", parse=token_count, group="model"
+    )
+    hf_overrides: dict[str, Any] = _arg({}, "JSON: values that replace config.json's", parse=json.loads, group="model")
+    generation_config: str = _arg(
+        "auto", "default sampling: auto (the model's), vllm (vLLM's own), or a folder", group="model"
+    )
+    override_generation_config: dict[str, Any] = _arg(
+        {}, "JSON: values that replace generation_config.json's", parse=json.loads, group="model"
+    )
+    served_model_name: list[str] | str | None = _arg(None, "names under which the model is served", group="model")
+    max_logprobs: int = _arg(20, "most logprobs that a request may ask for; -1: the vocabulary", group="model")
+    seed: int = _arg(0, "seed of requests without their own", group="model")
+    enforce_eager: bool = _arg(False, "accepted; the CPU engine has no graphs to capture", group="model")
+
+    block_size: int | None = _arg(None, "tokens in a KV cache block (default 32)", group="cache")
+    kv_cache_memory_bytes: int | None = _arg(None, "size of the KV cache", parse=token_count, group="cache")
+    num_gpu_blocks_override: int | None = _arg(None, "number of KV cache blocks", group="cache")
+    gpu_memory_utilization: float = _arg(0.92, "accepted; see VLLM_CPU_KVCACHE_SPACE on a CPU", group="cache")
+    enable_prefix_caching: bool | None = _arg(None, "reuse the KV cache of equal prefixes (default on)", group="cache")
+
+    max_num_seqs: int | None = _arg(None, "most sequences in a step (default 128)", group="scheduler")
+    max_num_batched_tokens: int | None = _arg(
+        None, "most tokens in a step (default 2048)", parse=token_count, group="scheduler"
+    )
+    enable_chunked_prefill: bool | None = _arg(
+        None, "split long prompts over steps (default on); off: max_num_batched_tokens must hold a prompt",
+        group="scheduler",
+    )
+    scheduling_policy: str = _arg(
+        "fcfs", "fcfs, or priority: lower numbers first", choices=("fcfs", "priority"), group="scheduler"
+    )
+    disable_log_stats: bool = _arg(False, "do not log statistics", group="engine")
+
+    tokenizer_mode: str = _not_offered("auto", "hf")
+    model_impl: str = _not_offered("auto", "vllm")
+    runner: str = _not_offered("auto", "generate")
+    convert: str = _not_offered("auto", "none")
+    quantization: str | None = _not_offered(None)
+    kv_cache_dtype: str = _not_offered("auto")
+    attention_backend: str | None = _not_offered(None)
+    tensor_parallel_size: int = _not_offered(1)
+    pipeline_parallel_size: int = _not_offered(1)
+    data_parallel_size: int = _not_offered(1)
+    distributed_executor_backend: str | None = _not_offered(None, "uni")
+    nnodes: int = _not_offered(1)
+    node_rank: int = _not_offered(0)
+    master_addr: str | None = _not_offered(None)
+    master_port: int | None = _not_offered(None)
+    cpu_offload_gb: float = _not_offered(0)
+    swap_space: float = _not_offered(0)
+    enable_sleep_mode: bool = _not_offered(False)
+    enable_lora: bool = _not_offered(False)
+    lora_modules: list[str] | None = _not_offered(None)
+    max_loras: int = _not_offered(1)
+    max_lora_rank: int = _not_offered(16)
+    max_cpu_loras: int | None = _not_offered(None)
+    speculative_config: dict[str, Any] | None = _not_offered(None)
+    structured_outputs_config: dict[str, Any] | None = _not_offered(None)
+    reasoning_parser: str | None = _not_offered(None, "")
+    logits_processors: list[Any] | None = _not_offered(None, [])
+    limit_mm_per_prompt: dict[str, Any] | None = _not_offered(None, {})
+    compilation_config: Any = _not_offered(None, 0, {})
+    async_scheduling: bool | None = _not_offered(None, False)
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(EngineArgs):
+            value = getattr(self, each.name)
+            if each.metadata.get("not_offered") and value not in each.metadata["accepted"]:
+                accepted = " or ".join(repr(v) for v in each.metadata["accepted"])
+                raise NotOfferedError(f"{each.name}={value!r} is not offered yet: give {accepted}", each.name)
+
+    @staticmethod
+    def add_cli_args(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        """Adds a flag a field (--max-model-len), except --model, which some commands take as a position."""
+        add_dataclass_flags(parser, EngineArgs, skip={"model"})
+        return parser
+
+    @classmethod
+    def from_cli_args(cls, args: argparse.Namespace) -> "EngineArgs":
+        """Takes its own fields out of a parsed command line; those that are absent keep their defaults."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{k: v for k, v in vars(args).items() if k in names})
+
+    def create_engine_config(self) -> VllmConfig:
+        """Finds the model (perhaps downloading it), reads its configuration and checks everything together."""
+        from vllm.engine.config_builder import build_config
+
+        return build_config(self)
+
+
+@dataclass
+class AsyncEngineArgs(EngineArgs):
+    """Engine arguments of a server."""
+
+    enable_log_requests: bool = _arg(False, "log each request", group="engine")
+
+    @staticmethod
+    def add_cli_args(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        add_dataclass_flags(parser, AsyncEngineArgs, skip={"model"})
+        return parser

@@ -1,0 +1,55 @@
+"""Environment variables, typed, read when they are used: `from vllm import envs; envs.VLLM_CPU_KVCACHE_SPACE`."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vllm.exceptions import VLLMValidationError
+
+if TYPE_CHECKING:
+    VLLM_CPU_KVCACHE_SPACE: float | None  # GiB for the KV cache; None: chosen from the memory that is free
+    VLLM_CPU_ISA: str | None  # instruction set of the kernels: sse2, avx2, avx512, avx512_bf16; None: the best
+    VLLM_API_KEY: str | None  # key that `vllm serve` asks for
+    VLLM_LOGGING_LEVEL: str  # DEBUG, INFO, WARNING, ERROR
+
+
+def _text(name: str, default: str | None = None) -> str | None:
+    return os.environ.get(name) or default
+
+
+def _positive_number(name: str) -> float | None:
+    given = os.environ.get(name)
+    if not given:
+        return None
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise VLLMValidationError(f"{name}={given!r} is not accepted: give a number greater than 0", name)
+    return value
+
+
+def _choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
+    given = os.environ.get(name) or default
+    if given.upper() not in accepted:
+        raise VLLMValidationError(f"{name}={given!r} is not accepted: give one of {', '.join(accepted)}", name)
+    return given.upper()
+
+
+_VARIABLES: dict[str, Callable[[], Any]] = {
+    "VLLM_CPU_KVCACHE_SPACE": lambda: _positive_number("VLLM_CPU_KVCACHE_SPACE"),
+    "VLLM_CPU_ISA": lambda: _text("VLLM_CPU_ISA"),
+    "VLLM_API_KEY": lambda: _text("VLLM_API_KEY"),
+    "VLLM_LOGGING_LEVEL": lambda: _choice("VLLM_LOGGING_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VARIABLES:
+        return _VARIABLES[name]()
+    raise AttributeError(f"vllm.envs has no variable {name!r}; it has {', '.join(_VARIABLES)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(_VARIABLES)

@@ -1,0 +1,50 @@
+"""Errors a caller can act on. Every message is one line: what was given, what is accepted, what to do."""
+
+
+class VLLMValidationError(ValueError):
+    """A request, a flag or a field that is refused before any work is done.
+
+    `parameter` names the offending field, as OpenAI's error object reports it in `param`.
+    """
+
+    def __init__(self, message: str, parameter: str | None = None):
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class NotOfferedError(VLLMValidationError):
+    """A field or a flag of vLLM's interface that this version does not offer."""
+
+
+class EmptyPromptError(VLLMValidationError):
+    """A prompt without any token."""
+
+    def __init__(self) -> None:
+        super().__init__("the prompt is empty: give at least one token", "prompt")
+
+
+class PromptTooLongError(VLLMValidationError):
+    """A prompt that leaves no room for a generated token within max_model_len or the KV cache."""
+
+    def __init__(self, prompt_tokens: int, limit: int, limit_name: str = "max_model_len", advice: str = ""):
+        advice = advice or "shorten the prompt or raise max_model_len"
+        super().__init__(
+            f"the prompt has {prompt_tokens} tokens, but {limit_name} is {limit} and one is needed for the answer: "
+            f"at most {max(limit - 1, 0)} are accepted; {advice}",
+            "prompt",
+        )
+
+
+class TokenOutOfVocabularyError(VLLMValidationError):
+    """A token id that the model's embedding table does not have."""
+
+    def __init__(self, token_id: int, vocab_size: int, parameter: str = "prompt_token_ids"):
+        super().__init__(f"{parameter} holds {token_id}, accepted are ids from 0 to {vocab_size - 1}", parameter)
+
+
+class ModelError(ValueError):
+    """A model folder that is missing, damaged or not supported; the message names the file."""
+
+
+class EngineDeadError(RuntimeError):
+    """The engine process ended; the message says why."""

@@ -1,0 +1,1 @@
+"""One file an architecture; the registry imports them when they are needed."""

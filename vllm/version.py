@@ -1,0 +1,3 @@
+"""The package's version: the level of vLLM's interface that it offers."""
+
+__version__ = "0.33.0"
