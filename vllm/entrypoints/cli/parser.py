@@ -1,0 +1,72 @@
+"""Argument parsing as vLLM's users know it, strict about what it does not know."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from vllm.entrypoints.cli.config_file import read_config_file
+from vllm.entrypoints.cli.not_offered import NOT_OFFERED_FLAGS
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argparse parser that says errors in one line.
+
+    Takes `--max_model_len` for `--max-model-len`, puts a `--config` file's flags before those of the command line,
+    and refuses flags of vLLM that are not offered by name.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
+        words = [_dashed(word) for word in (sys.argv[1:] if args is None else args)]
+        if "--config" in self._option_string_actions:
+            words = self._with_config_file(words)
+        parsed, unknown = self.parse_known_args(words, namespace)
+        if unknown:
+            self.error(self._describe_unknown(unknown[0]))
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def _with_config_file(self, words: list[str]) -> list[str]:
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=self.prog)
+        finder.error = self.error
+        finder.add_argument("--config")
+        found, rest = finder.parse_known_args(words)
+        if found.config is None:
+            return words
+        try:
+            from_file = read_config_file(found.config, self._option_string_actions)
+        except ValueError as error:
+            self.error(str(error))
+        # The model may come first on the command line; options of the file must not swallow it.
+        positional = rest[:1] if rest and not rest[0].startswith("-") else []
+        return positional + from_file + rest[len(positional) :]
+
+    def _describe_unknown(self, word: str) -> str:
+        flag = word.split("=", 1)[0]
+        if not flag.startswith("-"):
+            return f"unexpected argument {word!r}; see {self.prog} --help"
+        reason = NOT_OFFERED_FLAGS.get(flag)
+        if reason is not None:
+            return f"{flag} is not offered yet; {reason}"
+        close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"see {self.prog} --help"
+        return f"unknown flag {flag}; {hint}"
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=34, width=118)
+
+
+def _dashed(word: str) -> str:
+    """`--max_model_len=8` is `--max-model-len=8`; values keep their underscores."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
