@@ -1,0 +1,33 @@
+# Common part of the entries: find a Python, make the private tool environment once, hand over to it.
+# shellcheck shell=bash
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+export VLLM_RECIPES_HOME=${VLLM_RECIPES_HOME:-$root/build}
+tools=$VLLM_RECIPES_HOME/tools
+
+fail() {
+  printf 'error: %s\n' "$*" >&2
+  exit 2
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail "no Python 3.10 or newer was found; install one (Debian: apt-get install python3) or set PYTHON to its path"
+}
+
+# run_tool COMMAND [ARGUMENT...]: run a command of scripts/tooling in the tool environment.
+run_tool() {
+  if [[ ! -x $tools/bin/python ]] || ! cmp -s "$root/requirements/tools.txt" "$tools/requirements.txt"; then
+    local python
+    python=$(find_python)
+    "$python" -E -s "$root/scripts/tooling/bootstrap.py" "$tools" "$root/requirements/tools.txt"
+  fi
+  exec "$tools/bin/python" -E -s "$root/scripts/tooling" "$@"
+}

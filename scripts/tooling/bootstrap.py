@@ -1,0 +1,145 @@
+"""Make the private tool environment with nothing but a Python's standard library.
+
+Run as `python bootstrap.py FOLDER REQUIREMENTS`. Debian splits pip and venv out of its python3 package, so pip is
+taken, in this order, from: this Python's ensurepip, Debian's wheel folder, this Python's own pip, and last from the
+python3-pip-whl package, downloaded (not installed) with apt.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+DEBIAN_WHEELS = Path("/usr/share/python-wheels")
+INSTALL_HINT = "install it (Debian: apt-get install python3-venv python3-pip) and run the command again"
+
+
+class BootstrapError(Exception):
+    """One line for the user."""
+
+
+def say(line: str) -> None:
+    """Show one plain line; rich is not there yet."""
+    print(f"[tools] {line}", file=sys.stderr, flush=True)
+
+
+def pip_in_wheel_folders() -> Path | None:
+    """A pip wheel that this machine already holds, newest first."""
+    folders = [DEBIAN_WHEELS]
+    try:
+        import ensurepip
+
+        folders.insert(0, Path(ensurepip.__file__).parent / "_bundled")
+    except ImportError:
+        pass
+    wheels = [wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"), reverse=True)]
+    return wheels[0] if wheels else None
+
+
+def download_pip_wheel(folder: Path) -> Path:
+    """Fetch Debian's python3-pip-whl with apt's own client and unpack it under `folder`."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise BootstrapError(f"pip was not found for {sys.executable}; {INSTALL_HINT}")
+    say("no pip on this machine: fetching python3-pip-whl with apt-get")
+    state = folder / "apt"
+    (state / "lists" / "partial").mkdir(parents=True)
+    (state / "archives" / "partial").mkdir(parents=True)
+    apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={state}/lists", "-o", f"Dir::Cache={state}"]
+    apt += ["-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User="]
+    for arguments in (["update"], ["download", "python3-pip-whl"]):
+        done = subprocess.run([*apt, *arguments], cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise BootstrapError(f"pip is missing and apt-get could not fetch it ({reason}); {INSTALL_HINT}")
+    for deb in folder.glob("*.deb"):
+        subprocess.run(["dpkg-deb", "-x", str(deb), str(folder / "root")], check=True)
+    return next((folder / "root").glob("usr/share/python-wheels/pip-*.whl"))
+
+
+def pip_command(environment: Path, scratch: Path) -> list[str]:
+    """The command line that installs into `environment`, up to and including `install`."""
+    python = str(environment / "bin" / "python")
+    wheel = pip_in_wheel_folders()
+    if (
+        wheel is None
+        and subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode == 0
+    ):
+        return [sys.executable, "-m", "pip", "--python", python, "install"]
+    wheel = wheel or download_pip_wheel(scratch)
+    return [python, f"{wheel}/pip", "install"]
+
+
+def create_environment(folder: Path) -> None:
+    """Make an empty virtual environment in `folder`."""
+    try:
+        import venv
+    except ImportError:
+        raise BootstrapError(f"{sys.executable} has no venv module; {INSTALL_HINT}") from None
+    venv.create(folder, symlinks=True, with_pip=False)
+
+
+def install(environment: Path, requirements: Path, scratch: Path) -> None:
+    """Install `requirements` into `environment`, showing what pip fetches."""
+    command = [*pip_command(environment, scratch), "--disable-pip-version-check", "--no-warn-script-location"]
+    process = subprocess.Popen(
+        [*command, "-r", str(requirements)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line.strip())
+        if line.startswith(("Collecting", "Installing")):
+            say(line.strip())
+    if process.wait():
+        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "no output")
+        raise BootstrapError(f"pip could not install {requirements}: {reason}")
+
+
+def bootstrap(target: Path, requirements: Path) -> None:
+    """Build the environment beside `target` and rename it into place, one process at a time."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{target}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another run is making the tool environment: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp = target / "requirements.txt"
+        if stamp.exists() and stamp.read_bytes() == requirements.read_bytes():
+            return
+        started = time.monotonic()
+        say(f"making the tool environment in {target}")
+        new = Path(f"{target}.new")
+        for leftover in (new, Path(f"{target}.old")):
+            shutil.rmtree(leftover, ignore_errors=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            create_environment(new)
+            install(new, requirements, Path(scratch))
+        shutil.copy(requirements, new / "requirements.txt")
+        if target.exists():
+            target.rename(f"{target}.old")
+        new.rename(target)
+        shutil.rmtree(f"{target}.old", ignore_errors=True)
+        say(f"done in {time.monotonic() - started:.1f} s")
+
+
+def main(arguments: list[str]) -> int:
+    """Run with the target folder and the requirements file; exit status 2 with one line when it cannot work."""
+    os.environ.pop("PYTHONPATH", None)
+    os.environ.pop("PYTHONHOME", None)
+    target, requirements = map(Path, arguments)
+    try:
+        bootstrap(target, requirements)
+    except (BootstrapError, OSError, subprocess.CalledProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

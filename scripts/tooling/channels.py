@@ -1,0 +1,67 @@
+"""The channel that toolchains and dependencies come from: conda-forge where it answers, else the stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from tooling.errors import UserError
+from tooling.layout import Layout
+from tooling.progress import Progress
+
+ANSWER_TIMEOUT_S = 10.0
+CONDA_FORGE = "conda-forge"
+
+
+def base_channel(layout: Layout, progress: Progress) -> str:
+    """The base channel's name or URL; builds the stand-in when it is needed and not there."""
+    chosen = os.environ.get("VLLM_RECIPES_CHANNEL")
+    if chosen:
+        return _named_channel(chosen)
+    with progress.step("Asking for conda-forge"):
+        problem = asyncio.run(_why_unreachable(CONDA_FORGE))
+    if problem is None:
+        return CONDA_FORGE
+    progress.say(
+        f"conda-forge does not answer ({problem}): using a stand-in channel made from pip's and apt's packages"
+    )
+    from standin import ensure_channel
+
+    return ensure_channel(layout.cache, progress).absolute().as_uri()
+
+
+def describe_choice() -> str:
+    """What `base_channel` would do, for --dry-run."""
+    chosen = os.environ.get("VLLM_RECIPES_CHANNEL")
+    if chosen:
+        return f"take {_named_channel(chosen)} (VLLM_RECIPES_CHANNEL)"
+    return "take conda-forge if it answers, else build the stand-in channel from pip's and apt's packages"
+
+
+def _named_channel(chosen: str) -> str:
+    if "://" in chosen or not ("/" in chosen or Path(chosen).is_dir()):
+        return chosen
+    folder = Path(chosen).expanduser().absolute()
+    if not any(folder.glob("*/repodata.json*")):
+        raise UserError(
+            f"VLLM_RECIPES_CHANNEL names {folder}, which holds no <platform>/repodata.json; "
+            "give a channel's name, URL or folder, or unset it to let one be chosen"
+        )
+    return folder.as_uri()
+
+
+async def _why_unreachable(channel: str) -> str | None:
+    """None when `channel` answers; else the reason on one line. User configuration (mirrors, proxies) applies."""
+    from rattler import Config, Gateway
+    from rattler.exceptions import GatewayError
+
+    gateway = Gateway.from_config(Config.load_from_default_locations("rattler"))
+    try:
+        query = gateway.query([channel], ["noarch"], ["tzdata"], recursive=False)
+        await asyncio.wait_for(query, ANSWER_TIMEOUT_S)
+    except asyncio.TimeoutError:
+        return f"no answer in {ANSWER_TIMEOUT_S:.0f} s"
+    except GatewayError as error:
+        return str(error).strip().splitlines()[-1].removeprefix("Caused by: ")
+    return None

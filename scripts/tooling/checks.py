@@ -1,0 +1,36 @@
+"""What must be true of the machine before work begins; each failure is one line that says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from tooling.errors import UserError
+
+GB = 1e9
+
+
+def require_disk(folder: Path, needed: float, purpose: str) -> None:
+    """Refuse to start when the file system of `folder` has less than `needed` bytes left."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"{purpose} needs {needed / GB:.1f} GB free in {folder}, which has {free / GB:.1f} GB; "
+            "free some space, or set VLLM_RECIPES_HOME (builds) or XDG_CACHE_HOME (downloads) to a larger disk"
+        )
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder`, or say why that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot create {folder}: {error.strerror}; set VLLM_RECIPES_HOME to a writable folder"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} is not writable; set VLLM_RECIPES_HOME to a writable folder")

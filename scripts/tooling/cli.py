@@ -1,0 +1,26 @@
+"""Which module runs which command, and how errors end."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from tooling.errors import UserError
+
+COMMANDS = ("serve", "run", "build", "test", "lint")
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; 0 on success, 2 for anything the user can act on, 130 after Ctrl-C."""
+    command, *rest = arguments or ["(none)"]
+    if command not in COMMANDS:
+        print(f"error: unknown command {command!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(f"tooling.commands.{command}").main(rest)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the next run goes on from here", file=sys.stderr)
+        return 130
