@@ -1,0 +1,307 @@
+"""The engine for asyncio programs: prompts in, streams of outputs out; the core runs in a process of its own."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING
+
+from vllm.config import VllmConfig
+from vllm.engine import wire
+from vllm.engine.client import CoreClient
+from vllm.engine.input_processor import InputProcessor, ProcessedInput
+from vllm.engine.messages import EngineStats
+from vllm.engine.output_processor import OutputProcessor, ProcessedOutputs
+from vllm.exceptions import EngineDeadError, NotOfferedError, VLLMValidationError
+from vllm.inputs import PromptType
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import SamplingParams
+from vllm.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+# Tokenizing more text than this takes long enough (tens of milliseconds) to make other requests wait.
+_LONG_PROMPT_CHARACTERS = 20_000
+
+
+class RequestStream:
+    """The outputs of one request, as they come. Close it, whatever happens: that frees the request."""
+
+    def __init__(self, request: ProcessedInput, llm: "AsyncLLM"):
+        self.request = request
+        self.finished = False
+        self._llm = llm
+        self._outputs: deque[RequestOutput] = deque()
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future | None = None
+
+    async def get(self) -> list[RequestOutput]:
+        """The outputs that came since the last call, at least one. Raises what `fail` was given."""
+        if not self._outputs and self._error is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._error is not None:
+            raise self._error
+        outputs = list(self._outputs)
+        self._outputs.clear()
+        self.finished = outputs[-1].finished
+        return outputs
+
+    def put(self, output: RequestOutput) -> None:
+        self._outputs.append(output)
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Ends the stream: the next `get` raises the error."""
+        self._error = error
+        self._wake()
+
+    def close(self) -> None:
+        """Frees the request, wherever it is; nothing to do once it has finished."""
+        self._llm.forget(self)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class AsyncLLM:
+    """An engine for one event loop.
+
+    Attributes:
+        stats: the core's state after its last step.
+        kv_cache_tokens: how many tokens fit into the KV cache.
+        observers: called with what each step gave (ProcessedOutputs), for metrics.
+        on_give_up: called with the cause when the engine has died for good.
+    """
+
+    def __init__(self, config: VllmConfig):
+        """Starts the core process; `wait_ready` (or the first request) waits for it."""
+        self.config = config
+        self.stats = EngineStats()
+        self.kv_cache_tokens = 0
+        self.observers: list[Callable[[ProcessedOutputs], None]] = []
+        self.on_give_up: Callable[[str], None] = lambda cause: None
+        self._streams: dict[str, RequestStream] = {}
+        self._attached: asyncio.Future | None = None
+        self._client = CoreClient(
+            config,
+            on_step=self._on_step,
+            on_rejected=self._on_rejected,
+            on_death=self._on_death,
+            on_give_up=lambda cause: self.on_give_up(cause),
+        )
+        try:
+            model = config.model_config
+            self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder)
+            self._inputs = InputProcessor(config, self.tokenizer)
+            self._outputs = OutputProcessor(self.tokenizer)
+        except BaseException:
+            self._client.close()
+            raise
+
+    @classmethod
+    def from_vllm_config(cls, vllm_config: VllmConfig) -> "AsyncLLM":
+        """Starts an engine and waits until it is ready. Raises ModelError or EngineDeadError."""
+        llm = cls(vllm_config)
+        try:
+            llm.wait_ready()
+        except BaseException:
+            llm.shutdown()
+            raise
+        return llm
+
+    @classmethod
+    def from_engine_args(cls, engine_args: "AsyncEngineArgs") -> "AsyncLLM":
+        """As from_vllm_config, from arguments; raises VLLMValidationError for bad ones."""
+        return cls.from_vllm_config(engine_args.create_engine_config())
+
+    def wait_ready(self) -> wire.Ready:
+        """Blocks until the model is loaded. Raises ModelError or EngineDeadError."""
+        ready = self._client.wait_ready()
+        self.kv_cache_tokens = self.stats.kv_cache_tokens = ready.kv_cache_tokens
+        return ready
+
+    async def attach(self) -> None:
+        """Binds the engine to the running event loop; the first request does so, too."""
+        if self._attached is None:
+            self._attached = asyncio.ensure_future(self._client.attach())
+        await self._attached
+
+    # Requests
+
+    async def submit(
+        self,
+        request_id: str,
+        prompt: PromptType,
+        sampling_params: SamplingParams,
+        *,
+        priority: int = 0,
+        add_special_tokens: bool = True,
+    ) -> RequestStream:
+        """Checks a request and hands it to the core.
+
+        Raises:
+            VLLMValidationError: the request is at fault.
+            EngineDeadError: there is no core now; the message says why.
+        """
+        if self._attached is None:
+            await self.attach()
+        arguments = (request_id, prompt, sampling_params)
+        options = {"priority": priority, "add_special_tokens": add_special_tokens}
+        if _text_length(prompt) > _LONG_PROMPT_CHARACTERS:
+            request = await asyncio.to_thread(self._inputs.process, *arguments, **options)
+        else:
+            request = self._inputs.process(*arguments, **options)
+        return self.submit_processed(request)
+
+    def submit_processed(self, request: ProcessedInput) -> RequestStream:
+        """As `submit`, for a request that has been through the input processor."""
+        if (cause := self._client.cause) is not None:
+            raise EngineDeadError(cause)
+        self._outputs.add_request(request)
+        stream = self._streams[request.request_id] = RequestStream(request, self)
+        self._client.add(request.engine_requests)
+        return stream
+
+    async def generate(
+        self,
+        prompt: PromptType,
+        sampling_params: SamplingParams,
+        request_id: str,
+        *,
+        lora_request: None = None,
+        trace_headers: None = None,
+        priority: int = 0,
+    ) -> AsyncGenerator[RequestOutput, None]:
+        """Yields outputs as `sampling_params.output_kind` asks; closing the generator aborts the request.
+
+        Raises:
+            VLLMValidationError: the request is at fault.
+            EngineDeadError: the core died; the message says why.
+        """
+        if lora_request is not None:
+            raise NotOfferedError("lora_request is not offered yet: leave it out", "lora_request")
+        stream = await self.submit(request_id, prompt, sampling_params, priority=priority)
+        try:
+            while not stream.finished:
+                for output in await stream.get():
+                    yield output
+        finally:
+            stream.close()
+
+    async def encode(self, *args, **kwargs):
+        raise NotOfferedError("encode is not offered: this version generates text only, it has no pooling models")
+
+    async def abort(self, request_id: str | list[str]) -> None:
+        """Ends requests; their `generate` raises asyncio.CancelledError. Unknown ids are ignored."""
+        for one in [request_id] if isinstance(request_id, str) else request_id:
+            if (stream := self._streams.get(one)) is not None:
+                stream.fail(asyncio.CancelledError(f"request {one} was aborted"))
+                self.forget(stream)
+
+    def forget(self, stream: RequestStream) -> None:
+        """Drops a request that nobody listens to any more."""
+        request_id = stream.request.request_id
+        if self._streams.get(request_id) is stream:
+            del self._streams[request_id]
+            self._client.abort(self._outputs.abort_requests([request_id]))
+
+    # State
+
+    @property
+    def num_open_requests(self) -> int:
+        return len(self._streams)
+
+    @property
+    def core_pid(self) -> int:
+        return self._client.core_pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._client.cause is None
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._client.is_dead
+
+    @property
+    def errored(self) -> bool:
+        return not self.is_running
+
+    @property
+    def dead_error(self) -> EngineDeadError:
+        return EngineDeadError(self._client.cause or "the engine runs")
+
+    async def check_health(self) -> None:
+        """Raises EngineDeadError with the cause while there is no core that takes requests."""
+        if self._client.cause is not None:
+            raise self.dead_error
+
+    def get_tokenizer(self) -> Tokenizer | None:
+        return self.tokenizer
+
+    async def get_vllm_config(self) -> VllmConfig:
+        return self.config
+
+    async def is_tracing_enabled(self) -> bool:
+        return False
+
+    async def do_log_stats(self) -> None:
+        """Nothing to do: the server logs on its own."""
+
+    async def reset_prefix_cache(self) -> bool:
+        """Forgets cached prefixes; False while requests hold blocks."""
+        await self.attach()
+        return await self._client.call("reset_prefix_cache")
+
+    def shutdown(self) -> None:
+        """Ends the core process and every open request."""
+        self._fail_streams("the engine was shut down")
+        self._client.close()
+
+    # What the core says
+
+    def _on_step(self, step: wire.Step) -> None:
+        self.stats = step.stats
+        if not step.outputs:
+            return
+        processed = self._outputs.process(step.outputs)
+        self._client.abort(processed.requests_to_abort)
+        for output in processed.request_outputs:
+            self._deliver(output)
+        for observe in self.observers:
+            observe(processed)
+
+    def _deliver(self, output: RequestOutput) -> None:
+        stream = self._streams.get(output.request_id)
+        if stream is None:
+            return
+        if output.finished:
+            del self._streams[output.request_id]
+        if output.error is not None:
+            stream.fail(EngineDeadError(output.error))
+        else:
+            stream.put(output)
+
+    def _on_rejected(self, rejected: wire.Rejected) -> None:
+        for stream in list(self._streams.values()):
+            if any(part.request_id == rejected.request_id for part in stream.request.engine_requests):
+                stream.fail(VLLMValidationError(rejected.message, rejected.parameter))
+                self.forget(stream)
+
+    def _on_death(self, cause: str) -> None:
+        self.stats = EngineStats(kv_cache_tokens=self.kv_cache_tokens)
+        self._fail_streams(cause)
+
+    def _fail_streams(self, cause: str) -> None:
+        streams = list(self._streams.values())
+        self._streams.clear()
+        self._outputs.abort_requests([stream.request.request_id for stream in streams])
+        for stream in streams:
+            stream.fail(EngineDeadError(cause))
+
+
+def _text_length(prompt: PromptType) -> int:
+    text = prompt if isinstance(prompt, str) else prompt.get("prompt", "")
+    return len(text) if isinstance(text, str) else 0

@@ -1,0 +1,234 @@
+"""The client's side of the engine's core process: starting it, talking to it, and starting it again when it dies."""
+
+import asyncio
+import contextlib
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from vllm.config import VllmConfig
+from vllm.engine import wire
+from vllm.engine.messages import EngineRequest
+from vllm.engine.wire import Kind
+from vllm.exceptions import EngineDeadError, ModelError
+
+# A core that dies before it has served this long died quickly.
+QUICK_DEATH_SECONDS = 60.0
+MAX_QUICK_DEATHS = 3
+_EXIT_WAIT_SECONDS = 5.0
+
+
+class CoreProcess:
+    """One life of the core: a child process and the socket to it."""
+
+    def __init__(self, config: VllmConfig):
+        self.connection, theirs = wire.socket_pair()
+        # The child imports what this process would import, wherever it was started from.
+        bootstrap = (
+            f"import sys; sys.path[:] = {sys.path!r}; "
+            f"from vllm.engine.core_process import main; main({theirs.fileno()})"
+        )
+        # A session of its own: an interrupt typed at the terminal reaches the client only.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", bootstrap],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self.connection.sendall(wire.pack(Kind.CONFIG, pickle.dumps(config)))
+        self.ready_at: float | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_ready(self) -> wire.Ready:
+        """Blocks until the model is loaded.
+
+        Raises:
+            ModelError: the model or the configuration is at fault.
+            EngineDeadError: the process ended for any other reason.
+        """
+        frame = wire.read_frame(self.connection)
+        if frame is None:
+            raise EngineDeadError(f"{self.describe_exit()} while it loaded the model")
+        kind, payload = frame
+        if kind == Kind.FAILED:
+            raise (ModelError if payload.is_usage_error else EngineDeadError)(payload.message)
+        self.ready_at = time.monotonic()
+        return payload
+
+    def describe_exit(self) -> str:
+        """How the process ended; waits for it, and kills it if it lingers after closing its socket."""
+        try:
+            status = self._process.wait(_EXIT_WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return "the engine process closed its connection and was stopped"
+        if status == -signal.SIGKILL:
+            return "the engine process was killed (SIGKILL; where memory is short, by the system)"
+        if status < 0:
+            return f"the engine process was ended by {signal.Signals(-status).name}"
+        return f"the engine process ended with status {status}"
+
+    def close(self) -> None:
+        """Ends the process: it exits when its socket closes."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)  # also wakes a thread that waits in wait_ready
+        self.connection.close()
+        try:
+            self._process.wait(_EXIT_WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class CoreClient(asyncio.Protocol):
+    """Talks to a core process from an event loop, and keeps one alive.
+
+    `on_step(wire.Step)` and `on_rejected(wire.Rejected)` are called for what comes; `on_death(cause)` when the core
+    has died and what it was doing is lost. A new core is then started, unless `MAX_QUICK_DEATHS` of them died within
+    `QUICK_DEATH_SECONDS` of being ready: then `on_give_up(cause)` is called and `is_dead` stays set.
+    """
+
+    def __init__(
+        self,
+        config: VllmConfig,
+        *,
+        on_step: Callable[[wire.Step], None],
+        on_rejected: Callable[[wire.Rejected], None],
+        on_death: Callable[[str], None],
+        on_give_up: Callable[[str], None],
+    ):
+        self._config = config
+        self._on_step = on_step
+        self._on_rejected = on_rejected
+        self._on_death = on_death
+        self._on_give_up = on_give_up
+        self._core = CoreProcess(config)
+        self._transport: asyncio.Transport | None = None
+        self._splitter = wire.FrameSplitter()
+        self._failure: str | None = None  # what the core said before it ended
+        self._replies: dict[int, asyncio.Future] = {}
+        self._next_call = 0
+        self._quick_deaths = 0
+        self._supervisor: asyncio.Task | None = None
+        self._closed = False
+        self.cause: str | None = "the engine is loading the model"  # why there is no core now; None: there is one
+        self.is_dead = False  # and there will be none again
+
+    @property
+    def core_pid(self) -> int:
+        return self._core.pid
+
+    def wait_ready(self) -> wire.Ready:
+        """Blocks until the first core has loaded the model; raises as CoreProcess.wait_ready."""
+        try:
+            return self._core.wait_ready()
+        except (ModelError, EngineDeadError) as error:
+            self.cause, self.is_dead = str(error), True
+            raise
+
+    async def attach(self) -> None:
+        """Starts listening to the core, which must be ready, in the running event loop."""
+        loop = asyncio.get_running_loop()
+        self._splitter = wire.FrameSplitter()
+        self._failure = None
+        self._core.connection.setblocking(False)
+        self._transport, _ = await loop.create_connection(lambda: self, sock=self._core.connection)
+        self.cause = None
+
+    def add(self, requests: list[EngineRequest]) -> None:
+        """Submits sequences. Raises EngineDeadError with the cause while there is no core."""
+        self._send(Kind.ADD, requests)
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        """Drops sequences; nothing to do when the core, and so the sequences, are gone."""
+        if self.cause is None and request_ids:
+            self._send(Kind.ABORT, list(request_ids))
+
+    async def call(self, method: str) -> bool:
+        """Runs a method of the core between two steps and returns its answer."""
+        self._next_call += 1
+        reply = asyncio.get_running_loop().create_future()
+        self._replies[self._next_call] = reply
+        self._send(Kind.CALL, wire.Call(self._next_call, method))
+        return await reply
+
+    def close(self) -> None:
+        """Ends the core process; nothing can be asked any more."""
+        self._closed = True
+        self.is_dead, self.cause = True, "the engine was shut down"
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._core.close()
+
+    def _send(self, kind: Kind, payload: object) -> None:
+        if self.cause is not None:
+            raise EngineDeadError(self.cause)
+        self._transport.write(wire.pack(kind, payload))
+
+    # asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        for kind, payload in self._splitter.feed(data):
+            if kind == Kind.STEP:
+                self._on_step(payload)
+            elif kind == Kind.REJECTED:
+                self._on_rejected(payload)
+            elif kind == Kind.REPLY:
+                self._replies.pop(payload.id).set_result(payload.value)
+            elif kind == Kind.FAILED:
+                self._failure = payload.message
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._closed:
+            self.cause = "the engine process ended"
+            self._supervisor = asyncio.get_running_loop().create_task(self._replace())
+
+    # Restarting
+
+    async def _replace(self) -> None:
+        """Reports the death and starts cores until one is ready or too many have died."""
+        exit_status = await asyncio.to_thread(self._core.describe_exit)
+        cause = f"the engine process failed: {self._failure}" if self._failure else exit_status
+        while True:
+            self._report_death(cause)
+            if self._give_up(cause):
+                return
+            # None at first; then 1, 2, ... seconds: what killed it may need time to pass.
+            await asyncio.sleep(2 ** (self._quick_deaths - 2) if self._quick_deaths > 1 else 0)
+            self._core.connection.close()
+            self._core = CoreProcess(self._config)
+            try:
+                await asyncio.to_thread(self._core.wait_ready)
+            except (ModelError, EngineDeadError) as error:
+                cause = str(error)
+                continue
+            await self.attach()
+            return
+
+    def _report_death(self, cause: str) -> None:
+        self.cause = f"{cause}; it is being started again"
+        for reply in self._replies.values():
+            reply.set_exception(EngineDeadError(cause))
+        self._replies.clear()
+        self._on_death(cause)
+
+    def _give_up(self, cause: str) -> bool:
+        ready_at = self._core.ready_at
+        is_quick = ready_at is None or time.monotonic() - ready_at < QUICK_DEATH_SECONDS
+        self._quick_deaths = self._quick_deaths + 1 if is_quick else 0
+        if self._quick_deaths < MAX_QUICK_DEATHS:
+            return False
+        self.cause, self.is_dead = cause, True
+        self._on_give_up(cause)
+        return True
