@@ -1,0 +1,31 @@
+# vllm._C: every CPU kernel in one module. Instruction sets are compiled side by side by Highway and chosen at run time.
+find_package(hwy 1.3 REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+
+# A family is csrc/cpu/<family>.cpp (kernels, no torch) and csrc/bindings/<family>.cpp (schemas, checks).
+set(VLLM_CPU_FAMILIES
+  norm)
+
+set(VLLM_CPU_SOURCES
+  csrc/core/isa.cpp
+  csrc/bindings/library.cpp
+  csrc/bindings/tensor.cpp)
+foreach(family IN LISTS VLLM_CPU_FAMILIES)
+  list(APPEND VLLM_CPU_SOURCES csrc/cpu/${family}.cpp csrc/bindings/${family}.cpp)
+endforeach()
+foreach(family linear attention)
+  foreach(folder cpu bindings)
+    if(EXISTS ${PROJECT_SOURCE_DIR}/csrc/${folder}/${family}.cpp)
+      list(APPEND VLLM_CPU_SOURCES csrc/${folder}/${family}.cpp)
+    endif()
+  endforeach()
+endforeach()
+
+# Of Highway's x86 targets SSE2, AVX2, AVX3 (AVX-512) and AVX3_ZEN4 (AVX-512 with bf16) are built; the others add
+# compile time and size and no speed here.
+define_extension_target(_C
+  DESTINATION vllm
+  SOURCES ${VLLM_CPU_SOURCES}
+  LIBRARIES hwy::hwy OpenMP::OpenMP_CXX
+  DEFINITIONS
+    "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL|HWY_AVX3_SPR|HWY_AVX10_2)")

@@ -1,0 +1,53 @@
+#include "cpu/norm.h"
+
+#include "bindings/tensor.h"
+
+namespace vllm {
+namespace {
+
+void CheckWeight(const TensorView& weight, const TensorView& input) {
+  CheckSameType(weight, input);
+  CheckShape(weight, {input.Size(-1)}, "the last dimension of input");
+  CheckContiguous(weight);
+}
+
+void rms_norm(const Tensor& result, const Tensor& input, const Tensor& weight, double epsilon) {
+  const TensorView x = View("rms_norm", "input", input);
+  const TensorView out = View("rms_norm", "result", result);
+  const TensorView w = View("rms_norm", "weight", weight);
+  const DType dtype = FloatType(x);
+  const RowLayout input_rows = Rows(x);
+  CheckSameType(out, x);
+  CheckSameShape(out, x);
+  CheckWeight(w, x);
+  RmsNorm({out.data, x.data, w.data, Rows(out), input_rows, x.Size(-1), static_cast<float>(epsilon),
+           dtype});
+}
+
+void fused_add_rms_norm(const Tensor& input, const Tensor& residual, const Tensor& weight,
+                        double epsilon) {
+  const TensorView x = View("fused_add_rms_norm", "input", input);
+  const TensorView r = View("fused_add_rms_norm", "residual", residual);
+  const TensorView w = View("fused_add_rms_norm", "weight", weight);
+  const DType dtype = FloatType(x);
+  const RowLayout input_rows = Rows(x);
+  CheckSameType(r, x);
+  CheckSameShape(r, x);
+  CheckWeight(w, x);
+  FusedAddRmsNorm({x.data, r.data, w.data, input_rows, Rows(r), x.Size(-1),
+                   static_cast<float>(epsilon), dtype});
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
+  m.def("rms_norm(Tensor! result, Tensor input, Tensor weight, float epsilon) -> ()");
+  m.def("fused_add_rms_norm(Tensor! input, Tensor! residual, Tensor weight, float epsilon) -> ()");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) {
+  m.impl("rms_norm", TORCH_BOX(&rms_norm));
+  m.impl("fused_add_rms_norm", TORCH_BOX(&fused_add_rms_norm));
+}
+
+}  // namespace vllm

@@ -1,0 +1,13 @@
+// Element types that kernels are compiled for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vllm {
+
+enum class DType : uint8_t { kFloat32, kBFloat16, kFloat16 };
+
+inline size_t ElementSize(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
+
+}  // namespace vllm

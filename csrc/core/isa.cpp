@@ -1,0 +1,78 @@
+#include "core/isa.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace vllm {
+namespace {
+
+struct Isa {
+  const char* name;
+  int64_t target;
+};
+
+// Best first, as lower Highway target bits are better.
+constexpr Isa kIsas[] = {
+#if HWY_ARCH_X86
+    {"avx512_bf16", HWY_AVX3_ZEN4}, {"avx512", HWY_AVX3}, {"avx2", HWY_AVX2}, {"sse2", HWY_SSE2},
+#elif HWY_ARCH_ARM
+    {"sve2_128", HWY_SVE2_128}, {"sve_256", HWY_SVE_256},
+    {"sve2", HWY_SVE2},         {"sve", HWY_SVE},
+    {"neon_bf16", HWY_NEON_BF16}, {"neon", HWY_NEON}, {"neon_without_aes", HWY_NEON_WITHOUT_AES},
+#elif HWY_ARCH_PPC
+    {"power10", HWY_PPC10}, {"power9", HWY_PPC9}, {"power8", HWY_PPC8},
+#elif HWY_ARCH_S390X
+    {"z15", HWY_Z15}, {"z14", HWY_Z14},
+#endif
+    {"baseline", HWY_STATIC_TARGET},
+};
+
+int64_t SupportedTargets() {
+  int64_t targets = hwy::SupportedTargets();
+#if HWY_ARCH_X86
+  // Highway reserves AVX3_ZEN4 for AMD; Intel's Sapphire Rapids and later have all of its instructions.
+  if (targets & (HWY_AVX3_SPR | HWY_AVX10_2)) targets |= HWY_AVX3_ZEN4;
+#endif
+  return targets;
+}
+
+int64_t ChooseTargets() {
+  const int64_t supported = SupportedTargets();
+  const char* wanted = std::getenv("VLLM_CPU_ISA");
+  if (wanted == nullptr || *wanted == '\0') return supported;
+  std::string available;
+  for (const Isa& isa : kIsas) {
+    if (!(isa.target & HWY_TARGETS & (supported | HWY_STATIC_TARGET))) continue;
+    // Targets better than the wanted one are its lower bits.
+    if (std::string_view(wanted) == isa.name) return supported & ~(isa.target - 1);
+    available += available.empty() ? isa.name : std::string(", ") + isa.name;
+  }
+  throw std::runtime_error("VLLM_CPU_ISA is '" + std::string(wanted) +
+                           "', but this CPU and build offer: " + available +
+                           "; choose one of them or unset it for the best");
+}
+
+struct UpdatedTarget : hwy::ChosenTarget {
+  explicit UpdatedTarget(int64_t targets) { Update(targets); }
+};
+
+}  // namespace
+
+const hwy::ChosenTarget& CpuTarget() {
+  static const UpdatedTarget target(ChooseTargets());
+  return target;
+}
+
+const char* CpuIsaName() {
+  // Entry 0 of a dispatch table is Highway's own initialization; the others follow the target bits.
+  const int64_t chosen = ChooseTargets() & HWY_TARGETS;
+  for (const Isa& isa : kIsas) {
+    if (isa.target & chosen) return isa.name;
+  }
+  return "baseline";
+}
+
+}  // namespace vllm

@@ -1,0 +1,97 @@
+// Loads and stores that convert to and from f32, for one Highway target at a time.
+#include <cstddef>
+
+#include "hwy/highway.h"
+
+#if defined(VLLM_CPU_VEC_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef VLLM_CPU_VEC_INL_H_
+#undef VLLM_CPU_VEC_INL_H_
+#else
+#define VLLM_CPU_VEC_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace vllm {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F32 = hn::ScalableTag<float>;
+using VF32 = hn::Vec<F32>;
+
+template <typename T>
+HWY_INLINE VF32 LoadF32(F32 d, const T* HWY_RESTRICT from) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return hn::LoadU(d, from);
+  } else {
+    return hn::PromoteTo(d, hn::LoadU(hn::Rebind<T, F32>(), from));
+  }
+}
+
+// The first n lanes; the others are zero.
+template <typename T>
+HWY_INLINE VF32 LoadF32N(F32 d, const T* HWY_RESTRICT from, size_t n) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return hn::LoadN(d, from, n);
+  } else {
+    return hn::PromoteTo(d, hn::LoadN(hn::Rebind<T, F32>(), from, n));
+  }
+}
+
+// Rounds to nearest even.
+template <typename T>
+HWY_INLINE void StoreF32(VF32 v, F32 d, T* HWY_RESTRICT to) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    hn::StoreU(v, d, to);
+  } else {
+    const hn::Rebind<T, F32> dt;
+    hn::StoreU(hn::DemoteTo(dt, v), dt, to);
+  }
+}
+
+template <typename T>
+HWY_INLINE void StoreF32N(VF32 v, F32 d, T* HWY_RESTRICT to, size_t n) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    hn::StoreN(v, d, to, n);
+  } else {
+    const hn::Rebind<T, F32> dt;
+    hn::StoreN(hn::DemoteTo(dt, v), dt, to, n);
+  }
+}
+
+// v as it reads after being stored as T.
+template <typename T>
+HWY_INLINE VF32 RoundTo(F32 d, VF32 v) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return v;
+  } else {
+    return hn::PromoteTo(d, hn::DemoteTo(hn::Rebind<T, F32>(), v));
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
+HWY_AFTER_NAMESPACE();
+
+#endif  // VLLM_CPU_VEC_INL_H_
+
+// Runs the statement with T as the element type that `dtype` names.
+#ifndef VLLM_FOR_DTYPE
+#define VLLM_FOR_DTYPE(dtype, T, ...)    \
+  switch (dtype) {                       \
+    case ::vllm::DType::kFloat32: {      \
+      using T = float;                   \
+      __VA_ARGS__;                       \
+      break;                             \
+    }                                    \
+    case ::vllm::DType::kBFloat16: {     \
+      using T = hwy::bfloat16_t;         \
+      __VA_ARGS__;                       \
+      break;                             \
+    }                                    \
+    case ::vllm::DType::kFloat16: {      \
+      using T = hwy::float16_t;          \
+      __VA_ARGS__;                       \
+      break;                             \
+    }                                    \
+  }
+#endif

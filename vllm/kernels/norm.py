@@ -1,0 +1,36 @@
+"""RMS normalization over the last dimension: ``x / sqrt(mean(x ** 2) + epsilon) * weight``, sums in f32.
+
+Tensors share one dtype (f32, bf16 or f16). Rows must be contiguous; leading dimensions may have any strides that merge
+into three or fewer. ``weight`` is ``[hidden]``. A tensor that does not fit raises RuntimeError.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vllm.kernels import load
+
+load()
+_rms_norm = torch.ops._C.rms_norm.default
+_fused_add_rms_norm = torch.ops._C.fused_add_rms_norm.default
+
+
+def rms_norm(out: Tensor, x: Tensor, weight: Tensor, epsilon: float) -> None:
+    """Write the norm of ``x`` ``[..., hidden]`` to ``out``, of the same shape; they may be the same tensor."""
+    _rms_norm(out, x, weight, epsilon)
+
+
+def fused_add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> None:
+    """``residual += x``, rounded to the dtype, then ``x = rms_norm(residual)``; both ``[..., hidden]``, in place."""
+    _fused_add_rms_norm(x, residual, weight, epsilon)
+
+
+@torch.library.register_fake("_C::rms_norm")
+def _(result: Tensor, input: Tensor, weight: Tensor, epsilon: float) -> None:
+    return None
+
+
+@torch.library.register_fake("_C::fused_add_rms_norm")
+def _(input: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> None:
+    return None
