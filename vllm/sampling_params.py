@@ -1,5 +1,6 @@
 """How to choose tokens and when to stop."""
 
+import copy
 import math
 from enum import IntEnum
 from typing import Any
@@ -72,10 +73,7 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
 
     def clone(self) -> "SamplingParams":
         """A copy that shares lists and dicts with this one; neither side changes those."""
-        copy = object.__new__(SamplingParams)
-        for name in self.__struct_fields__:
-            setattr(copy, name, getattr(self, name))
-        return copy
+        return copy.copy(self)
 
     @property
     def greedy(self) -> bool:

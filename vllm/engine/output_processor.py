@@ -1,10 +1,15 @@
 """From the core's outputs to what users read: text, stop strings, logprobs, n answers in one."""
 
+import time
 from dataclasses import dataclass, field
 
 from vllm.engine.input_processor import ProcessedInput
 from vllm.engine.messages import EngineOutput
-from vllm.outputs import RequestMetrics, RequestOutput
+from vllm.engine.sequence_output import SequenceOutput, decode_logprobs
+from vllm.exceptions import VLLMValidationError
+from vllm.logprobs import PromptLogprobs
+from vllm.outputs import CompletionOutput, RequestMetrics, RequestOutput
+from vllm.sampling_params import RequestOutputKind
 from vllm.tokenizer import Tokenizer
 
 
@@ -31,19 +36,135 @@ class ProcessedOutputs:
     finished: list[FinishedRequest] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _RequestState:
+    """One request of the user and its sequences."""
+
+    request: ProcessedInput
+    sequences: list[SequenceOutput]
+    unfinished: int
+    prompt_logprobs: PromptLogprobs | None = None
+    num_cached_tokens: int = 0
+    error: str | None = None
+
+
 class OutputProcessor:
     """Keeps one state a request until it has finished or is aborted."""
 
-    def __init__(self, tokenizer: Tokenizer | None): ...
+    def __init__(self, tokenizer: Tokenizer | None):
+        self._tokenizer = tokenizer
+        self._requests: dict[str, _RequestState] = {}
+        self._sequences: dict[str, tuple[_RequestState, SequenceOutput]] = {}
 
     def add_request(self, request: ProcessedInput) -> None:
         """Call before the core can answer. Raises VLLMValidationError for a request id that is in use."""
+        if request.request_id in self._requests:
+            raise VLLMValidationError(f"request_id {request.request_id!r} is in use: give another", "request_id")
+        sequences = [
+            SequenceOutput(index, each, request.arrival_time, self._tokenizer)
+            for index, each in enumerate(request.engine_requests)
+        ]
+        state = _RequestState(request, sequences, len(sequences))
+        self._requests[request.request_id] = state
+        for each, sequence in zip(request.engine_requests, sequences, strict=True):
+            self._sequences[each.request_id] = (state, sequence)
+
+    def has_request(self, request_id: str) -> bool:
+        return request_id in self._requests
+
+    def has_unfinished(self) -> bool:
+        return bool(self._requests)
 
     def process(self, outputs: list[EngineOutput]) -> ProcessedOutputs:
         """Outputs of unknown (aborted) requests are skipped."""
+        now = time.time()
+        result = ProcessedOutputs()
+        changed: dict[str, tuple[_RequestState, list[SequenceOutput]]] = {}
+        for output in outputs:
+            if (found := self._sequences.get(output.request_id)) is None:
+                continue
+            state, sequence = found
+            self._take(output, state, sequence, now, result)
+            changed.setdefault(state.request.request_id, (state, []))[1].append(sequence)
+        for state, sequences in changed.values():
+            if (made := self._request_output(state, sequences)) is not None:
+                result.request_outputs.append(made)
+        return result
 
     def abort_requests(self, request_ids: list[str]) -> list[str]:
         """Forgets requests (the user's ids); returns the core request ids to abort."""
+        core_ids = []
+        for state in [self._requests.pop(i) for i in request_ids if i in self._requests]:
+            for each in state.request.engine_requests:
+                if self._sequences.pop(each.request_id, None) is not None:
+                    core_ids.append(each.request_id)
+        return core_ids
 
     def fail_all(self, error: str) -> list[RequestOutput]:
         """Ends every open request with finish_reason "error" and this cause."""
+        failed = [
+            EngineOutput(request_id=i, new_token_ids=[], finish_reason="error", error=error) for i in self._sequences
+        ]
+        return self.process(failed).request_outputs
+
+    def _take(
+        self,
+        output: EngineOutput,
+        state: _RequestState,
+        sequence: SequenceOutput,
+        now: float,
+        result: ProcessedOutputs,
+    ) -> None:
+        """Adds one sequence's news and what they mean for metrics."""
+        if output.new_token_ids:
+            _record_latency(sequence.metrics, len(output.new_token_ids), now, result)
+        if output.prompt_logprobs is not None:
+            state.prompt_logprobs = [p and decode_logprobs(p, self._tokenizer) for p in output.prompt_logprobs]
+        state.num_cached_tokens = max(state.num_cached_tokens, output.num_cached_tokens)
+        state.error = output.error or state.error
+        sequence.append(output)
+        if sequence.finish_reason is None:
+            return
+        if output.finish_reason is None:  # a stop string; the core does not know yet
+            result.requests_to_abort.append(output.request_id)
+        sequence.metrics.finished_time = now
+        prompt_tokens = len(state.request.prompt_token_ids)
+        result.finished.append(FinishedRequest(sequence.finish_reason, sequence.metrics, prompt_tokens))
+        del self._sequences[output.request_id]
+        state.unfinished -= 1
+        if state.unfinished == 0:
+            del self._requests[state.request.request_id]
+
+    def _request_output(self, state: _RequestState, changed: list[SequenceOutput]) -> RequestOutput | None:
+        """None where this request's output kind shows nothing yet."""
+        kind = state.request.params.output_kind
+        finished = state.unfinished == 0
+        if kind == RequestOutputKind.FINAL_ONLY:
+            if not finished:
+                return None
+            changed = state.sequences
+        made = [each.take_output(kind, finished) for each in changed]
+        completions: list[CompletionOutput] = [each for each in made if each is not None]
+        if not completions and not finished:
+            return None
+        return RequestOutput(
+            request_id=state.request.request_id,
+            prompt=state.request.prompt,
+            prompt_token_ids=state.request.prompt_token_ids,
+            prompt_logprobs=state.prompt_logprobs,
+            outputs=completions,
+            finished=finished,
+            metrics=state.sequences[0].metrics,
+            num_cached_tokens=state.num_cached_tokens,
+            error=state.error,
+        )
+
+
+def _record_latency(metrics: RequestMetrics, new_tokens: int, now: float, result: ProcessedOutputs) -> None:
+    if metrics.first_token_time is None:
+        metrics.first_token_time = now
+        result.first_token_latencies.append(now - metrics.arrival_time)
+    elif metrics.last_token_time is not None:
+        result.inter_token_latencies.append(now - metrics.last_token_time)
+    metrics.last_token_time = now
+    metrics.num_generation_tokens += new_tokens

@@ -1,0 +1,144 @@
+"""From EngineArgs to a complete, checked VllmConfig."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllm.config import CacheConfig, ModelConfig, SchedulerConfig, VllmConfig
+from vllm.exceptions import ModelError, VLLMValidationError
+from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
+from vllm.model_path import resolve_model
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import EngineArgs
+
+_DTYPES = {
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+    "half": "float16",
+    "float32": "float32",
+    "float": "float32",
+}
+_AUTO_DTYPES = {"bfloat16": "bfloat16", "float16": "float16", "float32": "bfloat16"}
+_DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence may be
+
+
+def build_config(args: "EngineArgs") -> VllmConfig:
+    model = _model_config(args)
+    return VllmConfig(
+        model_config=model,
+        cache_config=_cache_config(args),
+        scheduler_config=_scheduler_config(args, model.max_model_len),
+        disable_log_stats=args.disable_log_stats,
+    )
+
+
+def _model_config(args: "EngineArgs") -> ModelConfig:
+    from vllm.models.registry import ModelRegistry
+
+    source = {"download_dir": args.download_dir, "hf_token": args.hf_token}
+    folder = resolve_model(args.model, revision=args.revision, **source)
+    hf_config = read_hf_config(folder, args.hf_overrides)
+    name = architecture(hf_config, folder)
+    ModelRegistry.check_supported(name)
+    tokenizer_folder = folder
+    if args.tokenizer and not args.skip_tokenizer_init:
+        tokenizer_folder = resolve_model(args.tokenizer, revision=args.tokenizer_revision, **source)
+    names = args.served_model_name or [args.model]
+    _check_choice("load_format", args.load_format, ("auto", "safetensors", "dummy"))
+    _check_int("max_logprobs", args.max_logprobs, -1)
+    _check_int("seed", args.seed, -(2**63))
+    return ModelConfig(
+        model=args.model,
+        folder=folder,
+        tokenizer_folder=tokenizer_folder,
+        hf_config=hf_config,
+        architecture=name,
+        vocab_size=positive_int(hf_config, "vocab_size", folder),
+        dtype=_dtype(args.dtype, hf_config, folder),
+        max_model_len=_max_model_len(args.max_model_len, hf_config),
+        seed=args.seed,
+        load_format=args.load_format,
+        skip_tokenizer_init=args.skip_tokenizer_init,
+        max_logprobs=args.max_logprobs,
+        generation_config=args.generation_config,
+        override_generation_config=args.override_generation_config,
+        served_model_name=[names] if isinstance(names, str) else list(names),
+    )
+
+
+def _dtype(given: str, hf_config: dict[str, Any], folder: Path) -> Any:
+    if given in _DTYPES:
+        return _DTYPES[given]
+    _check_choice("dtype", given, ("auto", *_DTYPES))
+    declared = str(hf_config.get("dtype") or hf_config.get("torch_dtype") or "float32").removeprefix("torch.")
+    if declared not in _AUTO_DTYPES:
+        accepted = ", ".join(_AUTO_DTYPES)
+        raise ModelError(f"{folder / 'config.json'}: dtype {declared!r} is not supported ({accepted}); give --dtype")
+    return _AUTO_DTYPES[declared]
+
+
+def _max_model_len(given: int | None, hf_config: dict[str, Any]) -> int:
+    limit = max_position(hf_config)
+    if given is None or given == -1:
+        return limit or _DEFAULT_MAX_MODEL_LEN
+    _check_int("max_model_len", given, 1)
+    if limit is not None and given > limit:
+        raise VLLMValidationError(
+            f"max_model_len={given} is not accepted: the model was made for at most {limit} tokens; "
+            "give less, or change its rope settings or max_position_embeddings by hf_overrides",
+            "max_model_len",
+        )
+    return given
+
+
+def _cache_config(args: "EngineArgs") -> CacheConfig:
+    config = CacheConfig(memory_bytes=args.kv_cache_memory_bytes, num_blocks=args.num_gpu_blocks_override)
+    if args.block_size is not None:
+        config.block_size = args.block_size
+    if args.enable_prefix_caching is not None:
+        config.enable_prefix_caching = args.enable_prefix_caching
+    if config.block_size not in (8, 16, 32, 64, 128):
+        raise VLLMValidationError(
+            f"block_size={config.block_size!r} is not accepted: give 8, 16, 32, 64 or 128", "block_size"
+        )
+    for name in ("kv_cache_memory_bytes", "num_gpu_blocks_override"):
+        if getattr(args, name) is not None:
+            _check_int(name, getattr(args, name), 1)
+    return config
+
+
+def _scheduler_config(args: "EngineArgs", max_model_len: int) -> SchedulerConfig:
+    config = SchedulerConfig(policy=args.scheduling_policy)  # type: ignore[arg-type]
+    _check_choice("scheduling_policy", args.scheduling_policy, ("fcfs", "priority"))
+    if args.enable_chunked_prefill is False:
+        config.enable_chunked_prefill = False
+        config.max_num_batched_tokens = max(config.max_num_batched_tokens, max_model_len)
+    for name in ("max_num_seqs", "max_num_batched_tokens"):
+        if getattr(args, name) is not None:
+            _check_int(name, getattr(args, name), 1)
+            setattr(config, name, getattr(args, name))
+    if args.max_num_seqs is None:
+        config.max_num_seqs = min(config.max_num_seqs, config.max_num_batched_tokens)
+    if config.max_num_batched_tokens < config.max_num_seqs:
+        raise VLLMValidationError(
+            f"max_num_batched_tokens={config.max_num_batched_tokens} is not accepted: it must be at least "
+            f"max_num_seqs, which is {config.max_num_seqs}",
+            "max_num_batched_tokens",
+        )
+    if not config.enable_chunked_prefill and config.max_num_batched_tokens < max_model_len:
+        raise VLLMValidationError(
+            f"max_num_batched_tokens={config.max_num_batched_tokens} is not accepted without chunked prefill: "
+            f"it must be at least max_model_len, which is {max_model_len}",
+            "max_num_batched_tokens",
+        )
+    return config
+
+
+def _check_choice(name: str, value: Any, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise VLLMValidationError(f"{name}={value!r} is not accepted: give one of {', '.join(accepted)}", name)
+
+
+def _check_int(name: str, value: Any, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise VLLMValidationError(f"{name}={value!r} is not accepted: give an integer from {low}", name)
