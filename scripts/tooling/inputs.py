@@ -27,7 +27,7 @@ def ignore_patterns(root: Path) -> tuple[str, ...]:
 
 
 def is_ignored(root: Path, path: str) -> bool:
-    """Whether .gitignore leaves out `path`, relative to `root`. Patterns with a slash inside are anchored at the root."""
+    """Whether .gitignore leaves out `path`, relative to `root`. A pattern with a slash inside starts at the root."""
     name = path.rpartition("/")[2]
     for pattern in ignore_patterns(root):
         bare = pattern.rstrip("/")

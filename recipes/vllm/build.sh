@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Build and install vllm into $PREFIX with the compilers and libraries of the recipe's environments.
+set -euo pipefail
+
+export SETUPTOOLS_SCM_PRETEND_VERSION=$VLLM_VERSION
+export MAX_JOBS=${CPU_COUNT:-$(nproc)}
+# No build ids: two builds of the same sources give the same bytes.
+export LDFLAGS="${LDFLAGS:-} -Wl,--build-id=none"
+
+"$PYTHON" -m pip install . --no-deps --no-build-isolation -v
+
+for library in "$SP_DIR"/vllm/*.so; do
+  "${STRIP:-strip}" --strip-unneeded "$library"
+done
+
+# rattler-build writes the entry point, so that it starts whichever Python the package is installed for.
+rm -f "$PREFIX/bin/vllm"

@@ -1,0 +1,74 @@
+"""The serving environment: the packages it holds, what they are built from, and how it comes to be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from tooling import environments
+from tooling.checks import require_writable
+from tooling.inputs import digest
+from tooling.layout import Layout
+from tooling.locks import exclusive
+from tooling.progress import Progress
+from tooling.recipes import DEFAULT_LANE, recipe_digest
+
+RECIPES = ("vllm", "vllm-demo-model")
+"""Recipes whose packages, under the same names, make the environment."""
+
+NAME = "serve"
+
+
+def key(layout: Layout) -> str:
+    """Changes with anything that the environment depends on: recipes, sources, stand-in channel, overrides."""
+    overrides = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("CONDA_OVERRIDE_"))
+    parts = [recipe_digest(layout.root, recipe, DEFAULT_LANE) for recipe in RECIPES]
+    parts += [digest(layout.root, ["scripts/standin"]), os.environ.get("VLLM_RECIPES_CHANNEL", ""), *overrides]
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
+
+
+def ensure(layout: Layout, command: str) -> Path:
+    """The serving environment's prefix; makes it, and the packages it needs, when something has changed."""
+    present = environments.current(layout, NAME, key(layout))
+    if present:
+        return present
+    progress = Progress(layout.new_log(command))
+    require_writable(layout.home)
+    with exclusive(layout.lock, progress):
+        return ensure_locked(layout, progress)
+
+
+def ensure_locked(layout: Layout, progress: Progress) -> Path:
+    """As `ensure`, for a caller that holds the layout's lock."""
+    from tooling import builder
+    from tooling.channels import base_channel
+
+    wanted = key(layout)
+    present = environments.current(layout, NAME, wanted)
+    if present:
+        return present
+    base = base_channel(layout, progress)
+    for recipe in RECIPES:
+        job = builder.Job(recipe, DEFAULT_LANE, base)
+        if not builder.is_published(layout, job):
+            builder.build(layout, job, progress)
+    channels = builder.channel_urls(layout, base)
+    prefix = environments.install(layout, NAME, wanted, channels, list(RECIPES), progress)
+    environments.finish(layout, NAME, prefix)
+    return prefix
+
+
+def plan(layout: Layout) -> list[str]:
+    """What `ensure` would do, one line a step, without asking the network."""
+    from tooling.channels import describe_choice
+
+    prefix = environments.current(layout, NAME, key(layout))
+    if prefix:
+        return [f"use the environment {prefix} (nothing has changed)"]
+    return [
+        f"channel: {describe_choice()}",
+        *(f"build: recipes/{recipe} in lane {DEFAULT_LANE}, unless its package is current" for recipe in RECIPES),
+        f"publish: index {layout.channel}",
+        f"install: {' '.join(RECIPES)} into {layout.environments / NAME}",
+    ]
