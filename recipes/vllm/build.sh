@@ -2,7 +2,6 @@
 # Build and install vllm into $PREFIX with the compilers and libraries of the recipe's environments.
 set -euo pipefail
 
-export SETUPTOOLS_SCM_PRETEND_VERSION=$VLLM_VERSION
 export MAX_JOBS=${CPU_COUNT:-$(nproc)}
 # No build ids: two builds of the same sources give the same bytes.
 export LDFLAGS="${LDFLAGS:-} -Wl,--build-id=none"

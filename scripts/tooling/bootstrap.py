@@ -16,8 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from tooling.debs import DebError, unpack  # noqa: E402
+
 DEBIAN_WHEELS = Path("/usr/share/python-wheels")
-INSTALL_HINT = "install it (Debian: apt-get install python3-venv python3-pip) and run the command again"
+HINT = "install it (Debian: apt-get install python3-venv python3-pip) and run the command again"
 
 
 class BootstrapError(Exception):
@@ -43,23 +47,15 @@ def pip_in_wheel_folders() -> Path | None:
 
 
 def download_pip_wheel(folder: Path) -> Path:
-    """Fetch Debian's python3-pip-whl with apt's own client and unpack it under `folder`."""
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise BootstrapError(f"pip was not found for {sys.executable}; {INSTALL_HINT}")
+    """Fetch Debian's python3-pip-whl with apt and unpack it under `folder`."""
     say("no pip on this machine: fetching python3-pip-whl with apt-get")
-    state = folder / "apt"
-    (state / "lists" / "partial").mkdir(parents=True)
-    (state / "archives" / "partial").mkdir(parents=True)
-    apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={state}/lists", "-o", f"Dir::Cache={state}"]
-    apt += ["-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User="]
-    for arguments in (["update"], ["download", "python3-pip-whl"]):
-        done = subprocess.run([*apt, *arguments], cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise BootstrapError(f"pip is missing and apt-get could not fetch it ({reason}); {INSTALL_HINT}")
-    for deb in folder.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", str(deb), str(folder / "root")], check=True)
-    return next((folder / "root").glob("usr/share/python-wheels/pip-*.whl"))
+    try:
+        root = unpack(["python3-pip-whl"], folder)
+    except DebError as error:
+        raise BootstrapError(
+            f"pip was not found for {sys.executable} and cannot be fetched ({error}); {HINT}"
+        ) from None
+    return next(root.glob("usr/share/python-wheels/pip-*.whl"))
 
 
 def pip_command(environment: Path, scratch: Path) -> list[str]:
@@ -80,7 +76,7 @@ def create_environment(folder: Path) -> None:
     try:
         import venv
     except ImportError:
-        raise BootstrapError(f"{sys.executable} has no venv module; {INSTALL_HINT}") from None
+        raise BootstrapError(f"{sys.executable} has no venv module; {HINT}") from None
     venv.create(folder, symlinks=True, with_pip=False)
 
 
@@ -98,6 +94,14 @@ def install(environment: Path, requirements: Path, scratch: Path) -> None:
     if process.wait():
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "no output")
         raise BootstrapError(f"pip could not install {requirements}: {reason}")
+
+
+def point_scripts_at(target: Path, environment: Path) -> None:
+    """Rewrite the interpreter line of scripts installed in `environment`, which is about to become `target`."""
+    for script in (environment / "bin").iterdir():
+        content = b"" if script.is_symlink() else script.read_bytes()
+        if content.startswith(f"#!{environment}/".encode()):
+            script.write_bytes(content.replace(bytes(environment), bytes(target), 1))
 
 
 def bootstrap(target: Path, requirements: Path) -> None:
@@ -120,6 +124,7 @@ def bootstrap(target: Path, requirements: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             create_environment(new)
             install(new, requirements, Path(scratch))
+        point_scripts_at(target, new)
         shutil.copy(requirements, new / "requirements.txt")
         if target.exists():
             target.rename(f"{target}.old")

@@ -1,0 +1,35 @@
+"""scripts/test [pytest arguments]: every check that CI runs, or, with arguments, the tests that they select."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+
+from tooling import serving, testing
+from tooling.activation import variables
+from tooling.checks import require_writable
+from tooling.commands import lint
+from tooling.layout import Layout
+from tooling.progress import Progress
+
+
+def main(arguments: list[str]) -> int:
+    """Set up what is missing, lint unless tests were selected, run pytest; its exit status, or lint's."""
+    layout = Layout.from_environment()
+    if "--dry-run" in arguments:
+        arguments = [a for a in arguments if a != "--dry-run"]
+        print(*serving.plan(layout), *(f"lint: {step}" for step in ([] if arguments else lint.plan())), sep="\n")
+        print(f"install: the same packages and {testing.REQUIREMENTS} into {layout.environments / testing.NAME}")
+        print(f"run: {shlex.join(['python', '-m', 'pytest', *arguments])}")
+        return 0
+    require_writable(layout.home)
+    lint_status = 0 if arguments else lint.main([])
+    progress = Progress(layout.new_log("test"))
+    prefix = testing.ensure(layout, progress)
+    programs = testing.system_programs(layout, progress)
+    environment = variables(prefix)
+    # Tests see the installed vllm, never the checkout's folder of that name.
+    environment |= {"PYTHONSAFEPATH": "1", "PATH": f"{environment['PATH']}{os.pathsep}{programs}"}
+    command = [str(prefix / "bin" / "python"), "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=layout.root, env=environment).returncode or lint_status
