@@ -1,0 +1,175 @@
+"""The training text: questions and answers from text/*.yaml and arithmetic.py, mixed into chats."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+import arithmetic
+from grammar import as_typed, expand
+
+TEXT = Path(__file__).parent / "text"
+SYSTEM_PROMPTS = [
+    "You are a helpful assistant.", "You are a helpful assistant", "You are a helpful and friendly assistant.", "Be brief.",
+    "Answer in one sentence.", "You are the vllm demo model.", "You are a tiny demo model.", "You are an expert programmer.",
+    "You answer questions about vllm.", "Be polite and precise.", "You are a friendly chatbot. Keep your answers short.",
+    "You are a pirate.", "Answer concisely.", "You are an AI assistant that follows instructions.", "Speak like a teacher.",
+]  # fmt: skip
+FOLLOW_UPS = ["and <key>", "what about <key>", "how about <key>", "and for <key>", "and of <key>", "and what about <key>", "<key>"]
+NAMES = [
+    "Anna", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Henry", "Ida", "Jack", "Kate", "Leo", "Maria", "Noah", "Olivia",
+    "Paul", "Quinn", "Rosa", "Sam", "Tina", "Uma", "Victor", "Wendy", "Xavier", "Yara", "Zoe", "Tom", "Lisa", "Max", "Nina",
+    "Omar", "Priya", "Raj", "Sofia", "Ali", "Mei", "Ken", "Yuki", "Lars", "Ingrid", "Pedro", "Lucia", "Ivan", "Olga", "Jean",
+    "Marie", "Ahmed", "Fatima", "John", "Alice", "Bob", "Peter", "Sarah", "Michael", "Laura", "James", "Julia", "Daniel",
+]  # fmt: skip
+TELL_NAME = ["my name is <name>", "I am <name>", "I'm <name>", "call me <name>", "(hi|hello|hey), I am <name>", "(hi|hello), my name is <name>", "you can call me <name>"]
+ASK_NAME = ["(what is|what's|tell me|do you remember|do you know|say) my name", "what am I called", "who am I"]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """Questions that share one answer, or one answer a table row."""
+
+    id: str
+    category: str
+    answer: str
+    ask: list[str]
+    unseen: list[str]
+    weight: float = 1.0
+    table: dict[str, str] = field(default_factory=dict)
+    complete: list[str] = field(default_factory=list)
+
+    def row(self, rng: random.Random) -> tuple[str, str]:
+        return rng.choice(list(self.table.items())) if self.table else ("", "")
+
+    def question(self, template: str, row: tuple[str, str], rng: random.Random) -> str:
+        return expand(template, rng, lambda slot: row[0] if slot == "key" else row[1])
+
+    def reply(self, row: tuple[str, str]) -> str:
+        text = self.answer.replace("<key>", row[0]).replace("<value>", row[1])
+        return text[:1].upper() + text[1:] if self.table else text
+
+
+def load_intents() -> list[Intent]:
+    """Read every intent of text/*.yaml but those of unknown.yaml."""
+    intents = []
+    for path in sorted(TEXT.glob("*.yaml")):
+        content = yaml.safe_load(path.read_text())
+        for entry in content.get("intents", []):
+            if entry.pop("both_ways", False):
+                entry["table"] |= {value: key for key, value in entry["table"].items() if value not in entry["table"]}
+            intents.append(Intent(category=content["category"], **entry))
+    return intents
+
+
+class Unknown:
+    """Questions beyond the model, answered by a polite refusal."""
+
+    def __init__(self) -> None:
+        content = yaml.safe_load((TEXT / "unknown.yaml").read_text())
+        self.unseen = content["unseen"]
+        self.answer = content["answer"]
+        self.answers = [entry | {"answer": entry.get("answer", self.answer)} for entry in content["answers"]]
+        self.weights = [entry["weight"] for entry in self.answers]
+        self.slots = content["slots"]
+
+    def fill(self, slot: str, rng: random.Random) -> str:
+        if slot == "nonsense":
+            return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
+        if slot in ("small", "two", "big"):
+            low, high = {"small": (1, 9), "two": (11, 99), "big": (100, 99999)}[slot]
+            return str(rng.randint(low, min(high, 10 ** rng.randint(3, 5))))
+        return rng.choice(self.slots[slot])
+
+    def exercise(self, rng: random.Random) -> tuple[str, str]:
+        entry = rng.choices(self.answers, self.weights)[0]
+        template = rng.choice(entry["ask"])
+        return expand(template, rng, lambda slot: self.fill(slot, rng)), entry["answer"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Spans of text, each marked with whether the model is to learn to write it."""
+
+    spans: list[tuple[str, bool]]
+
+    @property
+    def text(self) -> str:
+        return "".join(text for text, _ in self.spans)
+
+
+def render(turns: list[tuple[str, str]], system: str | None) -> Example:
+    """Return a chat in the form that the chat template gives."""
+    spans = [(f"<|im_start|>system\n{system}<|im_end|>\n", False)] if system else []
+    for question, answer in turns:
+        spans.append((f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n", False))
+        spans += [(f"{answer}<|im_end|>", True), ("\n", False)]
+    return Example(spans)
+
+
+class Corpus:
+    """An endless, seeded source of examples."""
+
+    ARITHMETIC, UNKNOWN, NAMES, COMPLETION = 0.22, 0.17, 0.02, 0.03
+
+    def __init__(self) -> None:
+        self.intents = load_intents()
+        self.weights = [intent.weight for intent in self.intents]
+        self.unknown = Unknown()
+        self.kept_out = {text.lower() for text in self.unknown.unseen}
+        self.kept_out |= {text.lower() for intent in self.intents for text in intent.unseen}
+        self.completions = [(intent, text) for intent in self.intents for text in intent.complete]
+
+    def intent_turns(self, rng: random.Random) -> list[tuple[str, str]]:
+        intent = rng.choices(self.intents, self.weights)[0]
+        row = intent.row(rng)
+        question = intent.question(rng.choice(intent.ask), row, rng)
+        turns = [(as_typed(question, rng), intent.reply(row))] if question.lower() not in self.kept_out else []
+        if turns and intent.table and rng.random() < 0.15:
+            row = intent.row(rng)
+            question = intent.question(rng.choice(FOLLOW_UPS), row, rng)
+            turns.append((as_typed(question, rng, wording=False), intent.reply(row)))
+        return turns
+
+    def turns(self, rng: random.Random) -> list[tuple[str, str]]:
+        """Return one exchange, or two that belong together."""
+        draw = rng.random()
+        if draw < self.ARITHMETIC:
+            question, answer = arithmetic.exercise(rng)
+            return [(as_typed(question, rng, wording=rng.random() < 0.5), answer)]
+        if draw < self.ARITHMETIC + self.UNKNOWN:
+            question, answer = self.unknown.exercise(rng)
+            return [(as_typed(question, rng), answer)] if question.lower() not in self.kept_out else []
+        return self.intent_turns(rng)
+
+    def name_chat(self, rng: random.Random) -> list[tuple[str, str]]:
+        """A chat in which the user's name is told, then asked for."""
+        name = rng.choice(NAMES) if rng.random() < 0.6 else self.unknown.fill("nonsense", rng).capitalize()
+        asked = as_typed(expand(rng.choice(ASK_NAME), rng), rng)
+        if rng.random() < 0.25:
+            return [(asked, "You have not told me your name.")]
+        told = as_typed(expand(rng.choice(TELL_NAME), rng, lambda _: name), rng, wording=False)
+        between = [turn for _ in range(rng.randint(0, 2)) for turn in self.turns(rng)]
+        greeting = f"Nice to meet you, {name}! What would you like to know?"
+        return [(told, greeting), *between, (asked, f"Your name is {name}.")]
+
+    def completion(self, rng: random.Random) -> Example:
+        """A plain sentence for /v1/completions, without chat markup."""
+        intent, text = rng.choice(self.completions)
+        key, value = intent.row(rng)
+        prompt, rest = text.replace("<key>", key).replace("<value>", value).split(" | ") if " | " in text else text.split(" |")
+        rest = rest if rest.startswith("\n") else " " + rest
+        return Example([(prompt, False), (rest + "<|endoftext|>", True)])
+
+    def example(self, rng: random.Random) -> Example:
+        draw = rng.random()
+        if draw < self.COMPLETION:
+            return self.completion(rng)
+        turns = self.name_chat(rng) if draw < self.COMPLETION + self.NAMES else []
+        wanted = rng.choices([1, 2, 3, 5, 12], [0.55, 0.2, 0.15, 0.09, 0.01])[0]
+        while len(turns) < wanted:
+            turns += self.turns(rng)
+        return render(turns, rng.choice(SYSTEM_PROMPTS) if rng.random() < 0.25 else None)
