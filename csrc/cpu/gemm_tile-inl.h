@@ -16,11 +16,11 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace vllm::cpu::HWY_NAMESPACE {
+namespace vllm {
+namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // An operand policy says how one step of k is read from A and B. `kSub` values of A (consecutive
@@ -106,18 +106,20 @@ using Bf16Operands = ExpandedBf16Operands;
 
 using One = std::integral_constant<size_t, 1>;
 
-// c[r][j] (+)= sum over steps of a[r * a_row + step * a_step] * b[step * b_step + j].
+// c[r][j] = sum over steps of a[r * a_row + step * a_step] * b[step * b_step + j], plus, with
+// `kAccumulate`, c[r][j] * column_scale[j].
 //
-// Strides count elements; either of A's may be an integral_constant. With `kAccumulate`, c starts
-// from c * column_scale[j]. `prefetch` is the distance in elements of B to fetch ahead (0: none).
-template <class Operands, int kRows, int kVecs, bool kAccumulate = false, bool kPrefetch = false,
+// Strides count elements; either of A's may be an integral_constant. Each step fetches
+// `kPrefetchLines` cache lines into the second-level cache, from `prefetch` on.
+template <class Operands, int kRows, int kVecs, bool kAccumulate = false, int kPrefetchLines = 0,
           class D, class ARow, class AStep>
 HWY_INLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARow a_row, AStep a_step,
                          const typename Operands::B* HWY_RESTRICT b, size_t b_step, size_t steps,
                          float* HWY_RESTRICT c, size_t c_row,
-                         const float* HWY_RESTRICT column_scale = nullptr, size_t prefetch = 0) {
-  using B = typename Operands::B;
-  constexpr size_t kLanes = hn::MaxLanes(df);
+                         const float* HWY_RESTRICT column_scale = nullptr,
+                         const char* prefetch = nullptr) {
+  constexpr size_t kLanes = hn::MaxLanes(D());
+  constexpr size_t kLine = 64;
   hn::Vec<D> sum[kRows][kVecs];
   HWY_UNROLL(32)
   for (int r = 0; r < kRows; ++r) {
@@ -132,9 +134,9 @@ HWY_INLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARow 
     }
   }
   for (size_t step = 0; step < steps; ++step) {
-    if constexpr (kPrefetch) {
-      constexpr size_t kLine = 64 / sizeof(B);
-      for (size_t j = 0; j < kVecs * kLanes; j += kLine) hwy::Prefetch(b + prefetch + j);
+    if constexpr (kPrefetchLines > 0) {
+      for (int line = 0; line < kPrefetchLines; ++line) __builtin_prefetch(prefetch + line * kLine, 0, 2);
+      prefetch += kPrefetchLines * kLine;
     }
     decltype(Operands::LoadB(df, b)) bv[kVecs];
     HWY_UNROLL(32)
@@ -160,6 +162,7 @@ HWY_INLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARow 
   }
 }
 
-}  // namespace vllm::cpu::HWY_NAMESPACE
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
 HWY_AFTER_NAMESPACE();
 #endif  // per-target include guard

@@ -1,0 +1,380 @@
+#include "cpu/linear.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <utility>
+
+#include "core/parallel.h"
+#include "cpu/scratch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/linear.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h
+#include "core/isa.h"
+#include "cpu/exp2-inl.h"
+#include "cpu/gemm_tile-inl.h"
+#include "cpu/vec-inl.h"
+
+#ifndef VLLM_CPU_LINEAR_TASK_
+#define VLLM_CPU_LINEAR_TASK_
+namespace vllm {
+
+// One call, shared by its threads.
+struct LinearTask {
+  LinearArgs args;
+  float* packed_input;  // [m][k rounded up to a pair], of 4 bytes; row tile by row tile
+  int64_t panels;
+  int64_t block_rows;  // rows of input that stay in the second-level cache
+  std::atomic<int64_t> next_item;
+  int threads;
+};
+
+// Row tiles of nearly equal height, none above `max_height`.
+struct RowTiles {
+  RowTiles(int64_t m, int64_t max_height)
+      : count((m + max_height - 1) / max_height), height(m / count), taller(m % count) {}
+  int64_t Begin(int64_t tile) const { return tile * height + std::min(tile, taller); }
+
+  int64_t count;
+  int64_t height;
+  int64_t taller;  // the first tiles have one row more
+};
+
+// Hands out items in shrinking runs: long ones keep the memory stream going, short ones even out the end.
+inline std::pair<int64_t, int64_t> TakeItems(std::atomic<int64_t>& next, int64_t count, int threads) {
+  int64_t begin = next.load(std::memory_order_relaxed), size;
+  do {
+    if (begin >= count) return {count, count};
+    size = std::max<int64_t>(1, (count - begin) / (2 * threads));
+  } while (!next.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed));
+  return {begin, begin + size};
+}
+
+}  // namespace vllm
+#endif  // VLLM_CPU_LINEAR_TASK_
+
+HWY_BEFORE_NAMESPACE();
+namespace vllm {
+namespace HWY_NAMESPACE {
+
+constexpr int kPanel = static_cast<int>(kPanelWidth);
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(F32()));
+constexpr int kPanelVecs = kPanel / kLanes;
+// Vector registers that hold sums, of 32 or 16.
+constexpr int kSums = HWY_MAX_BYTES == 64 || !HWY_ARCH_X86 ? 24 : 12;
+constexpr int kMaxRows = kSums / 2;
+
+constexpr int VecsFor(int rows) {
+  int vecs = kPanelVecs;
+  while (vecs * rows > kSums) vecs /= 2;
+  return vecs;
+}
+
+// Rows [begin, begin + kRows) of a panel's product, f32 [kRows][32], to c.
+template <class Operands, int kRows, int kPrefetchLines>
+void PanelTile(const float* packed_input, const void* panel, size_t steps, float* c,
+               const char* prefetch) {
+  const F32 df;
+  constexpr int kVecs = VecsFor(kRows);
+  using Operand = typename Operands::A;
+  for (int column = 0; column < kPanel; column += kVecs * kLanes) {
+    GemmTile<Operands, kRows, kVecs, false, kPrefetchLines>(
+        df, reinterpret_cast<const Operand*>(packed_input), One(),
+        std::integral_constant<size_t, kRows>(),
+        static_cast<const typename Operands::B*>(panel) + column, kPanel, steps, c + column, kPanel,
+        nullptr, prefetch);
+  }
+}
+
+using TileFunction = void (*)(const float*, const void*, size_t, float*, const char*);
+
+template <class Operands, int kPrefetchLines, size_t... kRows>
+constexpr std::array<TileFunction, sizeof...(kRows)> TileTable(std::index_sequence<kRows...>) {
+  return {PanelTile<Operands, kRows + 1, kPrefetchLines>...};
+}
+
+// Copies `rows` rows of input to [k][rows] (f32) or [k / 2][rows] (pairs of bf16), four by four.
+template <class Load, class U>
+HWY_INLINE void Interleave(const Load& load, int64_t rows, int64_t steps, U* HWY_RESTRICT packed) {
+  const hn::FixedTag<U, 4> d4;
+  const hn::Repartition<uint64_t, decltype(d4)> d64;
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    int64_t s = 0;
+    for (; s + 4 <= steps; s += 4) {
+      const auto a = load.Four(r, s), b = load.Four(r + 1, s);
+      const auto c = load.Four(r + 2, s), d = load.Four(r + 3, s);
+      const auto ab0 = hn::BitCast(d64, hn::InterleaveLower(d4, a, b));
+      const auto ab1 = hn::BitCast(d64, hn::InterleaveUpper(d4, a, b));
+      const auto cd0 = hn::BitCast(d64, hn::InterleaveLower(d4, c, d));
+      const auto cd1 = hn::BitCast(d64, hn::InterleaveUpper(d4, c, d));
+      U* to = packed + s * rows + r;
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, ab0, cd0)), d4, to);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, ab0, cd0)), d4, to + rows);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, ab1, cd1)), d4, to + 2 * rows);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, ab1, cd1)), d4, to + 3 * rows);
+    }
+    for (; s < steps; ++s) {
+      for (int64_t i = r; i < r + 4; ++i) packed[s * rows + i] = load.One(i, s);
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t s = 0; s < steps; ++s) packed[s * rows + r] = load.One(r, s);
+  }
+}
+
+template <typename T>
+struct LoadAsF32 {
+  const T* input;
+  int64_t stride;
+
+  HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> Four(int64_t row, int64_t k) const {
+    const hn::FixedTag<float, 4> d4;
+    const T* from = input + row * stride + k;
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return hn::LoadU(d4, from);
+    } else {
+      return hn::PromoteTo(d4, hn::LoadU(hn::Rebind<T, decltype(d4)>(), from));
+    }
+  }
+  HWY_INLINE float One(int64_t row, int64_t k) const {
+    return hwy::ConvertScalarTo<float>(input[row * stride + k]);
+  }
+};
+
+struct LoadPairs {
+  const uint16_t* input;
+  int64_t stride;
+  int64_t k;
+
+  HWY_INLINE hn::Vec<hn::FixedTag<uint32_t, 4>> Four(int64_t row, int64_t pair) const {
+    if (2 * pair + 8 > k) {  // the last pair may lack its second half
+      alignas(16) const uint32_t pairs[4] = {One(row, pair), One(row, pair + 1), One(row, pair + 2),
+                                             One(row, pair + 3)};
+      return hn::Load(hn::FixedTag<uint32_t, 4>(), pairs);
+    }
+    return hn::BitCast(hn::FixedTag<uint32_t, 4>(),
+                       hn::LoadU(hn::FixedTag<uint16_t, 8>(), input + row * stride + 2 * pair));
+  }
+  HWY_INLINE uint32_t One(int64_t row, int64_t pair) const {
+    const uint16_t* from = input + row * stride + 2 * pair;
+    return from[0] | (2 * pair + 1 < k ? static_cast<uint32_t>(from[1]) << 16 : 0);
+  }
+};
+
+constexpr bool kPairs = std::is_same_v<typename Bf16Operands::A, uint32_t>;
+
+template <typename T>
+constexpr bool kIsBf16 = std::is_same_v<T, hwy::bfloat16_t>;
+
+// Steps of k in a tile, and 4-byte units that a row of packed input takes.
+template <typename T>
+int64_t Steps(int64_t k) {
+  return kIsBf16<T> ? (k + 1) / 2 : k;
+}
+template <typename T>
+int64_t PackedRow(int64_t k) {
+  return kIsBf16<T> && !kPairs ? (k + 1) / 2 * 2 : Steps<T>(k);
+}
+
+template <typename T>
+void PackTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
+  const LinearArgs& args = task.args;
+  const int64_t k = args.weight.k, row_size = PackedRow<T>(k);
+  const RowTiles tiles(args.m, kMaxRows);
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const int64_t begin = tiles.Begin(tile), rows = tiles.Begin(tile + 1) - begin;
+    if (begin < first_row || begin >= end_row) continue;
+    const T* input = static_cast<const T*>(args.input) + begin * args.input_stride;
+    float* packed = task.packed_input + begin * row_size;
+    if constexpr (kIsBf16<T> && kPairs) {
+      Interleave(LoadPairs{reinterpret_cast<const uint16_t*>(input), args.input_stride, k}, rows,
+                 row_size, reinterpret_cast<uint32_t*>(packed));
+    } else {
+      Interleave(LoadAsF32<T>{input, args.input_stride}, rows, k, packed);
+      std::fill(packed + k * rows, packed + row_size * rows, 0.0f);
+    }
+  }
+}
+
+// out = tile + bias, converted.
+template <typename T, typename Out>
+void StoreTile(const float* HWY_RESTRICT tile, int64_t rows, int64_t columns,
+               const T* HWY_RESTRICT bias, Out* HWY_RESTRICT out, int64_t out_stride) {
+  const F32 df;
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    const size_t n = static_cast<size_t>(std::min<int64_t>(kLanes, columns - j));
+    const VF32 b = bias ? LoadF32N(df, bias + j, n) : hn::Zero(df);
+    for (int64_t r = 0; r < rows; ++r) {
+      const VF32 v = hn::Add(hn::LoadU(df, tile + r * kPanel + j), b);
+      if (n == kLanes) {
+        StoreF32(v, df, out + r * out_stride + j);
+      } else {
+        StoreF32N(v, df, out + r * out_stride + j, n);
+      }
+    }
+  }
+}
+
+// out = silu(first half of the panel) * second half.
+template <typename Out>
+void StoreSiluAndMul(const float* HWY_RESTRICT tile, int64_t rows, int64_t columns,
+                     Out* HWY_RESTRICT out, int64_t out_stride) {
+  const F32 df;
+  const VF32 one = hn::Set(df, 1.0f), minus_log2e = hn::Set(df, -kLog2E);
+  for (int64_t r = 0; r < rows; ++r, tile += kPanel, out += out_stride) {
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      const VF32 gate = hn::LoadU(df, tile + j), up = hn::LoadU(df, tile + kPanel / 2 + j);
+      const VF32 exp = Exp2(df, hn::Min(hn::Mul(gate, minus_log2e), hn::Set(df, 126.0f)));
+      const VF32 v = hn::Mul(hn::Div(gate, hn::Add(one, exp)), up);
+      StoreF32N(v, df, out + j, static_cast<size_t>(std::min<int64_t>(kLanes, columns - j)));
+    }
+  }
+}
+
+template <typename T, typename Out>
+void StorePanelTile(const LinearArgs& args, int64_t panel, int64_t row, int64_t rows,
+                    const float* tile) {
+  Out* out = static_cast<Out*>(args.out) + row * args.out_stride;
+  if (args.weight.order == PackOrder::kGateUp) {
+    constexpr int64_t kHalf = kPanel / 2;
+    StoreSiluAndMul(tile, rows, std::min(kHalf, args.weight.n / 2 - panel * kHalf),
+                    out + panel * kHalf, args.out_stride);
+  } else {
+    const int64_t column = panel * kPanel;
+    const T* bias = args.bias ? static_cast<const T*>(args.bias) + column : nullptr;
+    StoreTile(tile, rows, std::min<int64_t>(kPanel, args.weight.n - column), bias, out + column,
+              args.out_stride);
+  }
+}
+
+// Multiplies the row tiles [first, last) with one panel.
+template <typename T, class Operands, int kPrefetchLines>
+void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last) {
+  static constexpr auto kTiles =
+      TileTable<Operands, kPrefetchLines>(std::make_index_sequence<kMaxRows>());
+  const LinearArgs& args = task.args;
+  const int64_t k = args.weight.k, panel_bytes = PanelElements(k, args.weight.dtype) * sizeof(T);
+  const char* weight = static_cast<const char*>(args.weight.packed) + panel * panel_bytes;
+  const RowTiles tiles(args.m, kMaxRows);
+  HWY_ALIGN float tile[kMaxRows * kPanel];
+  for (int64_t t = first; t < last; ++t) {
+    const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
+    // A single tile fetches a little ahead of itself; several share fetching the next panel.
+    constexpr int64_t kAhead = 4096;
+    const int64_t ahead = tiles.count == 1 ? kAhead
+                                           : panel_bytes + (t - first) * 64 * Steps<T>(k);
+    kTiles[rows - 1](task.packed_input + row * PackedRow<T>(k), weight,
+                     static_cast<size_t>(Steps<T>(k)), tile, weight + ahead);
+    if (args.out_dtype == args.weight.dtype) {
+      StorePanelTile<T, T>(args, panel, row, rows, tile);
+    } else {
+      StorePanelTile<T, float>(args, panel, row, rows, tile);
+    }
+  }
+}
+
+template <typename T>
+void RunItems(LinearTask& task) {
+  using Operands =
+      std::conditional_t<kIsBf16<T>, Bf16Operands,
+                         std::conditional_t<std::is_same_v<T, float>, F32Operands, F16Operands>>;
+  // Lines of a panel that one step of k reads.
+  constexpr int kStepLines = (kIsBf16<T> ? 2 : 1) * kPanel * sizeof(T) / 64;
+  const RowTiles tiles(task.args.m, kMaxRows);
+  const int64_t block_tiles = std::max<int64_t>(1, task.block_rows / kMaxRows);
+  const int64_t blocks = (tiles.count + block_tiles - 1) / block_tiles;
+  const int64_t items = blocks * task.panels;
+  for (;;) {
+    const auto [begin, end] = TakeItems(task.next_item, items, task.threads);
+    if (begin == end) return;
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t panel = item % task.panels, first = item / task.panels * block_tiles;
+      const int64_t last = std::min(first + block_tiles, tiles.count);
+      if (tiles.count == 1) {
+        RunPanel<T, Operands, kStepLines>(task, panel, first, last);
+      } else if (tiles.count <= kStepLines) {
+        RunPanel<T, Operands, 1>(task, panel, first, last);
+      } else {
+        RunPanel<T, Operands, 0>(task, panel, first, last);
+      }
+    }
+  }
+}
+
+void LinearPackInput(const LinearTask& task, int64_t first_row, int64_t end_row) {
+  VLLM_FOR_DTYPE(task.args.weight.dtype, T, PackTiles<T>(task, first_row, end_row));
+}
+
+void LinearRun(LinearTask& task) { VLLM_FOR_DTYPE(task.args.weight.dtype, T, RunItems<T>(task)); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace vllm {
+
+HWY_EXPORT(LinearPackInput);
+HWY_EXPORT(LinearRun);
+
+namespace {
+
+// Bounds the packed copy of the input.
+constexpr int64_t kMaxPackedBytes = int64_t{16} << 20;
+constexpr int64_t kBlockBytes = int64_t{512} << 10;
+// Packed-input elements that are not worth a barrier.
+constexpr int64_t kSerialPack = 8192;
+
+void RunRows(const LinearArgs& args, int64_t units) {
+  thread_local Scratch scratch;
+  const auto pack = VLLM_DISPATCH(LinearPackInput);
+  const auto run = VLLM_DISPATCH(LinearRun);
+  const int64_t panels = PanelCount(args.weight.n, args.weight.order);
+  LinearTask task{args,
+                  scratch.Get<float>(static_cast<size_t>(args.m * units)),
+                  panels,
+                  std::max<int64_t>(48, kBlockBytes / (units * 4)),
+                  {0},
+                  1};
+  const int64_t work = panels * kPanelWidth * units / 4 * std::min<int64_t>(args.m, 8);
+  task.threads = static_cast<int>(std::clamp<int64_t>(
+      std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
+  const bool serial_pack = task.threads == 1 || args.m * units <= kSerialPack;
+  if (serial_pack) pack(task, 0, args.m);
+  if (task.threads == 1) return run(task);
+#pragma omp parallel num_threads(task.threads)
+  {
+    if (!serial_pack) {
+      const int64_t part = omp_get_thread_num(), parts = omp_get_num_threads();
+      pack(task, args.m * part / parts, args.m * (part + 1) / parts);
+#pragma omp barrier
+    }
+    run(task);
+  }
+}
+
+}  // namespace
+
+void Linear(const LinearArgs& args) {
+  if (args.m == 0 || args.weight.n == 0) return;
+  const int64_t units = args.weight.k + 1;  // 4 bytes each, for a row of packed input at most
+  const int64_t max_rows = std::max<int64_t>(kMaxPackedBytes / (units * 4), 48);
+  for (int64_t row = 0; row < args.m; row += max_rows) {
+    LinearArgs part = args;
+    part.m = std::min(max_rows, args.m - row);
+    part.input = static_cast<const char*>(args.input) +
+                 row * args.input_stride * static_cast<int64_t>(ElementSize(args.weight.dtype));
+    part.out = static_cast<char*>(args.out) +
+               row * args.out_stride * static_cast<int64_t>(ElementSize(args.out_dtype));
+    RunRows(part, units);
+  }
+}
+
+}  // namespace vllm
+#endif  // HWY_ONCE
