@@ -1,13 +1,14 @@
 """The engine for asyncio programs: prompts in, streams of outputs out; the core runs in a process of its own."""
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from vllm.config import VllmConfig
 from vllm.engine import wire
-from vllm.engine.client import CoreClient
+from vllm.engine.client import CoreClient, CoreProcess
 from vllm.engine.input_processor import InputProcessor, ProcessedInput
 from vllm.engine.messages import EngineStats
 from vllm.engine.output_processor import OutputProcessor, ProcessedOutputs
@@ -20,20 +21,30 @@ from vllm.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
+
+class RequestAbortedError(RuntimeError):
+    """The request was ended by `abort`."""
+
+
 # Tokenizing more text than this takes long enough (tens of milliseconds) to make other requests wait.
 _LONG_PROMPT_CHARACTERS = 20_000
 
 
 class RequestStream:
-    """The outputs of one request, as they come. Close it, whatever happens: that frees the request."""
+    """The outputs of requests that belong together, as they come. Close it, whatever happens: that frees them."""
 
-    def __init__(self, request: ProcessedInput, llm: "AsyncLLM"):
-        self.request = request
-        self.finished = False
+    def __init__(self, requests: list[ProcessedInput], llm: "AsyncLLM"):
+        self.requests = requests
         self._llm = llm
+        self._unfinished = {request.request_id for request in requests}
         self._outputs: deque[RequestOutput] = deque()
         self._error: Exception | None = None
         self._waiter: asyncio.Future | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether `get` has returned everything."""
+        return not self._unfinished
 
     async def get(self) -> list[RequestOutput]:
         """The outputs that came since the last call, at least one. Raises what `fail` was given."""
@@ -44,7 +55,7 @@ class RequestStream:
             raise self._error
         outputs = list(self._outputs)
         self._outputs.clear()
-        self.finished = outputs[-1].finished
+        self._unfinished.difference_update(output.request_id for output in outputs if output.finished)
         return outputs
 
     def put(self, output: RequestOutput) -> None:
@@ -57,7 +68,7 @@ class RequestStream:
         self._wake()
 
     def close(self) -> None:
-        """Frees the request, wherever it is; nothing to do once it has finished."""
+        """Frees the requests, wherever they are; nothing to do once they have finished."""
         self._llm.forget(self)
 
     def _wake(self) -> None:
@@ -75,8 +86,8 @@ class AsyncLLM:
         on_give_up: called with the cause when the engine has died for good.
     """
 
-    def __init__(self, config: VllmConfig):
-        """Starts the core process; `wait_ready` (or the first request) waits for it."""
+    def __init__(self, config: VllmConfig, core: CoreProcess | None = None):
+        """Drives `core`, or starts one; `wait_ready` must return before the first request."""
         self.config = config
         self.stats = EngineStats()
         self.kv_cache_tokens = 0
@@ -86,6 +97,7 @@ class AsyncLLM:
         self._attached: asyncio.Future | None = None
         self._client = CoreClient(
             config,
+            core or CoreProcess(config),
             on_step=self._on_step,
             on_rejected=self._on_rejected,
             on_death=self._on_death,
@@ -130,7 +142,7 @@ class AsyncLLM:
 
     # Requests
 
-    async def submit(
+    async def prepare(
         self,
         request_id: str,
         prompt: PromptType,
@@ -138,30 +150,39 @@ class AsyncLLM:
         *,
         priority: int = 0,
         add_special_tokens: bool = True,
-    ) -> RequestStream:
-        """Checks a request and hands it to the core.
+    ) -> ProcessedInput:
+        """Tokenizes and checks a request. Raises VLLMValidationError."""
+        process = functools.partial(
+            self._inputs.process,
+            request_id,
+            prompt,
+            sampling_params,
+            priority=priority,
+            add_special_tokens=add_special_tokens,
+        )
+        if _text_length(prompt) > _LONG_PROMPT_CHARACTERS:
+            return await asyncio.to_thread(process)
+        return process()
+
+    async def submit(self, requests: list[ProcessedInput]) -> RequestStream:
+        """Hands requests to the core.
 
         Raises:
-            VLLMValidationError: the request is at fault.
+            VLLMValidationError: a request id is in use.
             EngineDeadError: there is no core now; the message says why.
         """
-        if self._attached is None:
-            await self.attach()
-        arguments = (request_id, prompt, sampling_params)
-        options = {"priority": priority, "add_special_tokens": add_special_tokens}
-        if _text_length(prompt) > _LONG_PROMPT_CHARACTERS:
-            request = await asyncio.to_thread(self._inputs.process, *arguments, **options)
-        else:
-            request = self._inputs.process(*arguments, **options)
-        return self.submit_processed(request)
-
-    def submit_processed(self, request: ProcessedInput) -> RequestStream:
-        """As `submit`, for a request that has been through the input processor."""
-        if (cause := self._client.cause) is not None:
-            raise EngineDeadError(cause)
-        self._outputs.add_request(request)
-        stream = self._streams[request.request_id] = RequestStream(request, self)
-        self._client.add(request.engine_requests)
+        await self.attach()
+        await self.check_health()
+        stream = RequestStream(requests, self)
+        try:
+            for request in requests:
+                self._outputs.add_request(request)
+                self._streams[request.request_id] = stream
+        except VLLMValidationError:
+            self.forget(stream)
+            raise
+        for request in requests:
+            self._client.add(request.engine_requests)
         return stream
 
     async def generate(
@@ -178,11 +199,11 @@ class AsyncLLM:
 
         Raises:
             VLLMValidationError: the request is at fault.
-            EngineDeadError: the core died; the message says why.
+            EngineDeadError: the core died, or the request was aborted; the message says why.
         """
         if lora_request is not None:
             raise NotOfferedError("lora_request is not offered yet: leave it out", "lora_request")
-        stream = await self.submit(request_id, prompt, sampling_params, priority=priority)
+        stream = await self.submit([await self.prepare(request_id, prompt, sampling_params, priority=priority)])
         try:
             while not stream.finished:
                 for output in await stream.get():
@@ -194,18 +215,19 @@ class AsyncLLM:
         raise NotOfferedError("encode is not offered: this version generates text only, it has no pooling models")
 
     async def abort(self, request_id: str | list[str]) -> None:
-        """Ends requests; their `generate` raises asyncio.CancelledError. Unknown ids are ignored."""
+        """Ends requests; who reads their outputs gets RequestAbortedError. Unknown ids are ignored."""
         for one in [request_id] if isinstance(request_id, str) else request_id:
             if (stream := self._streams.get(one)) is not None:
-                stream.fail(asyncio.CancelledError(f"request {one} was aborted"))
+                stream.fail(RequestAbortedError(f"request {one} was aborted"))
                 self.forget(stream)
 
     def forget(self, stream: RequestStream) -> None:
-        """Drops a request that nobody listens to any more."""
-        request_id = stream.request.request_id
-        if self._streams.get(request_id) is stream:
+        """Drops requests that nobody listens to any more."""
+        ids = [r.request_id for r in stream.requests if self._streams.get(r.request_id) is stream]
+        for request_id in ids:
             del self._streams[request_id]
-            self._client.abort(self._outputs.abort_requests([request_id]))
+        if ids:
+            self._client.abort(self._outputs.abort_requests(ids))
 
     # State
 
@@ -279,14 +301,16 @@ class AsyncLLM:
             return
         if output.finished:
             del self._streams[output.request_id]
-        if output.error is not None:
-            stream.fail(EngineDeadError(output.error))
-        else:
+        if output.error is None:
             stream.put(output)
+        else:
+            stream.fail(EngineDeadError(output.error))
+            self.forget(stream)
 
     def _on_rejected(self, rejected: wire.Rejected) -> None:
-        for stream in list(self._streams.values()):
-            if any(part.request_id == rejected.request_id for part in stream.request.engine_requests):
+        for stream in set(self._streams.values()):
+            parts = (part for request in stream.requests for part in request.engine_requests)
+            if any(part.request_id == rejected.request_id for part in parts):
                 stream.fail(VLLMValidationError(rejected.message, rejected.parameter))
                 self.forget(stream)
 
@@ -295,9 +319,9 @@ class AsyncLLM:
         self._fail_streams(cause)
 
     def _fail_streams(self, cause: str) -> None:
-        streams = list(self._streams.values())
+        self._outputs.abort_requests(list(self._streams))
+        streams = set(self._streams.values())
         self._streams.clear()
-        self._outputs.abort_requests([stream.request.request_id for stream in streams])
         for stream in streams:
             stream.fail(EngineDeadError(cause))
 

@@ -100,6 +100,7 @@ class CoreClient(asyncio.Protocol):
     def __init__(
         self,
         config: VllmConfig,
+        core: CoreProcess,
         *,
         on_step: Callable[[wire.Step], None],
         on_rejected: Callable[[wire.Rejected], None],
@@ -111,7 +112,7 @@ class CoreClient(asyncio.Protocol):
         self._on_rejected = on_rejected
         self._on_death = on_death
         self._on_give_up = on_give_up
-        self._core = CoreProcess(config)
+        self._core = core
         self._transport: asyncio.Transport | None = None
         self._splitter = wire.FrameSplitter()
         self._failure: str | None = None  # what the core said before it ended

@@ -1,0 +1,104 @@
+"""Starting `vllm serve`: what can be wrong is checked first, and the engine loads while this process imports."""
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from vllm import envs
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.engine.client import CoreProcess
+from vllm.entrypoints.openai.settings import ServerSettings
+from vllm.entrypoints.openai.sockets import address_of, bind, describe_bind_error
+from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
+from vllm.version import __version__
+
+if TYPE_CHECKING:
+    from vllm.entrypoints.openai.state import ServerState
+
+EXIT_ENGINE_DEAD = 1
+EXIT_INTERRUPTED = 130
+
+
+def launch(engine_args: AsyncEngineArgs, settings: ServerSettings) -> int:
+    """Serves until it is told to stop; returns the exit status.
+
+    Raises VLLMValidationError for whatever of the configuration is at fault, before a model is loaded.
+    """
+    _set_up_logging()
+    _check_tls(settings)
+    try:
+        config = engine_args.create_engine_config()
+    except ModelError as error:
+        raise VLLMValidationError(str(error)) from None
+    bound = bind(settings.host, settings.port, settings.uds)
+    core = CoreProcess(config)
+    try:
+        return _serve(config, core, settings, bound)
+    except ModelError as error:
+        raise VLLMValidationError(str(error)) from None
+    except EngineDeadError as error:
+        print(f"vllm: error: {error}", file=sys.stderr)
+        return EXIT_ENGINE_DEAD
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    finally:
+        core.close()
+        if settings.uds is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(settings.uds)
+
+
+def _serve(config, core: CoreProcess, settings: ServerSettings, bound: socket.socket) -> int:
+    # The engine process loads its libraries and the model in the meantime.
+    import uvloop
+
+    from vllm.engine.async_llm import AsyncLLM
+    from vllm.entrypoints.openai.server import serve
+    from vllm.entrypoints.openai.state import ServerState
+
+    llm = AsyncLLM(config, core)
+    state = ServerState.build(llm, settings)
+    llm.wait_ready()
+    address = address_of(bound, tls=settings.ssl_certfile is not None)
+    try:
+        cause = uvloop.run(serve(state, bound, on_ready=lambda: _announce(state, address)))
+    except OSError as error:
+        raise VLLMValidationError(describe_bind_error(settings.host, settings.port, error)) from None
+    if cause is not None:
+        raise EngineDeadError(f"the engine died again and again, the last time because {cause}")
+    return 0
+
+
+def _announce(state: "ServerState", address: str) -> None:
+    """The line that says where the server is and how long it took from the process's beginning."""
+    import psutil
+
+    seconds = time.time() - psutil.Process().create_time()
+    names = ", ".join(state.model_names)
+    print(f"vllm {__version__} serves {names} at {address} (ready after {seconds:.1f} s)", flush=True)
+
+
+def _check_tls(settings: ServerSettings) -> None:
+    files = {
+        "--ssl-keyfile": settings.ssl_keyfile,
+        "--ssl-certfile": settings.ssl_certfile,
+        "--ssl-ca-certs": settings.ssl_ca_certs,
+    }
+    for flag, path in files.items():
+        if path is not None and not os.access(path, os.R_OK):
+            raise VLLMValidationError(f"{flag} {path}: there is no such file, or it cannot be read")
+    if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
+        raise VLLMValidationError("--ssl-keyfile needs --ssl-certfile, too")
+
+
+def _set_up_logging() -> None:
+    logging.basicConfig(
+        level=envs.VLLM_LOGGING_LEVEL, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    # Libraries' own chatter is of no use to who serves a model.
+    for name in ("httpx", "httpcore", "urllib3", "filelock", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.WARNING)

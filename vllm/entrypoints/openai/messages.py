@@ -1,0 +1,86 @@
+"""Chat messages as OpenAI's clients send them, made ready for a chat template."""
+
+from typing import Any
+
+from vllm.entrypoints.openai.errors import ApiError
+from vllm.entrypoints.openai.requests import ChatCompletionRequest, TokenizeRequest
+from vllm.entrypoints.openai.state import ServerState
+
+# OpenAI's newer name for the role whose instructions stand first; templates know it as "system".
+_ROLE_ALIASES = {"developer": "system"}
+_TEXT_PARTS = ("text", "input_text", "output_text")
+_NOT_OFFERED = {
+    "tool_calls": "tool calls are not parsed",
+    "function_call": "tool calls are not parsed",
+    "audio": "models take text only",
+}
+_OPTIONAL_TEXT = ("name", "refusal", "reasoning_content", "reasoning")
+
+
+def render_chat(request: ChatCompletionRequest | TokenizeRequest, state: ServerState) -> str:
+    """The prompt text of a request's messages. Raises ApiError, and VLLMValidationError from the template."""
+    if request.chat_template is not None and not state.settings.trust_request_chat_template:
+        raise ApiError(
+            400,
+            "chat_template in a request is not accepted: start the server with --trust-request-chat-template",
+            param="chat_template",
+        )
+    as_parts = state.settings.chat_template_content_format == "openai"
+    # A final message to be continued leaves no room for the answer's opening tag.
+    add_generation_prompt = request.add_generation_prompt and not request.continue_final_message
+    return state.tokenizer().render_chat_template(
+        [_template_message(i, message, as_parts) for i, message in enumerate(request.messages or [])],
+        chat_template=request.chat_template or state.chat_template,
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=request.continue_final_message,
+        **(request.chat_template_kwargs or {}),
+    )
+
+
+def _template_message(index: int, message: dict[str, Any], as_parts: bool) -> dict[str, Any]:
+    where = f"messages[{index}]"
+    role = message.get("role")
+    if not isinstance(role, str) or not role:
+        _refuse(f"{where}.role", "give a string such as 'user'")
+    if role in ("tool", "function"):
+        _refuse(f"{where}.role", f"{role!r} is not offered yet: tool calls are not parsed")
+    ready: dict[str, Any] = {"role": _ROLE_ALIASES.get(role, role)}
+    ready["content"] = _content(where, message.get("content"), as_parts)
+    for name, value in message.items():
+        if name in ("role", "content") or value is None:
+            continue
+        if name in _NOT_OFFERED and value:
+            _refuse(f"{where}.{name}", f"it is not offered yet: {_NOT_OFFERED[name]}")
+        if name in _OPTIONAL_TEXT:
+            if not isinstance(value, str):
+                _refuse(f"{where}.{name}", "give a string")
+            ready[name] = value
+        elif name not in _NOT_OFFERED:
+            _refuse(f"{where}.{name}", "unknown field; a message has role, content and name")
+    return ready
+
+
+def _content(where: str, content: Any, as_parts: bool) -> str | list[dict[str, str]]:
+    if content is None:
+        content = ""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if as_parts else content
+    if not isinstance(content, list):
+        _refuse(f"{where}.content", "give a string or a list of text parts")
+    texts = [_part_text(f"{where}.content[{i}]", part) for i, part in enumerate(content)]
+    return [{"type": "text", "text": text} for text in texts] if as_parts else "\n".join(texts)
+
+
+def _part_text(where: str, part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind not in _TEXT_PARTS:
+        _refuse(where, f"a part of type {kind!r} is not offered: models take text only, give type 'text'")
+    if not isinstance(part.get("text"), str):
+        _refuse(f"{where}.text", "give a string")
+    return part["text"]
+
+
+def _refuse(where: str, reason: str) -> None:
+    raise ApiError(400, f"{where}: {reason}", param="messages")

@@ -1,0 +1,139 @@
+"""What clients send. Types are strict, as OpenAI's are; ranges are checked by SamplingParams."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from vllm.entrypoints.openai.fields import chat_rules, completion_rules, plain_rules
+
+
+def _check_prompt(prompt: Any) -> Any:
+    """A string, token ids, or a list of either."""
+    if isinstance(prompt, str) or (isinstance(prompt, list) and prompt and _is_batch(prompt)):
+        return prompt
+    raise ValueError("give a string, a list of strings, a list of token ids, or a list of lists of token ids")
+
+
+def _is_batch(prompts: list) -> bool:
+    return (
+        all(isinstance(p, str) for p in prompts)
+        or _are_token_ids(prompts)
+        or all(isinstance(p, list) and p and _are_token_ids(p) for p in prompts)
+    )
+
+
+def _are_token_ids(values: list) -> bool:
+    return all(type(v) is int and v >= 0 for v in values)
+
+
+def _check_stop(stop: Any) -> Any:
+    if stop is None or isinstance(stop, str) or (isinstance(stop, list) and all(isinstance(s, str) for s in stop)):
+        return stop
+    raise ValueError("give a string or a list of strings")
+
+
+def _check_template_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    taken = {"messages", "chat_template", "tokenize", "add_generation_prompt", "continue_final_message", "tools"}
+    if wrong := sorted(taken & arguments.keys()):
+        raise ValueError(f"{wrong[0]} is a field of the request, not an argument of the template")
+    return arguments
+
+
+Prompt = Annotated[Any, BeforeValidator(_check_prompt)]
+Stop = Annotated[Any, BeforeValidator(_check_stop)]
+TemplateArguments = Annotated[dict[str, Any], AfterValidator(_check_template_arguments)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class StreamOptions(_Body):
+    """`continuous_usage_stats`: usage in every event, not only in the last."""
+
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    include_obfuscation: bool | None = None  # OpenAI's padding against traffic analysis: without effect
+
+
+class GenerationRequest(_Body):
+    """The fields that both kinds of completion share; null means the default."""
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: Stop = None
+    stop_token_ids: list[int] | None = None
+    include_stop_str_in_output: bool | None = None
+    ignore_eos: bool | None = None
+    min_tokens: int | None = None
+    skip_special_tokens: bool | None = None
+    spaces_between_special_tokens: bool | None = None
+    logit_bias: dict[str, float] | None = None
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[str] | None = None
+    prompt_logprobs: int | None = None
+    truncate_prompt_tokens: int | None = Field(default=None, ge=-1)
+    add_special_tokens: bool | None = None
+    priority: int = 0
+    request_id: str | None = Field(default=None, min_length=1, max_length=256)
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+
+
+class CompletionRequest(GenerationRequest):
+    """POST /v1/completions."""
+
+    prompt: Prompt
+    echo: bool | None = None
+    logprobs: int | None = None
+
+
+class ChatCompletionRequest(GenerationRequest):
+    """POST /v1/chat/completions."""
+
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: TemplateArguments | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+
+class TokenizeRequest(_Body):
+    """POST /tokenize: a prompt, or the messages of a chat."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = Field(default=None, min_length=1)
+    add_special_tokens: bool | None = None  # default: true for a prompt, false for a chat, as for completions
+    return_token_strs: bool | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: TemplateArguments | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+
+class DetokenizeRequest(_Body):
+    """POST /detokenize."""
+
+    model: str | None = None
+    tokens: list[int]
+
+
+COMPLETION_RULES = completion_rules(CompletionRequest.model_fields)
+CHAT_RULES = chat_rules(ChatCompletionRequest.model_fields)
+TOKENIZE_RULES = plain_rules(TokenizeRequest.model_fields)
+DETOKENIZE_RULES = plain_rules(DetokenizeRequest.model_fields)

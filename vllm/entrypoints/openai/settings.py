@@ -1,0 +1,142 @@
+"""What `vllm serve` can be told about its HTTP side. No web framework is imported here."""
+
+import argparse
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+from vllm import envs
+
+_LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
+_CONTENT_FORMATS = ("auto", "string", "openai")
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """The HTTP server's settings; fields are flags, with dashes for underscores."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    uds: str | None = None
+    api_key: list[str] = field(default_factory=list)
+    root_path: str = ""
+    allowed_origins: list[str] = field(default_factory=lambda: ["*"])
+    allowed_methods: list[str] = field(default_factory=lambda: ["*"])
+    allowed_headers: list[str] = field(default_factory=lambda: ["*"])
+    allow_credentials: bool = False
+    ssl_keyfile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_ca_certs: str | None = None
+    uvicorn_log_level: str = "warning"
+    disable_uvicorn_access_log: bool = False
+    shutdown_timeout: float | None = None
+    enable_log_requests: bool = False
+    disable_log_stats: bool = False
+    chat_template: str | None = None
+    chat_template_content_format: str = "auto"
+    trust_request_chat_template: bool = False
+    response_role: str = "assistant"
+    return_tokens_as_token_ids: bool = False
+
+    @classmethod
+    def from_cli_args(cls, args: argparse.Namespace) -> "ServerSettings":
+        """From a parsed command line, and VLLM_API_KEY."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        values = {k: v for k, v in vars(args).items() if k in names}
+        keys = list(values.get("api_key", []))
+        if not keys and envs.VLLM_API_KEY:
+            keys = [envs.VLLM_API_KEY]
+        return cls(**values | {"api_key": keys})
+
+
+def add_server_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag a field; absent flags leave no trace in the namespace."""
+    _add_network_flags(parser.add_argument_group("network"))
+    _add_access_flags(parser.add_argument_group("access"))
+    _add_answer_flags(parser.add_argument_group("answers"))
+    _add_logging_flags(parser.add_argument_group("logging"))
+
+
+def _add(group, flag: str, help_text: str, **options) -> None:
+    group.add_argument(flag, help=help_text, **{"default": argparse.SUPPRESS} | options)
+
+
+def _add_network_flags(group) -> None:
+    _add(group, "--host", "address to listen on (default 127.0.0.1; 0.0.0.0 for all interfaces)")
+    _add(group, "--port", "port (default 8000; 0 picks a free one)", type=_port, metavar="PORT")
+    _add(group, "--uds", "Unix socket to listen on, in place of host and port", metavar="PATH")
+    _add(group, "--root-path", "path prefix that a reverse proxy strips", metavar="PATH")
+    _add(group, "--ssl-keyfile", "TLS private key", metavar="FILE")
+    _add(group, "--ssl-certfile", "TLS certificate", metavar="FILE")
+    _add(group, "--ssl-ca-certs", "authorities that sign client certificates", metavar="FILE")
+    _add(
+        group,
+        "--shutdown-timeout",
+        "seconds that running requests get after the first interrupt (default: until they end)",
+        type=_seconds,
+        metavar="S",
+    )
+
+
+def _add_access_flags(group) -> None:
+    _add(
+        group,
+        "--api-key",
+        "keys that are accepted as bearer tokens; VLLM_API_KEY without this",
+        nargs="+",
+        action="extend",
+        metavar="KEY",
+    )
+    _add(group, "--allowed-origins", "origins that may call from a browser (default *)", **_WORDS)
+    _add(group, "--allowed-methods", "methods that they may use (default *)", **_WORDS)
+    _add(group, "--allowed-headers", "headers that they may send (default *)", **_WORDS)
+    _add(group, "--allow-credentials", "let them send cookies", action="store_true")
+
+
+def _add_answer_flags(group) -> None:
+    _add(group, "--chat-template", "file with a chat template, or the template itself", metavar="FILE")
+    _add(
+        group,
+        "--chat-template-content-format",
+        "give templates a message's text as a string or as OpenAI's list of parts (auto: string)",
+        choices=_CONTENT_FORMATS,
+    )
+    _add(group, "--trust-request-chat-template", "let requests bring their own chat template", action="store_true")
+    _add(group, "--response-role", "role of the answer in a chat (default assistant)", metavar="ROLE")
+    _add(group, "--return-tokens-as-token-ids", "name tokens in logprobs as token_id:ID", action="store_true")
+
+
+def _add_logging_flags(group) -> None:
+    _add(group, "--uvicorn-log-level", "what the HTTP server logs (default warning)", choices=_LOG_LEVELS)
+    _add(group, "--disable-uvicorn-access-log", "no line a request, at any level", action="store_true")
+
+
+class _JsonOrWords(argparse.Action):
+    """Several words, or one JSON list as vLLM takes it."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if len(values) == 1 and values[0].startswith("["):
+            try:
+                values = json.loads(values[0])
+            except ValueError:
+                parser.error(f"{option_string}: {values[0]!r} is not a JSON list")
+        setattr(namespace, self.dest, values)
+
+
+_WORDS = {"nargs": "+", "action": _JsonOrWords, "metavar": "WORD"}
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
+    return value

@@ -1,0 +1,86 @@
+"""What request handlers share."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+
+from vllm.engine.async_llm import AsyncLLM
+from vllm.entrypoints.openai.errors import ApiError
+from vllm.entrypoints.openai.settings import ServerSettings
+from vllm.exceptions import VLLMValidationError
+from vllm.generation_config import default_sampling_values
+from vllm.tokenizer import Tokenizer
+
+
+@dataclass
+class ServerState:
+    """One served model.
+
+    Attributes:
+        chat_template: text that replaces the model's own template, or None.
+        sampling_defaults: SamplingParams fields from the model's generation config.
+        num_open_requests: HTTP requests being answered, as /load reports them.
+    """
+
+    llm: AsyncLLM
+    settings: ServerSettings
+    chat_template: str | None = None
+    sampling_defaults: dict[str, Any] = field(default_factory=dict)
+    num_open_requests: int = 0
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @classmethod
+    def build(cls, llm: AsyncLLM, settings: ServerSettings) -> "ServerState":
+        """Raises VLLMValidationError for a chat template that cannot be read."""
+        return cls(
+            llm=llm,
+            settings=settings,
+            chat_template=read_chat_template(settings.chat_template),
+            sampling_defaults=default_sampling_values(llm.config.model_config),
+        )
+
+    @property
+    def model_names(self) -> list[str]:
+        return self.llm.config.model_config.served_model_name
+
+    @property
+    def max_model_len(self) -> int:
+        return self.llm.config.model_config.max_model_len
+
+    def check_model(self, name: str | None) -> None:
+        """Raises ApiError 404 for a model that is not served; none given means the one that is."""
+        if name is not None and name not in self.model_names:
+            served = ", ".join(self.model_names)
+            raise ApiError(
+                404,
+                f"the model {name[:200]!r} is not served here; served is {served}",
+                param="model",
+                code="model_not_found",
+            )
+
+    def tokenizer(self) -> Tokenizer:
+        if self.llm.tokenizer is None:
+            raise ApiError(400, "the server runs without a tokenizer (--skip-tokenizer-init): give token ids")
+        return self.llm.tokenizer
+
+
+def state_of(request: Request) -> ServerState:
+    return request.app.state.server
+
+
+def read_chat_template(given: str | None) -> str | None:
+    """`--chat-template`: a file's content; text that is no path but has template tags is taken as it is."""
+    if given is None:
+        return None
+    try:
+        return Path(given).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        if "{{" in given or "{%" in given:
+            return given
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise VLLMValidationError(
+            f"--chat-template {given}: {reason}; give a file or a jinja2 template", "chat_template"
+        ) from None
