@@ -76,7 +76,7 @@ def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
             raise failures.explain(layout, job, pins, work, error, progress)
     files = publish(layout, [work / output.subdir / output.file_name for output in outputs])
     _write_atomically(job.record(layout), json.dumps({"key": key, "files": files}))
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(layout.work, ignore_errors=True)
     return [layout.channel / file for file in files]
 
 
@@ -91,7 +91,7 @@ def publish(layout: Layout, packages: list[Path]) -> list[str]:
         os.replace(package, target)
         files.append(f"{target.parent.name}/{target.name}")
     (layout.channel / "noarch").mkdir(parents=True, exist_ok=True)
-    asyncio.run(index_fs(layout.channel, write_zst=False, write_shards=False))
+    asyncio.run(index_fs(layout.channel, write_zst=False, write_shards=False, force=True))
     return files
 
 

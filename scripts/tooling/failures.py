@@ -55,7 +55,7 @@ def _test_output(work: Path, job: Job, progress: Progress) -> str:
     error = first_error(_logs(work, "test/*/test/conda_build.log"))
     for file in work.glob("broken/*.conda"):
         package = Package.from_file(file)
-        for index in range(package.test_count()):
+        for index in range(package.test_count):
             try:
                 result = package.run_test(index, channel=[work.as_uri(), job.base])
             except RattlerBuildError as problem:

@@ -43,9 +43,9 @@ def files_under(root: Path, relative: str) -> Iterator[str]:
         yield relative
         return
     for folder, subfolders, files in os.walk(top):
-        base = os.path.relpath(folder, root)
-        subfolders[:] = [d for d in subfolders if not is_ignored(root, f"{base}/{d}")]
-        yield from (f"{base}/{f}" for f in files if not is_ignored(root, f"{base}/{f}"))
+        below = {name: os.path.normpath(os.path.relpath(f"{folder}/{name}", root)) for name in [*subfolders, *files]}
+        subfolders[:] = [name for name in subfolders if not is_ignored(root, below[name])]
+        yield from (below[name] for name in files if not is_ignored(root, below[name]))
 
 
 def digest(root: Path, relatives: Iterable[str]) -> str:

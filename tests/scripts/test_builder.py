@@ -1,0 +1,132 @@
+"""Builds of a toy recipe: what is published, what is built again, and how failures are told."""
+
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from support.checkout import ROOT
+from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
+from tooling import builder, checks
+from tooling.errors import UserError
+from tooling.progress import Progress
+
+
+@pytest.fixture
+def layout(tmp_path, monkeypatch):
+    monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path / "rattler"))
+    return make_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture
+def job(tmp_path):
+    return builder.Job("toy", "cpu", make_empty_channel(tmp_path / "base"))
+
+
+@pytest.fixture
+def progress(layout):
+    return Progress(layout.new_log("test"))
+
+
+def published(layout):
+    return [file.name for file in layout.channel.glob("*/*.conda")]
+
+
+def test_build_publishes_an_indexed_package(layout, job, progress):
+    (package,) = builder.build(layout, job, progress)
+    assert package.name.startswith("toy-1.0-cpu_h")
+    assert package.name in (layout.channel / package.parent.name / "repodata.json").read_text()
+    assert not layout.work.exists()
+
+
+def test_unchanged_inputs_are_not_built_again(layout, job, progress):
+    builder.build(layout, job, progress)
+    assert builder.is_published(layout, job)
+    (layout.root / "README.md").write_text("not selected by the recipe's source filter")
+    assert builder.is_published(layout, job)
+
+
+@pytest.mark.parametrize(
+    "changed", ["data/text", "data/untracked", "recipe-variants/cpu.yaml", "recipes/toy/recipe.yaml"]
+)
+def test_changed_inputs_are_built_again(layout, job, progress, changed):
+    builder.build(layout, job, progress)
+    with (layout.root / changed).open("a") as file:
+        file.write("# changed\n")
+    assert not builder.is_published(layout, job)
+
+
+def test_another_base_channel_is_built_again(layout, job, progress, tmp_path):
+    builder.build(layout, job, progress)
+    other = builder.Job(job.recipe, job.lane, make_empty_channel(tmp_path / "other"))
+    assert not builder.is_published(layout, other)
+
+
+def test_missing_package_file_is_built_again(layout, job, progress):
+    (package,) = builder.build(layout, job, progress)
+    package.unlink()
+    assert not builder.is_published(layout, job)
+
+
+def test_failing_script_names_its_error_and_the_log(layout, job, progress):
+    write_recipe(layout.root, script="'echo \"error: no such widget\"; exit 3'")
+    with pytest.raises(
+        UserError, match=r"building toy in lane cpu failed: error: no such widget; the full log is "
+    ) as told:
+        builder.build(layout, job, progress)
+    assert str(progress.log_file) in str(told.value)
+    assert "no such widget" in progress.log_file.read_text()
+    assert published(layout) == []
+
+
+def test_failing_package_test_is_not_published(layout, job, progress):
+    write_recipe(layout.root, test="'echo \"error: does not run\"; false'")
+    with pytest.raises(UserError, match="a package test failed: error: does not run"):
+        builder.build(layout, job, progress)
+    assert published(layout) == []
+
+
+def test_missing_compiler_is_told_by_name(layout, job, progress):
+    write_recipe(layout.root, build="['${{ compiler(\"c\") }}']")
+    with pytest.raises(UserError, match=r"its build environment has no solution: .*gcc_linux-64"):
+        builder.build(layout, job, progress)
+
+
+def test_no_disk_is_told_before_any_work(layout, job, progress, monkeypatch):
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: SimpleNamespace(free=5e8))
+    with pytest.raises(UserError, match=r"building toy needs 3.0 GB free in .*, which has 0.5 GB; free some space"):
+        builder.build(layout, job, progress)
+    assert not layout.work.exists()
+
+
+RUN_BUILD = """
+import sys
+sys.path.insert(0, {scripts!r})
+from pathlib import Path
+from tooling import builder
+from tooling.layout import Layout
+from tooling.progress import Progress
+root = Path({root!r})
+layout = Layout(root=root, home=root / "build", cache=root / "cache")
+builder.build(layout, builder.Job("toy", "cpu", {base!r}), Progress(layout.new_log("test")))
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_build_leaves_nothing_published_and_the_next_goes_on(layout, job, progress, kind):
+    write_recipe(layout.root, script="sleep 60")
+    code = RUN_BUILD.format(scripts=str(ROOT / "scripts"), root=str(layout.root), base=job.base)
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    while not any(layout.work.glob("*/bld/*/work/conda_build.log")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(kind)
+    process.wait()
+    assert published(layout) == []
+    write_recipe(layout.root)
+    builder.build(layout, job, progress)
+    assert len(published(layout)) == 1
+    assert not layout.work.exists()
