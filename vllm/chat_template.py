@@ -61,9 +61,7 @@ def render(
             "continue_final_message",
         )
     try:
-        text = _compile(template).render(
-            messages=messages, add_generation_prompt=add_generation_prompt, **variables
-        )
+        text = _compile(template).render(messages=messages, add_generation_prompt=add_generation_prompt, **variables)
     except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
         raise VLLMValidationError(f"the chat template refused the messages: {_one_line(error)}", "messages") from None
     return _cut_after_final_message(text, messages) if continue_final_message else text
@@ -122,3 +120,16 @@ def _raise_exception(message: str) -> None:
     import jinja2
 
     raise jinja2.TemplateError(message)
+
+
+def text_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages whose content is text: lists of {"type": "text"} parts are joined by line breaks, others refused."""
+    return [m | {"content": _join_parts(m["content"])} if isinstance(m.get("content"), list) else m for m in messages]
+
+
+def _join_parts(parts: list[Any]) -> str:
+    for part in parts:
+        if not isinstance(part, str) and (not isinstance(part, dict) or part.get("type") != "text"):
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            raise VLLMValidationError(f"message content of type {kind!r} is not accepted: give text parts", "messages")
+    return "\n".join(part if isinstance(part, str) else part["text"] for part in parts)

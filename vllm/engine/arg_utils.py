@@ -76,7 +76,8 @@ class EngineArgs:
         None, "most tokens in a step (default 2048)", parse=token_count, group="scheduler"
     )
     enable_chunked_prefill: bool | None = _arg(
-        None, "split long prompts over steps (default on); off: max_num_batched_tokens must hold a prompt",
+        None,
+        "split long prompts over steps (default on); off: max_num_batched_tokens must hold a prompt",
         group="scheduler",
     )
     scheduling_policy: str = _arg(

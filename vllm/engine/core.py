@@ -2,31 +2,53 @@
 
 from vllm.config import VllmConfig
 from vllm.engine.messages import EngineOutput, EngineRequest, EngineStats
+from vllm.exceptions import VLLMValidationError
+from vllm.kvcache.manager import KVCacheManager
+from vllm.scheduler.scheduler import Scheduler
 
 
 class EngineCore:
     """Holds the model, the KV cache and the requests that run.
 
-    Building it loads the model (seconds) and raises ModelError where the folder does not hold one that it can run.
+    Building it loads the model (seconds). Raises ModelError where the folder does not hold one that it can run,
+    VLLMValidationError where max_model_len does not fit into the KV cache.
     """
 
-    def __init__(self, config: VllmConfig): ...
+    def __init__(self, config: VllmConfig):
+        from vllm.worker.runner import ModelRunner
+
+        cache = config.cache_config
+        self._runner = ModelRunner(config)
+        self._kv_cache = KVCacheManager(self._runner.num_blocks, cache.block_size, cache.enable_prefix_caching)
+        self._scheduler = Scheduler(config.scheduler_config, self._kv_cache, config.model_config.max_model_len)
 
     def add_request(self, request: EngineRequest) -> None:
         """Queues one sequence. Raises VLLMValidationError where it can never fit into the KV cache."""
+        if request.sampling_params.n != 1:
+            raise VLLMValidationError("n must be 1 here: the input processor makes n requests", "n")
+        self._scheduler.add_request(request)
 
     def abort_requests(self, request_ids: list[str]) -> None:
         """Drops sequences and frees their blocks; unknown ids are ignored. No output is made for them."""
+        self._scheduler.abort(request_ids)
 
     def step(self) -> list[EngineOutput]:
         """Computes one batch and returns what is new, one output a sequence that has something new."""
+        if not self._scheduler.has_unfinished():
+            return []
+        step = self._scheduler.schedule()
+        return self._scheduler.update(step, self._runner.run(step))
 
-    def has_unfinished(self) -> bool: ...
+    def has_unfinished(self) -> bool:
+        return self._scheduler.has_unfinished()
 
-    def stats(self) -> EngineStats: ...
+    def stats(self) -> EngineStats:
+        return self._scheduler.stats()
 
     def reset_prefix_cache(self) -> bool:
         """Forgets all cached prefixes; False, and nothing done, while requests hold blocks."""
+        return self._kv_cache.reset()
 
     def shutdown(self) -> None:
-        """Frees the model and the KV cache."""
+        """Frees the model and the KV cache; the core cannot be used afterwards."""
+        del self._runner

@@ -1,0 +1,81 @@
+"""One layer's attention over the paged KV cache."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vllm.kernels.attention import paged_attention_varlen
+from vllm.kernels.fused import qkv_norm_rope_cache
+from vllm.worker.step_input import StepInput
+
+
+@dataclass(slots=True)
+class AttentionShape:
+    """Heads of one layer. `sliding_window` 0 sees everything; `window` counts the token itself."""
+
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    sliding_window: int = 0
+
+    @property
+    def query_width(self) -> int:
+        return self.num_heads * self.head_size
+
+    @property
+    def qkv_width(self) -> int:
+        return (self.num_heads + 2 * self.num_kv_heads) * self.head_size
+
+
+class PagedAttention:
+    """Rotates and norms queries and keys, stores keys and values, attends."""
+
+    def __init__(
+        self,
+        shape: AttentionShape,
+        cos_sin: Tensor | None = None,
+        q_norm: Tensor | None = None,
+        k_norm: Tensor | None = None,
+        norm_epsilon: float = 1e-6,
+    ):
+        """cos_sin: table of layers/rotary.py; q_norm, k_norm: [head_size] weights of per-head RMS norms."""
+        self.shape = shape
+        self._scale = shape.head_size**-0.5
+        self._cos_sin, self._q_norm, self._k_norm, self._epsilon = cos_sin, q_norm, k_norm, norm_epsilon
+        self._key_cache = self._value_cache = torch.empty(0)
+
+    def bind(self, cache: Tensor) -> None:
+        """cache [2, blocks, kv_heads, block_size, head_size]: this layer's keys and values."""
+        self._key_cache = cache[0].permute(0, 2, 1, 3)
+        self._value_cache = cache[1].permute(0, 2, 1, 3)
+
+    def __call__(self, qkv: Tensor, query: Tensor, step: StepInput, out: Tensor) -> None:
+        """qkv [tokens, qkv_width] is overwritten; query is its view [tokens, heads, head_size]; out likewise."""
+        shape = self.shape
+        qkv_norm_rope_cache(
+            qkv,
+            step.positions,
+            self._cos_sin,
+            self._q_norm,
+            self._k_norm,
+            self._epsilon,
+            shape.num_heads,
+            shape.num_kv_heads,
+            shape.head_size,
+            True,
+            self._key_cache,
+            self._value_cache,
+            step.slot_mapping,
+        )
+        paged_attention_varlen(
+            out,
+            query,
+            self._key_cache,
+            self._value_cache,
+            step.query_start_loc,
+            step.seq_lens,
+            step.block_table,
+            self._scale,
+            shape.sliding_window,
+        )

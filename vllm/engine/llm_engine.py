@@ -1,0 +1,79 @@
+"""The engine for one process: text in, text out, a step at a time."""
+
+from vllm.config import VllmConfig
+from vllm.engine.arg_utils import EngineArgs
+from vllm.engine.core import EngineCore
+from vllm.engine.input_processor import InputProcessor
+from vllm.engine.messages import EngineStats
+from vllm.engine.output_processor import OutputProcessor
+from vllm.inputs import PromptType
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import SamplingParams
+from vllm.tokenizer import Tokenizer
+
+
+class LLMEngine:
+    """Add requests, call step() until has_unfinished_requests() is False."""
+
+    def __init__(self, config: VllmConfig):
+        self.config = config
+        model = config.model_config
+        self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder)
+        self._input = InputProcessor(config, self.tokenizer)
+        self._output = OutputProcessor(self.tokenizer)
+        self._core = EngineCore(config)
+
+    @classmethod
+    def from_engine_args(cls, engine_args: EngineArgs) -> "LLMEngine":
+        return cls(engine_args.create_engine_config())
+
+    def add_request(
+        self,
+        request_id: str,
+        prompt: PromptType,
+        params: SamplingParams,
+        *,
+        arrival_time: float | None = None,
+        priority: int = 0,
+        add_special_tokens: bool = True,
+    ) -> None:
+        """Queues a prompt. Raises VLLMValidationError, and queues nothing, where it is refused."""
+        request = self._input.process(
+            request_id,
+            prompt,
+            params,
+            arrival_time=arrival_time,
+            priority=priority,
+            add_special_tokens=add_special_tokens,
+        )
+        self._output.add_request(request)
+        try:
+            for each in request.engine_requests:
+                self._core.add_request(each)
+        except ValueError:
+            self.abort_request([request_id])
+            raise
+
+    def step(self) -> list[RequestOutput]:
+        """Computes one batch; outputs of requests that have something new."""
+        processed = self._output.process(self._core.step())
+        if processed.requests_to_abort:
+            self._core.abort_requests(processed.requests_to_abort)
+        return processed.request_outputs
+
+    def has_unfinished_requests(self) -> bool:
+        return self._output.has_unfinished()
+
+    def abort_request(self, request_ids: list[str]) -> None:
+        """Drops requests; unknown ids are ignored. No output is made for them."""
+        self._core.abort_requests(self._output.abort_requests(request_ids))
+
+    def stats(self) -> EngineStats:
+        return self._core.stats()
+
+    def reset_prefix_cache(self) -> bool:
+        """Forgets all cached prefixes; False, and nothing done, while requests run."""
+        return self._core.reset_prefix_cache()
+
+    def shutdown(self) -> None:
+        self._core.shutdown()

@@ -1,0 +1,191 @@
+"""Offline inference: the `LLM` class, with the engine in this process."""
+
+import dataclasses
+import difflib
+import itertools
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from vllm.chat_template import text_messages
+from vllm.engine.arg_utils import EngineArgs
+from vllm.engine.llm_engine import LLMEngine
+from vllm.engine.messages import EngineStats
+from vllm.exceptions import NotOfferedError, VLLMValidationError
+from vllm.generation_config import default_sampling_values
+from vllm.inputs import PromptType
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.tokenizer import Tokenizer
+
+Conversation = list[dict[str, Any]]
+
+
+class LLM:
+    """A model that answers batches of prompts.
+
+    Args:
+        model: folder with config.json, installed model, or Hugging Face name.
+        chat_template: template for `chat` in place of the model's.
+        engine_args: every field of EngineArgs (dtype, max_model_len, max_num_seqs, ...).
+
+    Raises:
+        VLLMValidationError: for arguments that are unknown, not offered or not accepted.
+        ModelError: where the model cannot be read.
+    """
+
+    def __init__(self, model: str, *, chat_template: str | None = None, **engine_args: Any):
+        known = [f.name for f in dataclasses.fields(EngineArgs)]
+        for name in engine_args:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {close[0]}?" if close else "see EngineArgs for what there is"
+                raise VLLMValidationError(f"LLM got an unknown argument {name!r}: {hint}", name)
+        engine_args.setdefault("disable_log_stats", True)
+        self.llm_engine = LLMEngine.from_engine_args(EngineArgs(model=str(model), **engine_args))
+        self._chat_template = chat_template
+        self._request_ids = itertools.count()
+
+    def generate(
+        self,
+        prompts: PromptType | Sequence[PromptType],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        use_tqdm: bool = True,
+        lora_request: None = None,
+        priority: list[int] | None = None,
+    ) -> list[RequestOutput]:
+        """Answers prompts, all at once; outputs are in the order of the prompts.
+
+        Args:
+            prompts: text, {"prompt": text}, {"prompt_token_ids": ids}, or a list of these.
+            sampling_params: for all prompts or one for each; None: the model's defaults.
+            priority: one for each prompt, lower earlier, with scheduling_policy="priority".
+
+        Raises VLLMValidationError, before any work, where one of them is refused.
+        """
+        batch = [prompts] if isinstance(prompts, str | dict) else list(prompts)
+        return self._run(batch, sampling_params, use_tqdm, lora_request, priority)
+
+    def chat(
+        self,
+        messages: Conversation | Sequence[Conversation],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        use_tqdm: bool = True,
+        lora_request: None = None,
+        chat_template: str | None = None,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        tools: list[dict[str, Any]] | None = None,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> list[RequestOutput]:
+        """Answers conversations, lists of {"role": ..., "content": ...}, through the model's chat template."""
+        conversations = [messages] if messages and isinstance(messages[0], dict) else list(messages)
+        tokenizer = self.get_tokenizer()
+        prompts: list[PromptType] = [
+            {
+                "prompt": tokenizer.render_chat_template(
+                    text_messages(conversation),
+                    chat_template=chat_template or self._chat_template,
+                    add_generation_prompt=add_generation_prompt,
+                    continue_final_message=continue_final_message,
+                    tools=tools,
+                    **(chat_template_kwargs or {}),
+                )
+            }
+            for conversation in conversations
+        ]
+        return self._run(prompts, sampling_params, use_tqdm, lora_request, None, add_special_tokens=False)
+
+    def get_tokenizer(self) -> Tokenizer:
+        if self.llm_engine.tokenizer is None:
+            raise VLLMValidationError("there is no tokenizer: skip_tokenizer_init is set", "skip_tokenizer_init")
+        return self.llm_engine.tokenizer
+
+    def get_default_sampling_params(self) -> SamplingParams:
+        """What the model's generation_config.json suggests, vLLM's defaults for the rest."""
+        return SamplingParams(**default_sampling_values(self.llm_engine.config.model_config))
+
+    def reset_prefix_cache(self) -> bool:
+        """Forgets all cached prefixes."""
+        return self.llm_engine.reset_prefix_cache()
+
+    def get_metrics(self) -> EngineStats:
+        """Counters of the engine from its start."""
+        return self.llm_engine.stats()
+
+    def embed(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse_pooling("embed")
+
+    def encode(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse_pooling("encode")
+
+    def classify(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse_pooling("classify")
+
+    def score(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse_pooling("score")
+
+    def sleep(self, level: int = 1) -> NoReturn:
+        raise NotOfferedError("LLM.sleep is not offered: delete the LLM to free its memory")
+
+    def _refuse_pooling(self, name: str) -> NoReturn:
+        raise NotOfferedError(f"LLM.{name} is not offered: this version generates text only, use generate or chat")
+
+    def _run(
+        self,
+        prompts: list[PromptType],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None,
+        use_tqdm: bool,
+        lora_request: None,
+        priority: list[int] | None,
+        add_special_tokens: bool = True,
+    ) -> list[RequestOutput]:
+        if lora_request is not None:
+            raise NotOfferedError("lora_request is not offered yet: leave it out", "lora_request")
+        params = self._params_for(prompts, sampling_params)
+        priorities = [0] * len(prompts) if priority is None else priority
+        if len(priorities) != len(prompts):
+            raise VLLMValidationError(f"{len(prompts)} prompts but {len(priorities)} priorities", "priority")
+        ids = [str(next(self._request_ids)) for _ in prompts]
+        try:
+            for request_id, prompt, each, rank in zip(ids, prompts, params, priorities, strict=True):
+                self.llm_engine.add_request(
+                    request_id, prompt, each, priority=rank, add_special_tokens=add_special_tokens
+                )
+            outputs = self._finish(len(ids), use_tqdm)
+        except BaseException:  # also Ctrl-C: the next call must not find half of this one's work
+            self.llm_engine.abort_request(ids)
+            raise
+        return [outputs[i] for i in ids]
+
+    def _params_for(
+        self, prompts: list[PromptType], given: SamplingParams | Sequence[SamplingParams] | None
+    ) -> list[SamplingParams]:
+        given = self.get_default_sampling_params() if given is None else given
+        params = [given] * len(prompts) if isinstance(given, SamplingParams) else list(given)
+        if len(params) != len(prompts):
+            raise VLLMValidationError(
+                f"{len(prompts)} prompts but {len(params)} sampling_params: give one for each, or one for all",
+                "sampling_params",
+            )
+        copies = [p.clone() for p in params]
+        for each in copies:
+            each.output_kind = RequestOutputKind.FINAL_ONLY
+        return copies
+
+    def _finish(self, count: int, use_tqdm: bool) -> dict[str, RequestOutput]:
+        """Steps until all requests have finished."""
+        finished: dict[str, RequestOutput] = {}
+        bar = None
+        if use_tqdm:
+            from tqdm.auto import tqdm
+
+            bar = tqdm(total=count, desc="Processed prompts", dynamic_ncols=True)
+        while self.llm_engine.has_unfinished_requests():
+            for output in self.llm_engine.step():
+                finished[output.request_id] = output
+                if bar is not None:
+                    bar.update(1)
+        if bar is not None:
+            bar.close()
+        return finished

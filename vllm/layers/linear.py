@@ -1,0 +1,40 @@
+"""Linear layers over weights that are packed once, while they are loaded."""
+
+import torch
+from torch import Tensor
+
+from vllm.kernels.linear import linear_packed, pack_linear_weight
+from vllm.worker.checkpoint import Checkpoint
+
+
+class Linear:
+    """out = x @ weight.T + bias, for one weight or several with the same input, stacked along the output."""
+
+    __slots__ = ("bias", "in_features", "out_features", "packed")
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None):
+        """weight [out_features, in_features] is packed and can be dropped; bias [out_features]."""
+        self.out_features, self.in_features = weight.shape
+        self.packed = pack_linear_weight(weight)
+        self.bias = bias
+
+    @classmethod
+    def load(
+        cls, checkpoint: Checkpoint, names: list[str], out_features: list[int], in_features: int, bias: bool = False
+    ) -> "Linear":
+        """Reads `name.weight` (and `name.bias`) of each name and stacks them; one layer's weight is copied at most."""
+        weight = load_stacked(checkpoint, names, out_features, in_features)
+        if not bias:
+            return cls(weight)
+        biases = [checkpoint.take(f"{n}.bias", (s,)) for n, s in zip(names, out_features, strict=True)]
+        return cls(weight, torch.cat(biases))
+
+    def __call__(self, x: Tensor, out: Tensor) -> None:
+        """x [tokens, in_features] (any row stride) to out [tokens, out_features]."""
+        linear_packed(out, x, self.packed, self.bias)
+
+
+def load_stacked(checkpoint: Checkpoint, names: list[str], out_features: list[int], in_features: int) -> Tensor:
+    """Weights one below the other [sum(out_features), in_features]; a single one stays a view of the file."""
+    parts = [checkpoint.take(f"{n}.weight", (s, in_features)) for n, s in zip(names, out_features, strict=True)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,0 +1,33 @@
+"""Gated MLP: down(silu(gate(x)) * up(x))."""
+
+from torch import Tensor
+
+from vllm.kernels.activation import silu_and_mul
+from vllm.kernels.linear import linear_packed_silu_and_mul, pack_gate_up_weight
+from vllm.layers.linear import Linear, load_stacked
+from vllm.worker.checkpoint import Checkpoint
+
+
+class GatedMLP:
+    """Gate and up projection are one matrix; without biases the activation is part of its kernel."""
+
+    __slots__ = ("_down", "_fused", "_gate_up")
+
+    def __init__(self, checkpoint: Checkpoint, name: str, hidden: int, intermediate: int, bias: bool):
+        names = [f"{name}.gate_proj", f"{name}.up_proj"]
+        self._gate_up: Linear | None = None
+        if bias:
+            self._gate_up = Linear.load(checkpoint, names, [intermediate] * 2, hidden, bias=True)
+        else:
+            self._fused = pack_gate_up_weight(load_stacked(checkpoint, names, [intermediate] * 2, hidden))
+        self._down = Linear.load(checkpoint, [f"{name}.down_proj"], [hidden], intermediate, bias)
+
+    def __call__(self, x: Tensor, activated: Tensor, out: Tensor) -> None:
+        """x [tokens, hidden] to out, through `activated` [tokens, intermediate]; out may be x."""
+        if self._gate_up is None:
+            linear_packed_silu_and_mul(activated, x, self._fused)
+        else:
+            gate_up = x.new_empty(x.shape[0], 2 * activated.shape[1])
+            self._gate_up(x, gate_up)
+            silu_and_mul(activated, gate_up)
+        self._down(activated, out)

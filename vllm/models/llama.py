@@ -1,0 +1,169 @@
+"""Llama, and the models that differ from it in a few switches: Mistral, Qwen2, Qwen3."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from vllm.attention.paged import AttentionShape, PagedAttention
+from vllm.exceptions import ModelError
+from vllm.hf_config import rope_parameters
+from vllm.layers.embedding import load_embedding_and_head
+from vllm.layers.linear import Linear
+from vllm.layers.mlp import GatedMLP
+from vllm.layers.norm import RMSNorm
+from vllm.layers.rotary import cos_sin_table
+from vllm.layers.workspace import Workspace
+from vllm.models.hf_fields import Fields
+from vllm.models.interface import BuildContext
+from vllm.worker.checkpoint import Checkpoint
+from vllm.worker.step_input import StepInput
+
+
+@dataclass(slots=True)
+class LlamaShape:
+    """config.json's figures, in the field's terms."""
+
+    hidden_size: int
+    num_layers: int
+    intermediate_size: int
+    vocab_size: int
+    norm_epsilon: float
+    tied: bool
+    qkv_bias: bool
+    output_bias: bool
+    mlp_bias: bool
+    qk_norm: bool
+    rotary_size: int
+    attentions: list[AttentionShape]
+
+
+class LlamaForCausalLM:
+    """A decoder of attention and gated MLP blocks with RMS norms before each."""
+
+    def __init__(self, context: BuildContext):
+        shape = self.shape(context.hf_config)
+        self.vocab_size = shape.vocab_size
+        checkpoint = context.checkpoint
+        self._embedding, self._head = load_embedding_and_head(
+            checkpoint, "model.embed_tokens", "lm_head", shape.vocab_size, shape.hidden_size, shape.tied
+        )
+        cos_sin = self._rotary_table(context, shape)
+        self._layers = [
+            LlamaLayer(checkpoint, f"model.layers.{i}", shape, attention, cos_sin)
+            for i, attention in enumerate(shape.attentions)
+        ]
+        self.attentions = [layer.attention for layer in self._layers]
+        self._norm = RMSNorm.load(checkpoint, "model.norm", shape.hidden_size, shape.norm_epsilon)
+        first = shape.attentions[0]
+        self._num_heads, self._head_size = first.num_heads, first.head_size
+        self._workspace = Workspace(
+            context.max_tokens,
+            context.dtype,
+            {
+                "x": shape.hidden_size,
+                "residual": shape.hidden_size,
+                "qkv": first.qkv_width,
+                "attended": first.query_width,
+                "activated": shape.intermediate_size,
+            },
+        )
+
+    @classmethod
+    def shape(cls, hf_config: dict[str, Any]) -> LlamaShape:
+        fields = Fields(hf_config)
+        fields.require("hidden_act", "silu")
+        hidden_size, num_heads = fields.positive("hidden_size"), fields.positive("num_attention_heads")
+        head_size = fields.positive("head_dim", hidden_size // num_heads)
+        num_kv_heads = fields.positive("num_key_value_heads", num_heads)
+        num_layers = fields.positive("num_hidden_layers")
+        if num_heads % num_kv_heads:
+            raise ModelError(f"config.json: {num_heads} heads cannot share {num_kv_heads} key and value heads")
+        partial = rope_parameters(hf_config).get("partial_rotary_factor", hf_config.get("partial_rotary_factor", 1.0))
+        bias = bool(hf_config.get("attention_bias", False))
+        return LlamaShape(
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            intermediate_size=fields.positive("intermediate_size"),
+            vocab_size=fields.positive("vocab_size"),
+            norm_epsilon=hf_config.get("rms_norm_eps", 1e-6),
+            tied=bool(hf_config.get("tie_word_embeddings", False)),
+            qkv_bias=bias,
+            output_bias=bias,
+            mlp_bias=bool(hf_config.get("mlp_bias", False)),
+            qk_norm=False,
+            rotary_size=int(head_size * partial),
+            attentions=[
+                AttentionShape(num_heads, num_kv_heads, head_size, cls.sliding_window(hf_config, layer))
+                for layer in range(num_layers)
+            ],
+        )
+
+    @staticmethod
+    def sliding_window(hf_config: dict[str, Any], layer: int) -> int:
+        """Tokens that a layer sees, itself included; 0 for all. Llama has none, Mistral one for every layer."""
+        if hf_config.get("model_type") != "mistral":
+            return 0
+        return hf_config.get("sliding_window") or 0
+
+    @classmethod
+    def attention_shapes(cls, hf_config: dict[str, Any]) -> list[AttentionShape]:
+        return cls.shape(hf_config).attentions
+
+    @staticmethod
+    def ignored_weights(hf_config: dict[str, Any]) -> tuple[str, ...]:
+        return ("lm_head.weight",) if hf_config.get("tie_word_embeddings", False) else ()
+
+    def forward(self, step: StepInput) -> Tensor:
+        views = self._workspace.views(step.num_tokens)
+        x, residual = views["x"], views["residual"]
+        if "query" not in views:
+            heads = (self._num_heads, self._head_size)
+            views["query"] = views["qkv"][:, : self._num_heads * self._head_size].unflatten(1, heads)
+            views["attended_heads"] = views["attended"].unflatten(1, heads)
+        self._embedding(step.token_ids, x)
+        residual.zero_()
+        for layer in self._layers:
+            layer(step, views)
+        x, residual = step.wanted(x), step.wanted(residual)
+        self._norm.add(x, residual)
+        return x
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self._head(hidden)
+
+    @staticmethod
+    def _rotary_table(context: BuildContext, shape: LlamaShape) -> Tensor:
+        trained = context.hf_config.get("max_position_embeddings") or context.max_model_len
+        return cos_sin_table(rope_parameters(context.hf_config), shape.rotary_size, context.max_model_len, trained)
+
+
+class LlamaLayer:
+    """One block. x holds what the block before added, the residual stream everything up to then."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, name: str, shape: LlamaShape, attention: AttentionShape, cos_sin: Tensor
+    ):
+        hidden, epsilon = shape.hidden_size, shape.norm_epsilon
+        query, kv = attention.query_width, attention.num_kv_heads * attention.head_size
+        own = f"{name}.self_attn"
+        self.input_norm = RMSNorm.load(checkpoint, f"{name}.input_layernorm", hidden, epsilon)
+        self.qkv = Linear.load(
+            checkpoint, [f"{own}.{p}_proj" for p in "qkv"], [query, kv, kv], hidden, bias=shape.qkv_bias
+        )
+        norms = (None, None)
+        if shape.qk_norm:
+            norms = tuple(checkpoint.take(f"{own}.{p}_norm.weight", (attention.head_size,)).clone() for p in "qk")
+        self.attention = PagedAttention(attention, cos_sin, *norms, norm_epsilon=epsilon)
+        self.output = Linear.load(checkpoint, [f"{own}.o_proj"], [hidden], query, bias=shape.output_bias)
+        self.mlp_norm = RMSNorm.load(checkpoint, f"{name}.post_attention_layernorm", hidden, epsilon)
+        self.mlp = GatedMLP(checkpoint, f"{name}.mlp", hidden, shape.intermediate_size, shape.mlp_bias)
+
+    def __call__(self, step: StepInput, views: dict[str, Tensor]) -> None:
+        x, residual = views["x"], views["residual"]
+        self.input_norm.add(x, residual)
+        self.qkv(x, views["qkv"])
+        self.attention(views["qkv"], views["query"], step, views["attended_heads"])
+        self.output(views["attended"], x)
+        self.mlp_norm.add(x, residual)
+        self.mlp(x, views["activated"], x)

@@ -1,0 +1,53 @@
+"""From logits to tokens, for the rows of one step."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vllm.engine.messages import TokenLogprobs
+from vllm.kernels.sampling import sample_tokens
+from vllm.sampling.logprobs import token_logprobs
+from vllm.sampling.processors import apply_processors, needs_processors
+from vllm.scheduler.request import Request
+
+_SEED_MASK = 2**64 - 1
+
+
+class Sampler:
+    """Stateless: what a row draws depends on its request alone."""
+
+    def sample(self, logits: Tensor, requests: list[Request]) -> tuple[list[int], dict[int, TokenLogprobs]]:
+        """One token for each row of logits [rows, vocab] f32, which are overwritten, and logprobs by row.
+
+        Log probabilities are those of the model, before penalties, biases and temperature.
+        """
+        wanted = [i for i, request in enumerate(requests) if request.params.logprobs is not None]
+        model_logits = logits[wanted] if wanted else None  # advanced indexing copies
+        if any(needs_processors(request) for request in requests):
+            apply_processors(logits, requests)
+        tokens = self._draw(logits, requests).tolist()
+        if model_logits is None:
+            return tokens, {}
+        counts = [requests[i].params.logprobs or 0 for i in wanted]
+        entries = token_logprobs(model_logits, [tokens[i] for i in wanted], counts)
+        return tokens, dict(zip(wanted, entries, strict=True))
+
+    def _draw(self, logits: Tensor, requests: list[Request]) -> Tensor:
+        from vllm.sampling.uniform import uniform
+
+        rows = len(requests)
+        if all(request.params.greedy for request in requests):
+            zeros = torch.zeros(rows)
+            return sample_tokens(logits, zeros, torch.zeros(rows, dtype=torch.int32), zeros, zeros, zeros)
+        params = [request.params for request in requests]
+        seeds = np.array([(p.seed or 0) & _SEED_MASK for p in params], np.uint64)
+        counters = np.array([request.num_output_tokens for request in requests], np.uint64)
+        vocab_size = logits.shape[1]
+        return sample_tokens(
+            logits,
+            torch.tensor([0.0 if p.greedy else p.temperature for p in params]),
+            torch.tensor([min(p.top_k, vocab_size) for p in params], dtype=torch.int32),
+            torch.tensor([p.top_p for p in params], dtype=torch.float32),
+            torch.tensor([p.min_p for p in params], dtype=torch.float32),
+            torch.from_numpy(uniform(seeds, counters)),
+        )

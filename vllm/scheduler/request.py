@@ -1,0 +1,67 @@
+"""One sequence as the scheduler sees it."""
+
+from vllm.engine.messages import EngineRequest, TokenLogprobs
+from vllm.kvcache.manager import SequenceBlocks
+from vllm.sampling_params import SamplingParams
+
+
+class Request:
+    """Tokens, how many of them have keys and values in the cache, and the blocks that hold those."""
+
+    __slots__ = (
+        "arrival_time",
+        "blocks",
+        "eos_token_ids",
+        "is_running",
+        "max_tokens",
+        "num_cached_tokens",
+        "num_computed_tokens",
+        "num_prompt_tokens",
+        "order",
+        "params",
+        "priority",
+        "prompt_logprobs",
+        "request_id",
+        "stop_token_ids",
+        "token_ids",
+    )
+
+    def __init__(self, request: EngineRequest, order: int, max_model_len: int):
+        params = request.sampling_params
+        self.request_id = request.request_id
+        self.params: SamplingParams = params
+        self.token_ids = list(request.prompt_token_ids)  # prompt and answer
+        self.num_prompt_tokens = len(self.token_ids)
+        self.num_computed_tokens = 0
+        self.num_cached_tokens = -1  # of the prompt, when it was first scheduled; -1 before
+        self.blocks = SequenceBlocks()
+        room = max(max_model_len - self.num_prompt_tokens, 0)
+        self.max_tokens = room if params.max_tokens is None else min(params.max_tokens, room)
+        self.eos_token_ids = [] if params.ignore_eos else request.eos_token_ids
+        self.stop_token_ids = frozenset(params.stop_token_ids or ())
+        self.priority = request.priority
+        self.arrival_time = request.arrival_time
+        self.order = order
+        self.is_running = False
+        # One entry a prompt token as they are computed; None once they have been handed out.
+        self.prompt_logprobs: list[TokenLogprobs | None] | None = None if params.prompt_logprobs is None else [None]
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def num_output_tokens(self) -> int:
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    def finish_reason(self, token: int) -> tuple[str | None, int | None]:
+        """Why `token`, just appended, ends the sequence, and the stop token id to report; (None, None) to go on."""
+        outputs = self.num_output_tokens
+        if outputs > self.params.min_tokens:
+            if token in self.stop_token_ids:
+                return "stop", token
+            if token in self.eos_token_ids:
+                return "stop", None if token == self.eos_token_ids[0] else token
+        if outputs >= self.max_tokens:
+            return "length", None
+        return None, None

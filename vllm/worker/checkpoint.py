@@ -1,0 +1,115 @@
+"""Reads a model's weights from safetensors files, mapped into memory."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import safetensors
+import torch
+from torch import Tensor
+
+from vllm.exceptions import ModelError
+from vllm.hf_config import read_json
+
+_INDEX = "model.safetensors.index.json"
+# Written by older tools; derived from the configuration and never needed.
+_DERIVED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "attn.masked_bias")
+
+
+class Checkpoint(Protocol):
+    """Where a model takes its weights from."""
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """A weight in the model's dtype, perhaps a view of the file: not to be written to. ModelError if wrong."""
+
+    def has(self, name: str) -> bool: ...
+
+    def finish(self) -> None:
+        """Raises ModelError where the files hold weights that the model did not take."""
+
+
+class SafetensorsCheckpoint:
+    """model.safetensors, the shards of an index, or whatever *.safetensors there are."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype, ignored: tuple[str, ...] = ()):
+        self._folder, self._dtype, self._ignored = folder, dtype, ignored
+        self._files: list[Any] = []
+        self._owner: dict[str, tuple[Any, Path]] = {}
+        for path in _weight_files(folder):
+            handle = _open(path)
+            self._files.append(handle)
+            self._owner.update(dict.fromkeys(handle.keys(), (handle, path)))
+        self._unused = set(self._owner)
+
+    def has(self, name: str) -> bool:
+        return name in self._owner
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        if name not in self._owner:
+            raise ModelError(f"{self._folder} has no weight {name!r}: the checkpoint is incomplete or of another model")
+        handle, path = self._owner[name]
+        weight = handle.get_tensor(name)
+        if tuple(weight.shape) != shape:
+            given = list(weight.shape)
+            raise ModelError(f"{path}: weight {name!r} has shape {given}, config.json makes it {list(shape)}")
+        if not weight.is_floating_point() or weight.element_size() < 2:
+            raise ModelError(f"{path}: weight {name!r} is {weight.dtype}; supported are bfloat16, float16, float32")
+        self._unused.discard(name)
+        return weight.to(self._dtype)
+
+    def finish(self) -> None:
+        left = sorted(n for n in self._unused if not n.endswith(_DERIVED) and n not in self._ignored)
+        if left:
+            shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+            raise ModelError(f"{self._folder} holds weights that this architecture does not have: {shown}")
+
+
+class DummyCheckpoint:
+    """Small random weights of whatever shape is asked for (load_format="dummy"); the same every time."""
+
+    def __init__(self, dtype: torch.dtype):
+        self._dtype = dtype
+        self._generator = torch.Generator().manual_seed(0)
+
+    def has(self, name: str) -> bool:
+        return True
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        if len(shape) == 1 and name.endswith(".weight"):
+            return torch.ones(shape, dtype=self._dtype)
+        return torch.empty(shape, dtype=self._dtype).uniform_(-0.02, 0.02, generator=self._generator)
+
+    def finish(self) -> None:
+        pass
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / _INDEX).exists():
+        return _indexed_files(folder)
+    single = folder / "model.safetensors"
+    files = [single] if single.exists() else sorted(folder.glob("*.safetensors"))
+    if not files:
+        others = sorted(p.name for p in folder.glob("*.bin"))
+        found = f"; it has {others[0]}, which can run code and is not read: convert it" if others else ""
+        raise ModelError(f"{folder} has no *.safetensors file{found}")
+    return files
+
+
+def _indexed_files(folder: Path) -> list[Path]:
+    index = read_json(folder / _INDEX)
+    mapping = index.get("weight_map")
+    if not isinstance(mapping, dict) or not all(isinstance(v, str) for v in mapping.values()):
+        raise ModelError(f"{folder / _INDEX} has no weight_map from names to files; download it again")
+    files = [folder / name for name in sorted(set(mapping.values()))]
+    for path in files:
+        if path.parent != folder or not path.exists():
+            raise ModelError(f"{path}, which {_INDEX} names, does not exist: download the missing shard")
+    return files
+
+
+def _open(path: Path) -> Any:
+    """safetensors checks that header and file size agree, so a truncated file is found here."""
+    try:
+        return safetensors.safe_open(path, framework="pt", device="cpu")
+    except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} is damaged or truncated ({error}); download it again") from None

@@ -1,0 +1,33 @@
+"""Builds the model that the configuration names, with its weights."""
+
+import torch
+
+from vllm.config import VllmConfig
+from vllm.models.interface import BuildContext, Model
+from vllm.models.registry import ModelRegistry
+from vllm.worker.checkpoint import Checkpoint, DummyCheckpoint, SafetensorsCheckpoint
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+
+def load_model(config: VllmConfig) -> Model:
+    """Raises ModelError, naming file and cause, for a folder that does not hold a complete model."""
+    model_config = config.model_config
+    dtype = DTYPES[model_config.dtype]
+    model_class = ModelRegistry.resolve(model_config.architecture)
+    checkpoint: Checkpoint
+    if model_config.load_format == "dummy":
+        checkpoint = DummyCheckpoint(dtype)
+    else:
+        ignored = model_class.ignored_weights(model_config.hf_config)
+        checkpoint = SafetensorsCheckpoint(model_config.folder, dtype, ignored)
+    context = BuildContext(
+        hf_config=model_config.hf_config,
+        checkpoint=checkpoint,
+        dtype=dtype,
+        max_tokens=config.scheduler_config.max_num_batched_tokens,
+        max_model_len=model_config.max_model_len,
+    )
+    model = model_class(context)
+    checkpoint.finish()
+    return model

@@ -1,0 +1,94 @@
+"""Runs the model on one step after another."""
+
+import torch
+from torch import Tensor
+
+from vllm.config import VllmConfig
+from vllm.engine.messages import TokenLogprobs
+from vllm.sampling.logprobs import token_logprobs
+from vllm.sampling.sampler import Sampler
+from vllm.scheduler.output import ScheduledStep, StepResult
+from vllm.worker.input_batch import InputBatch
+from vllm.worker.kv_cache import allocate, number_of_blocks
+from vllm.worker.model_loader import DTYPES, load_model
+
+# Rows of prompt logits that exist at once: a vocabulary of 150,000 in f32 is 0.6 MB a row.
+_PROMPT_LOGPROBS_ROWS = 64
+
+
+class ModelRunner:
+    """Owns the model and the KV cache. `num_blocks` is the cache's size."""
+
+    def __init__(self, config: VllmConfig):
+        self._model = load_model(config)
+        dtype = DTYPES[config.model_config.dtype]
+        shapes = [attention.shape for attention in self._model.attentions]
+        block_size = config.cache_config.block_size
+        self.num_blocks = number_of_blocks(config, shapes, dtype)
+        for attention, cache in zip(
+            self._model.attentions, allocate(shapes, self.num_blocks, block_size, dtype), strict=True
+        ):
+            attention.bind(cache)
+        limits = config.scheduler_config
+        self._batch = InputBatch(
+            limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size
+        )
+        self._sampler = Sampler()
+
+    @torch.inference_mode()
+    def run(self, step: ScheduledStep) -> StepResult:
+        """Computes the step's tokens, and samples for the sequences that it completes."""
+        self._batch.release(step.released)
+        sampling, prompts, wanted = _wanted_rows(step)
+        hidden = self._model.forward(self._batch.build(step, wanted))
+        result = StepResult(sampled=[[] for _ in step.requests])
+        if sampling:
+            rows = hidden[: len(sampling)]
+            requests = [step.requests[i] for i in sampling]
+            tokens, logprobs = self._sampler.sample(self._model.logits(rows), requests)
+            for row, index in enumerate(sampling):
+                result.sampled[index] = [tokens[row]]
+            result.logprobs = {sampling[row]: [entry] for row, entry in logprobs.items()}
+        start = len(sampling)
+        for index, count in prompts:
+            result.prompt_logprobs[index] = self._prompt_logprobs(step, index, hidden[start : start + count])
+            start += count
+        return result
+
+    def _prompt_logprobs(self, step: ScheduledStep, index: int, hidden: Tensor) -> list[TokenLogprobs]:
+        """hidden [count, width] of prompt tokens, each of which predicts the one after it."""
+        request = step.requests[index]
+        first = request.num_computed_tokens + 1
+        entries: list[TokenLogprobs] = []
+        for start in range(0, hidden.shape[0], _PROMPT_LOGPROBS_ROWS):
+            rows = hidden[start : start + _PROMPT_LOGPROBS_ROWS]
+            tokens = request.token_ids[first + start : first + start + rows.shape[0]]
+            counts = [request.params.prompt_logprobs or 0] * len(tokens)
+            entries += token_logprobs(self._model.logits(rows), tokens, counts)
+        return entries
+
+
+def _wanted_rows(step: ScheduledStep) -> tuple[list[int], list[tuple[int, int]], list[int] | None]:
+    """Which sequences sample, which want logprobs of how many prompt tokens, and the tokens that need logits.
+
+    First one token of each sequence that samples, then those for prompt logprobs; None where that is every token
+    in order.
+    """
+    sampling: list[int] = []
+    prompts: list[tuple[int, int]] = []
+    last_tokens: list[int] = []
+    prompt_tokens: list[int] = []
+    start = 0
+    for index, (request, count) in enumerate(zip(step.requests, step.num_new_tokens, strict=True)):
+        if request.num_computed_tokens + count == len(request.token_ids):
+            sampling.append(index)
+            last_tokens.append(start + count - 1)
+        if request.prompt_logprobs is not None:
+            predicting = min(count, request.num_prompt_tokens - 1 - request.num_computed_tokens)
+            if predicting > 0:
+                prompts.append((index, predicting))
+                prompt_tokens.extend(range(start, start + predicting))
+        start += count
+    if not prompts and len(last_tokens) == start:
+        return sampling, prompts, None
+    return sampling, prompts, last_tokens + prompt_tokens
