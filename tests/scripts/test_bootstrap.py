@@ -1,0 +1,70 @@
+"""The tool environment: made once, renamed into place, and refused in one line where it cannot be made."""
+
+import subprocess
+import sys
+
+import pytest
+
+from support.checkout import ROOT
+from tooling import bootstrap
+from tooling.debs import DebError
+
+
+@pytest.fixture
+def requirements(tmp_path):
+    file = tmp_path / "requirements.txt"
+    file.write_text("")
+    return file
+
+
+def run(*arguments):
+    command = [sys.executable, str(ROOT / "scripts/tooling/bootstrap.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_makes_a_working_environment_and_keeps_it(tmp_path, requirements):
+    assert run(tmp_path / "tools", requirements).returncode == 0
+    done = subprocess.run([tmp_path / "tools/bin/python", "-c", "import sys; print(sys.prefix)"], capture_output=True)
+    assert done.stdout.decode().strip() == str(tmp_path / "tools")
+    assert run(tmp_path / "tools", requirements).stderr == "", "the second run has nothing to do"
+
+
+def test_changed_requirements_make_a_new_one_and_leftovers_are_removed(tmp_path, requirements):
+    run(tmp_path / "tools", requirements)
+    (tmp_path / "tools/old-file").write_text("")
+    (tmp_path / "tools.new").mkdir()
+    (tmp_path / "tools.new/half-written").write_text("")
+    requirements.write_text("# changed\n")
+    assert run(tmp_path / "tools", requirements).returncode == 0
+    assert not (tmp_path / "tools/old-file").exists()
+    assert not (tmp_path / "tools/half-written").exists()
+    assert not (tmp_path / "tools.new").exists()
+
+
+def test_a_failed_installation_leaves_nothing_under_the_final_name(tmp_path, requirements):
+    requirements.write_text("./no/such/folder\n")
+    done = run(tmp_path / "tools", requirements)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: pip could not install {requirements}: ERROR")
+    assert not (tmp_path / "tools").exists()
+
+
+def test_no_venv_module_names_the_package_to_install(tmp_path, requirements, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "venv", None)
+    assert bootstrap.main([str(tmp_path / "tools"), str(requirements)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "has no venv module" in error and "apt-get install python3-venv" in error
+
+
+def test_no_pip_anywhere_names_the_package_to_install(tmp_path, requirements, monkeypatch, capsys):
+    def refuse(names, folder):
+        raise DebError("Unable to locate package")
+
+    monkeypatch.setattr(bootstrap, "pip_in_wheel_folders", lambda: None)
+    monkeypatch.setattr(bootstrap, "unpack", refuse)
+    monkeypatch.setattr(bootstrap.sys, "executable", "/bin/false")
+    assert bootstrap.main([str(tmp_path / "tools"), str(requirements)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        "cannot be fetched (Unable to locate package)" in error and "apt-get install python3-venv python3-pip" in error
+    )

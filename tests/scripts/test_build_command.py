@@ -1,0 +1,76 @@
+"""scripts/build: selection, rendering and dry runs."""
+
+import pytest
+
+from support.checkout import ROOT
+from support.toy_checkout import make_checkout, write_recipe
+from tooling import cli
+from tooling.commands import build
+from tooling.layout import Layout
+
+
+@pytest.fixture
+def layout(tmp_path, monkeypatch):
+    layout = make_checkout(tmp_path / "checkout")
+    write_recipe(layout.root, "other")
+    (layout.root / "recipe-variants/cpu-v3.yaml").write_text("vllm_lane: [cpu_v3]\n")
+    monkeypatch.setattr(Layout, "from_environment", classmethod(lambda cls: layout))
+    return layout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lane", "gpu"], "unknown lane 'gpu': choose one of cpu, cpu-v3"),
+        (["--recipe", "vlm"], "unknown recipe 'vlm': choose one of other, toy"),
+        (["--all", "--lane", "cpu"], "--all builds every lane: leave out --lane, or leave out --all"),
+        (["--fast"], "unrecognized arguments: --fast (see scripts/build --help)"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_2(layout, capsys, arguments, message):
+    assert cli.main(["build", *arguments]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_unknown_command(capsys):
+    assert cli.main(["bild"]) == 2
+    assert "unknown command 'bild': choose one of serve, run, build, test, lint" in capsys.readouterr().err
+
+
+def test_render_prints_a_table_of_every_lane(layout, capsys):
+    assert build.main(["--all", "--render"]) == 0
+    header, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert header == ["LANE", "PLATFORM", "PACKAGE", "VERSION", "BUILD"]
+    assert {(lane, name) for lane, _, name, *_ in rows} == {
+        (lane, name) for lane in ("cpu", "cpu-v3") for name in ("other", "toy")
+    }
+    assert all(build.startswith(f"{lane.replace('-', '_')}_h") for lane, *_, build in rows)
+
+
+def test_dry_run_names_what_would_be_built_and_writes_nothing(layout, capsys):
+    assert build.main(["--recipe", "toy", "--dry-run"]) == 0
+    steps = capsys.readouterr().out.splitlines()
+    assert [step.partition(":")[0] for step in steps] == ["channel", "build", "publish"]
+    assert "recipes/toy in lane cpu -> toy-1.0-cpu_h" in steps[1]
+    assert not layout.home.exists()
+
+
+def test_a_recipe_that_does_not_render_is_named(layout, capsys):
+    (layout.root / "recipes/toy/recipe.yaml").write_text("schema_version: 1\nbogus: 1\n")
+    assert cli.main(["build", "--recipe", "toy", "--render"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: recipe 'toy' does not render in lane 'cpu': ") and len(error.splitlines()) == 1
+
+
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["build", "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(flag in shown for flag in ("--lane", "--recipe", "--all", "--render", "--dry-run"))
+
+
+def test_the_checkouts_own_lanes_include_cpu():
+    from tooling.recipes import known_lanes, known_recipes
+
+    assert "cpu" in known_lanes(ROOT) and "vllm" in known_recipes(ROOT)

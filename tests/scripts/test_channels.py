@@ -1,0 +1,67 @@
+"""Which base channel is taken, and how a wrong choice is told."""
+
+import asyncio
+import json
+
+import pytest
+
+from support.toy_checkout import make_checkout, make_empty_channel
+from tooling import channels, pins
+from tooling.errors import UserError
+from tooling.progress import Progress
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return make_checkout(tmp_path / "checkout")
+
+
+def test_a_folder_is_taken_as_it_is(layout, tmp_path, monkeypatch):
+    url = make_empty_channel(tmp_path / "mine")
+    monkeypatch.setenv("VLLM_RECIPES_CHANNEL", str(tmp_path / "mine"))
+    assert channels.base_channel(layout, Progress()) == url
+
+
+@pytest.mark.parametrize("name", ["https://some.host/channel", "my-mirror"])
+def test_urls_and_names_are_taken_as_they_are(layout, monkeypatch, name):
+    monkeypatch.setenv("VLLM_RECIPES_CHANNEL", name)
+    assert channels.base_channel(layout, Progress()) == name
+
+
+def test_a_folder_that_is_no_channel_is_refused(layout, tmp_path, monkeypatch):
+    monkeypatch.setenv("VLLM_RECIPES_CHANNEL", str(tmp_path))
+    with pytest.raises(UserError, match=r"holds no <platform>/repodata.json; give a channel's name, URL or folder"):
+        channels.base_channel(layout, Progress())
+
+
+def test_conda_forge_is_preferred_where_it_answers(layout, monkeypatch):
+    monkeypatch.delenv("VLLM_RECIPES_CHANNEL", raising=False)
+    monkeypatch.setattr(channels, "_why_unreachable", lambda _: answer(None))
+    assert channels.base_channel(layout, Progress()) == "conda-forge"
+
+
+def test_the_stand_in_is_made_where_conda_forge_does_not_answer(layout, tmp_path, monkeypatch, capsys):
+    import standin
+
+    monkeypatch.delenv("VLLM_RECIPES_CHANNEL", raising=False)
+    monkeypatch.setattr(channels, "_why_unreachable", lambda _: answer("dns error"))
+    monkeypatch.setattr(standin, "ensure_channel", lambda cache, progress: tmp_path)
+    assert channels.base_channel(layout, Progress()) == tmp_path.as_uri()
+    assert "conda-forge does not answer (dns error): using a stand-in channel" in capsys.readouterr().err
+
+
+async def answer(value):
+    return value
+
+
+def test_an_unreachable_channel_is_told_in_one_line():
+    reason = asyncio.run(channels._why_unreachable("http://127.0.0.1:9/none"))
+    assert reason and "\n" not in reason
+
+
+def test_pins_follow_what_a_local_channel_holds(tmp_path):
+    url = make_empty_channel(tmp_path / "mine")
+    records = {f"gcc-{version}.conda": {"name": "gcc_linux-64", "version": version} for version in ("9.4.0", "12.2.0")}
+    (tmp_path / "mine/linux-64/repodata.json").write_text(json.dumps({"packages.conda": records}))
+    assert pins.local_pins(url, "linux-64") == {"c_compiler_version": ["12.2.0"]}
+    assert pins.local_pins("conda-forge", "linux-64") == {}
