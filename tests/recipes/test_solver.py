@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from rattler import GenericVirtualPackage, PackageName, Version
+from rattler import BuildString, GenericVirtualPackage, PackageName, Version
 from rattler.exceptions import SolverError
 
 from support.installed import channel_of, record
@@ -14,7 +14,8 @@ def machine(glibc: str = "2.36", **others: str) -> list[GenericVirtualPackage]:
     """Virtual packages of a Linux machine; a keyword adds one: cuda="13.0"."""
     versions = {"unix": "0", "linux": "6.1", "glibc": glibc} | others
     return [
-        GenericVirtualPackage(PackageName(f"__{name}"), Version(version), "0") for name, version in versions.items()
+        GenericVirtualPackage(PackageName(f"__{name}"), Version(version), BuildString("0"))
+        for name, version in versions.items()
     ]
 
 
