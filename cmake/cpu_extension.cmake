@@ -4,7 +4,14 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 
 # A family is csrc/cpu/<family>.cpp (kernels, no torch) and csrc/bindings/<family>.cpp (schemas, checks).
 set(VLLM_CPU_FAMILIES
-  norm)
+  activation
+  cache
+  merge_states
+  norm
+  penalties
+  qkv
+  rotary
+  sampling)
 
 set(VLLM_CPU_SOURCES
   csrc/core/isa.cpp
@@ -20,6 +27,9 @@ foreach(family linear attention)
     endif()
   endforeach()
 endforeach()
+if(EXISTS ${PROJECT_SOURCE_DIR}/csrc/cpu/linear_weight.cpp)
+  list(APPEND VLLM_CPU_SOURCES csrc/cpu/linear_weight.cpp)
+endif()
 
 # Of Highway's x86 targets SSE2, AVX2, AVX3 (AVX-512) and AVX3_ZEN4 (AVX-512 with bf16) are built; the others add
 # compile time and size and no speed here.

@@ -26,8 +26,9 @@ constexpr Isa kIsas[] = {
     {"power10", HWY_PPC10}, {"power9", HWY_PPC9}, {"power8", HWY_PPC8},
 #elif HWY_ARCH_S390X
     {"z15", HWY_Z15}, {"z14", HWY_Z14},
-#endif
+#else
     {"baseline", HWY_STATIC_TARGET},
+#endif
 };
 
 int64_t SupportedTargets() {

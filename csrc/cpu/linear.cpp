@@ -18,6 +18,7 @@
 #include "core/isa.h"
 #include "cpu/exp2-inl.h"
 #include "cpu/gemm_tile-inl.h"
+#include "cpu/transpose-inl.h"
 #include "cpu/vec-inl.h"
 
 #ifndef VLLM_CPU_LINEAR_TASK_
@@ -98,36 +99,7 @@ constexpr std::array<TileFunction, sizeof...(kRows)> TileTable(std::index_sequen
   return {PanelTile<Operands, kRows + 1, kPrefetchLines>...};
 }
 
-// Copies `rows` rows of input to [k][rows] (f32) or [k / 2][rows] (pairs of bf16), four by four.
-template <class Load, class U>
-HWY_INLINE void Interleave(const Load& load, int64_t rows, int64_t steps, U* HWY_RESTRICT packed) {
-  const hn::FixedTag<U, 4> d4;
-  const hn::Repartition<uint64_t, decltype(d4)> d64;
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    int64_t s = 0;
-    for (; s + 4 <= steps; s += 4) {
-      const auto a = load.Four(r, s), b = load.Four(r + 1, s);
-      const auto c = load.Four(r + 2, s), d = load.Four(r + 3, s);
-      const auto ab0 = hn::BitCast(d64, hn::InterleaveLower(d4, a, b));
-      const auto ab1 = hn::BitCast(d64, hn::InterleaveUpper(d4, a, b));
-      const auto cd0 = hn::BitCast(d64, hn::InterleaveLower(d4, c, d));
-      const auto cd1 = hn::BitCast(d64, hn::InterleaveUpper(d4, c, d));
-      U* to = packed + s * rows + r;
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, ab0, cd0)), d4, to);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, ab0, cd0)), d4, to + rows);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, ab1, cd1)), d4, to + 2 * rows);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, ab1, cd1)), d4, to + 3 * rows);
-    }
-    for (; s < steps; ++s) {
-      for (int64_t i = r; i < r + 4; ++i) packed[s * rows + i] = load.One(i, s);
-    }
-  }
-  for (; r < rows; ++r) {
-    for (int64_t s = 0; s < steps; ++s) packed[s * rows + r] = load.One(r, s);
-  }
-}
-
+// Rows of the input for Transpose: as f32 [k][rows], or as pairs of bf16 [k / 2][rows].
 template <typename T>
 struct LoadAsF32 {
   const T* input;
@@ -193,10 +165,10 @@ void PackTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
     const T* input = static_cast<const T*>(args.input) + begin * args.input_stride;
     float* packed = task.packed_input + begin * row_size;
     if constexpr (kIsBf16<T> && kPairs) {
-      Interleave(LoadPairs{reinterpret_cast<const uint16_t*>(input), args.input_stride, k}, rows,
-                 row_size, reinterpret_cast<uint32_t*>(packed));
+      Transpose(LoadPairs{reinterpret_cast<const uint16_t*>(input), args.input_stride, k}, rows,
+                row_size, reinterpret_cast<uint32_t*>(packed), rows);
     } else {
-      Interleave(LoadAsF32<T>{input, args.input_stride}, rows, k, packed);
+      Transpose(LoadAsF32<T>{input, args.input_stride}, rows, k, packed, rows);
       std::fill(packed + k * rows, packed + row_size * rows, 0.0f);
     }
   }

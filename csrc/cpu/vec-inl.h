@@ -58,6 +58,34 @@ HWY_INLINE void StoreF32N(VF32 v, F32 d, T* HWY_RESTRICT to, size_t n) {
   }
 }
 
+// Lanes(d) pairs of neighbours: first and second of each.
+template <typename T>
+HWY_INLINE void LoadPairsF32(F32 d, const T* HWY_RESTRICT from, VF32& first, VF32& second) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    hn::LoadInterleaved2(d, from, first, second);
+  } else {
+    const hn::Rebind<uint16_t, F32> du;
+    const hn::Rebind<T, F32> dt;
+    hn::Vec<decltype(du)> a, b;
+    hn::LoadInterleaved2(du, reinterpret_cast<const uint16_t*>(from), a, b);
+    first = hn::PromoteTo(d, hn::BitCast(dt, a));
+    second = hn::PromoteTo(d, hn::BitCast(dt, b));
+  }
+}
+
+template <typename T>
+HWY_INLINE void StorePairsF32(VF32 first, VF32 second, F32 d, T* HWY_RESTRICT to) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    hn::StoreInterleaved2(first, second, d, to);
+  } else {
+    const hn::Rebind<uint16_t, F32> du;
+    const hn::Rebind<T, F32> dt;
+    hn::StoreInterleaved2(hn::BitCast(du, hn::DemoteTo(dt, first)),
+                          hn::BitCast(du, hn::DemoteTo(dt, second)), du,
+                          reinterpret_cast<uint16_t*>(to));
+  }
+}
+
 // v as it reads after being stored as T.
 template <typename T>
 HWY_INLINE VF32 RoundTo(F32 d, VF32 v) {

@@ -1,0 +1,87 @@
+#include "cpu/qkv.h"
+
+#include <optional>
+
+#include "bindings/cache.h"
+#include "bindings/rotary.h"
+
+namespace vllm {
+namespace {
+
+constexpr const char* kOp = "qkv_norm_rope_cache";
+
+const void* HeadWeight(const char* name, const std::optional<Tensor>& weight, const TensorView& qkv,
+                       int64_t head_size) {
+  if (!weight.has_value()) return nullptr;
+  const TensorView w = View(kOp, name, *weight);
+  CheckSameType(w, qkv);
+  CheckShape(w, {head_size}, "[head_size]");
+  CheckContiguous(w);
+  return w.data;
+}
+
+PagedCache Cache(const TensorView& cache, const TensorView& qkv, int64_t kv_heads, int64_t head_size) {
+  CheckSameType(cache, qkv);
+  CheckShape(cache, {-1, -1, kv_heads, head_size}, "[blocks, block_size, kv_heads, head_size]");
+  CheckLastContiguous(cache);
+  return {cache.data, cache.Stride(0), cache.Stride(1), cache.Stride(2)};
+}
+
+void qkv_norm_rope_cache(const Tensor& qkv, const Tensor& positions, const std::optional<Tensor>& cos_sin_cache,
+                         const std::optional<Tensor>& q_weight, const std::optional<Tensor>& k_weight, double eps,
+                         int64_t num_heads, int64_t num_kv_heads, int64_t head_size, bool is_neox,
+                         const Tensor& key_cache, const Tensor& value_cache, const Tensor& slot_mapping) {
+  const TensorView x = View(kOp, "qkv", qkv);
+  const TensorView p = View(kOp, "positions", positions);
+  const TensorView k = View(kOp, "key_cache", key_cache);
+  const TensorView v = View(kOp, "value_cache", value_cache);
+  const TensorView slots = View(kOp, "slot_mapping", slot_mapping);
+  QkvArgs args{};
+  args.dtype = FloatType(x);
+  if (num_heads < 0 || num_kv_heads < 0 || head_size <= 0 || head_size > kMaxHeadSize) {
+    Fail(x, "is described by num_heads " + std::to_string(num_heads) + ", num_kv_heads " +
+                std::to_string(num_kv_heads) + ", head_size " + std::to_string(head_size) +
+                "; expected counts of at least 0 and a head_size of 1 to " + std::to_string(kMaxHeadSize));
+  }
+  CheckShape(x, {-1, (num_heads + 2 * num_kv_heads) * head_size},
+             "[tokens, (num_heads + 2 * num_kv_heads) * head_size]");
+  CheckLastContiguous(x);
+  args.qkv = x.data;
+  args.token_stride = x.Stride(0);
+  args.tokens = x.Size(0);
+  args.heads = num_heads;
+  args.kv_heads = num_kv_heads;
+  args.head_size = head_size;
+  CheckShape(p, {args.tokens}, "[tokens]");
+  CheckContiguous(p);
+  args.positions = p.Data<int64_t>();
+  if (cos_sin_cache.has_value()) {
+    const TensorView table = View(kOp, "cos_sin_cache", *cos_sin_cache);
+    args.table = CheckRotaryTable(table, x, head_size);
+    CheckPositions(p, table.Size(0));
+  }
+  args.q_weight = HeadWeight("q_weight", q_weight, x, head_size);
+  args.k_weight = HeadWeight("k_weight", k_weight, x, head_size);
+  args.epsilon = static_cast<float>(eps);
+  args.is_neox = is_neox;
+  args.key_cache = Cache(k, x, num_kv_heads, head_size);
+  args.value_cache = Cache(v, x, num_kv_heads, head_size);
+  CheckShape(v, {k.Size(0), k.Size(1), -1, -1}, "the blocks and block_size of key_cache");
+  args.block_size = k.Size(1);
+  CheckSlots(slots, args.tokens, k.Size(0) * k.Size(1));
+  args.slots = slots.Data<int64_t>();
+  QkvNormRopeCache(args);
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
+  m.def(
+      "qkv_norm_rope_cache(Tensor! qkv, Tensor positions, Tensor? cos_sin_cache, Tensor? q_weight, "
+      "Tensor? k_weight, float eps, int num_heads, int num_kv_heads, int head_size, bool is_neox, "
+      "Tensor! key_cache, Tensor! value_cache, Tensor slot_mapping) -> ()");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) { m.impl("qkv_norm_rope_cache", TORCH_BOX(&qkv_norm_rope_cache)); }
+
+}  // namespace vllm

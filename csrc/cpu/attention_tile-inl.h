@@ -1,0 +1,229 @@
+// One step of attention: a tile of keys and values against the rows of an item, for one Highway
+// target at a time. Rows (query token, head) lie along vector lanes, so that maxima and sums over
+// positions need no work across lanes, keys are read as they lie in the cache, and a row's
+// arithmetic is the same in any lane, vector width and batch.
+
+#if defined(VLLM_CPU_ATTENTION_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef VLLM_CPU_ATTENTION_TILE_INL_H_
+#undef VLLM_CPU_ATTENTION_TILE_INL_H_
+#else
+#define VLLM_CPU_ATTENTION_TILE_INL_H_
+#endif
+
+#include <limits>
+
+#include "cpu/attention_cache-inl.h"
+#include "cpu/attention_plan.h"
+#include "cpu/exp2-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vllm {
+namespace HWY_NAMESPACE {
+
+// Maximum of a row that has seen no position. Finite, so that differences of maxima are never NaN.
+constexpr float kNoMaximum = -1e30f;
+
+// Online softmax of `rows` rows: maxima in units of log2, sums of powers, unnormalized outputs.
+struct RowState {
+  RowState(float* memory, int64_t rows) : max(memory), sum(max + rows), out(sum + rows) {}
+
+  void Clear(int64_t rows, int64_t head_size) {
+    std::fill(max, max + rows, kNoMaximum);
+    std::fill(sum, sum + rows * (1 + head_size), 0.0f);
+  }
+
+  float* max;
+  float* sum;
+  float* out;  // [head_size][rows]
+};
+
+// What the rows of an item share.
+template <typename T>
+struct RowContext {
+  using A = typename AttentionOperands<T>::A;
+
+  const AttentionArgs* args;
+  int64_t rows;              // padded
+  const A* query;            // [KeyUnits(head_size)][rows]
+  const int32_t* positions;  // [rows], ascending; padding repeats the last
+  const float* slopes;       // [rows], or null
+};
+
+template <typename T>
+struct KvTileView {
+  const typename AttentionOperands<T>::A* keys;
+  const typename AttentionOperands<T>::A* values;
+  int64_t begin;   // first position
+  int64_t padded;  // positions loaded, a multiple of 8
+};
+
+// Logit in units of log2, where it is more than a multiple of the dot product.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V TransformLogit(D df, V dot, const AttentionArgs& args, V slope, V distance) {
+  V x = hn::Mul(dot, hn::Set(df, args.scale));
+  if (args.soft_cap > 0) {
+    const V twice = hn::Mul(x, hn::Set(df, 2.0f * kLog2E / args.soft_cap));
+    const V exp = Exp2(df, hn::Min(twice, hn::Set(df, 126.0f)));
+    const V one = hn::Set(df, 1.0f);
+    const V tanh = hn::Sub(one, hn::Div(hn::Set(df, 2.0f), hn::Add(one, exp)));
+    x = hn::Mul(tanh, hn::Set(df, args.soft_cap));
+  }
+  x = hn::MulAdd(slope, distance, x);
+  return hn::Mul(x, hn::Set(df, kLog2E));
+}
+
+// Masks and transforms the logits of rows [column, column + kWidth) in place.
+template <typename T, int kWidth>
+HWY_INLINE void PrepareLogits(const RowContext<T>& context, const KvTileView<T>& tile,
+                              int64_t column, bool transform, float* HWY_RESTRICT logits) {
+  const hn::CappedTag<float, kWidth> df;
+  const hn::RebindToSigned<decltype(df)> di;
+  constexpr int kLanes = hn::MaxLanes(df), kVecs = kWidth / kLanes;
+  const AttentionArgs& args = *context.args;
+  const int32_t window =
+      args.sliding_window ? static_cast<int32_t>(args.sliding_window) : hwy::HighestValue<int32_t>();
+  const auto infinity = hn::Set(df, -std::numeric_limits<float>::infinity());
+  for (int v = 0; v < kVecs; ++v) {
+    const int64_t lane = column + v * kLanes;
+    const auto row = hn::LoadU(di, context.positions + lane);
+    const auto slope = context.slopes ? hn::LoadU(df, context.slopes + lane) : hn::Zero(df);
+    for (int64_t i = 0; i < tile.padded; ++i) {
+      // How far the row is past the position; visible in [0, window).
+      const auto past = hn::Sub(row, hn::Set(di, static_cast<int32_t>(tile.begin + i)));
+      const auto visible = hn::And(hn::Ge(past, hn::Zero(di)), hn::Lt(past, hn::Set(di, window)));
+      float* at = logits + i * kWidth + v * kLanes;
+      auto x = hn::LoadU(df, at);
+      if (transform) x = TransformLogit(df, x, args, slope, hn::ConvertTo(df, hn::Neg(past)));
+      hn::StoreU(hn::IfThenElse(hn::RebindMask(df, visible), x, infinity), df, at);
+    }
+  }
+}
+
+// The probabilities of two positions, rounded to bf16, as a row of operand B.
+template <class D>
+HWY_INLINE void StoreProbabilityPair(D df, hn::Vec<D> p0, hn::Vec<D> p1, uint32_t* to) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<hwy::bfloat16_t, D> dbf16;
+  const hn::Rebind<uint16_t, D> du16;
+  const auto lo = hn::PromoteTo(du, hn::BitCast(du16, hn::DemoteTo(dbf16, p0)));
+  const auto hi = hn::PromoteTo(du, hn::BitCast(du16, hn::DemoteTo(dbf16, p1)));
+  hn::StoreU(hn::Or(lo, hn::ShiftLeft<16>(hi)), du, to);
+}
+
+// Turns logits into probabilities relative to the new maxima; updates maxima and sums and leaves
+// in `rescale` the factors for what was accumulated before.
+template <typename T, int kWidth>
+HWY_INLINE void Softmax(const float* HWY_RESTRICT logits, int64_t count, float factor,
+                        float* HWY_RESTRICT max, float* HWY_RESTRICT sum,
+                        typename AttentionOperands<T>::A* HWY_RESTRICT probabilities,
+                        float* HWY_RESTRICT rescale) {
+  const hn::CappedTag<float, kWidth> df;
+  constexpr int kLanes = hn::MaxLanes(df), kVecs = kWidth / kLanes;
+  const auto scale = hn::Set(df, factor);
+  for (int v = 0; v < kVecs; ++v) {
+    const float* from = logits + v * kLanes;
+    auto highest = hn::LoadU(df, from);
+    for (int64_t i = 1; i < count; ++i) highest = hn::Max(highest, hn::LoadU(df, from + i * kWidth));
+    const auto old_max = hn::LoadU(df, max + v * kLanes);
+    const auto new_max = hn::Max(old_max, hn::Mul(highest, scale));
+    const auto correction = Exp2(df, hn::Sub(old_max, new_max));
+    auto total = hn::Zero(df);
+    if constexpr (kUsesPairs<T>) {
+      for (int64_t i = 0; i < count; i += 2, from += 2 * kWidth) {
+        const auto p0 = Exp2(df, hn::MulSub(hn::LoadU(df, from), scale, new_max));
+        const auto p1 = Exp2(df, hn::MulSub(hn::LoadU(df, from + kWidth), scale, new_max));
+        total = hn::Add(hn::Add(total, p0), p1);
+        StoreProbabilityPair(df, p0, p1, probabilities + i / 2 * kWidth + v * kLanes);
+      }
+    } else {
+      for (int64_t i = 0; i < count; ++i, from += kWidth) {
+        const auto p = Exp2(df, hn::MulSub(hn::LoadU(df, from), scale, new_max));
+        total = hn::Add(total, p);
+        hn::StoreU(p, df, probabilities + i * kWidth + v * kLanes);
+      }
+    }
+    hn::StoreU(new_max, df, max + v * kLanes);
+    hn::StoreU(hn::MulAdd(hn::LoadU(df, sum + v * kLanes), correction, total), df, sum + v * kLanes);
+    hn::StoreU(correction, df, rescale + v * kLanes);
+  }
+}
+
+// Rows [column, column + kWidth) of an item against one tile.
+template <typename T, int kWidth>
+void AttendColumns(const RowContext<T>& context, const KvTileView<T>& tile, int64_t column,
+                   const RowState& state) {
+  using Operands = AttentionOperands<T>;
+  const hn::CappedTag<float, kWidth> df;
+  constexpr int kVecs = kWidth / static_cast<int>(hn::MaxLanes(df));
+  constexpr int kTileRows = HWY_MAX_BYTES == 64 || !HWY_ARCH_X86 ? 8 : 4;
+  const AttentionArgs& args = *context.args;
+  const int64_t lowest = context.positions[column], highest = context.positions[column + kWidth - 1];
+  const int64_t end = tile.begin + tile.padded;
+  const bool windowed = args.sliding_window > 0;
+  // A tile that no row sees would change nothing.
+  if (tile.begin > highest || (windowed && end <= lowest - args.sliding_window + 1)) return;
+
+  HWY_ALIGN float logits[kKvTile * kWidth];
+  HWY_ALIGN typename Operands::A probabilities[kKvTile * kWidth];
+  HWY_ALIGN float rescale[kWidth];
+  const size_t units = static_cast<size_t>(KvTile<T>::KeyUnits(args.head_size));
+  const size_t rows = static_cast<size_t>(context.rows);
+  for (int64_t i = 0; i < tile.padded; i += kTileRows) {
+    GemmTile<Operands, kTileRows, kVecs>(df, tile.keys + i * units, units, One(),
+                                         context.query + column, rows, units, logits + i * kWidth,
+                                         kWidth);
+  }
+  const bool transform = context.slopes != nullptr || args.soft_cap > 0 || args.scale <= 0;
+  if (transform || end - 1 > lowest || (windowed && tile.begin <= highest - args.sliding_window)) {
+    PrepareLogits<T, kWidth>(context, tile, column, transform, logits);
+  }
+  Softmax<T, kWidth>(logits, tile.padded, transform ? 1.0f : args.scale * kLog2E, state.max + column,
+                     state.sum + column, probabilities, rescale);
+  for (int64_t d = 0; d < args.head_size; d += kTileRows) {
+    GemmTile<Operands, kTileRows, kVecs, true>(
+        df, tile.values + d, One(), static_cast<size_t>(args.head_size), probabilities, kWidth,
+        static_cast<size_t>(tile.padded / KvTile<T>::kPair), state.out + d * rows + column, rows,
+        rescale);
+  }
+}
+
+// All rows of an item against one tile, in groups of two vectors, then of 16 and 8 lanes.
+template <typename T>
+void AttendTile(const RowContext<T>& context, const KvTileView<T>& tile, const RowState& state) {
+  constexpr int kWidest = HWY_MIN(32, 2 * static_cast<int>(hn::MaxLanes(F32())));
+  int64_t column = 0;
+  for (; column + kWidest <= context.rows; column += kWidest) {
+    AttendColumns<T, kWidest>(context, tile, column, state);
+  }
+  if constexpr (kWidest > 16) {
+    if (column + 16 <= context.rows) {
+      AttendColumns<T, 16>(context, tile, column, state);
+      column += 16;
+    }
+  }
+  if constexpr (kWidest > 8) {
+    if (column + 8 <= context.rows) AttendColumns<T, 8>(context, tile, column, state);
+  }
+}
+
+// into = the softmax over the positions of both, `from` being the later ones.
+template <class D>
+void MergeState(D df, const RowState& into, const RowState& from, int64_t rows, int64_t head_size) {
+  for (int64_t j = 0; j < rows; j += static_cast<int64_t>(hn::Lanes(df))) {
+    const auto max0 = hn::LoadU(df, into.max + j), max1 = hn::LoadU(df, from.max + j);
+    const auto max = hn::Max(max0, max1);
+    const auto scale0 = Exp2(df, hn::Sub(max0, max)), scale1 = Exp2(df, hn::Sub(max1, max));
+    hn::StoreU(max, df, into.max + j);
+    // The sums lie before the outputs, as one more row of them.
+    for (int64_t d = 0; d < 1 + head_size; ++d) {
+      float* to = into.sum + d * rows + j;
+      const auto later = hn::Mul(hn::LoadU(df, from.sum + d * rows + j), scale1);
+      hn::StoreU(hn::MulAdd(hn::LoadU(df, to), scale0, later), df, to);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
+HWY_AFTER_NAMESPACE();
+#endif  // per-target include guard

@@ -1,0 +1,121 @@
+#include "cpu/qkv.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/qkv.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h
+#include "core/isa.h"
+#include "cpu/rotary-inl.h"
+#include "cpu/vec-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vllm {
+namespace HWY_NAMESPACE {
+
+// out = x / rms(x) * weight
+template <typename T>
+HWY_INLINE void NormalizeHead(const T* HWY_RESTRICT x, const T* HWY_RESTRICT weight, float epsilon,
+                              float* HWY_RESTRICT out, size_t size) {
+  const F32 d;
+  const size_t lanes = hn::Lanes(d);
+  VF32 sum = hn::Zero(d);
+  for (size_t i = 0; i < size; i += lanes) {
+    const VF32 v = i + lanes <= size ? LoadF32(d, x + i) : LoadF32N(d, x + i, size - i);
+    sum = hn::MulAdd(v, v, sum);
+  }
+  const float mean = hn::ReduceSum(d, sum) / static_cast<float>(size);
+  const VF32 scale = hn::Set(d, 1.0f / std::sqrt(mean + epsilon));
+  for (size_t i = 0; i < size; i += lanes) {
+    const size_t n = HWY_MIN(lanes, size - i);
+    const VF32 v = hn::Mul(LoadF32N(d, x + i, n), scale);
+    hn::StoreN(hn::Mul(v, LoadF32N(d, weight + i, n)), d, out + i, n);
+  }
+}
+
+template <typename T>
+HWY_INLINE void StoreHead(const float* HWY_RESTRICT x, T* HWY_RESTRICT out, size_t begin, size_t size) {
+  const F32 d;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t i = begin; i < size; i += lanes) {
+    const size_t n = HWY_MIN(lanes, size - i);
+    StoreF32N(hn::LoadN(d, x + i, n), d, out + i, n);
+  }
+}
+
+// One query or key head: x -> out, which may be the same memory. cos_sin is null where nothing is rotated.
+template <typename T>
+HWY_INLINE void TransformHead(const QkvArgs& args, const T* x, const T* weight, const float* cos_sin,
+                              T* out) {
+  const size_t size = static_cast<size_t>(args.head_size);
+  const size_t rotary_size = static_cast<size_t>(args.table.rotary_size);
+  if (weight != nullptr) {
+    HWY_ALIGN float head[kMaxHeadSize];
+    NormalizeHead(x, weight, args.epsilon, head, size);
+    if (cos_sin != nullptr) Rotate(head, out, cos_sin, rotary_size / 2, args.is_neox);
+    StoreHead(head, out, cos_sin != nullptr ? rotary_size : 0, size);
+    return;
+  }
+  size_t rotated = 0;
+  if (cos_sin != nullptr) {
+    Rotate(x, out, cos_sin, rotary_size / 2, args.is_neox);
+    rotated = rotary_size;
+  }
+  if (x != out && rotated < size) std::memcpy(out + rotated, x + rotated, (size - rotated) * sizeof(T));
+}
+
+template <typename T>
+HWY_INLINE T* CacheHead(const PagedCache& cache, int64_t block, int64_t offset) {
+  return static_cast<T*>(cache.data) + block * cache.block_stride + offset * cache.slot_stride;
+}
+
+template <typename T>
+void QkvTokensOf(const QkvArgs& args, int64_t begin, int64_t end) {
+  HWY_ALIGN float buffer[kMaxHeadSize];
+  const int64_t size = args.head_size;
+  for (int64_t token = begin; token < end; ++token) {
+    T* head = static_cast<T*>(args.qkv) + token * args.token_stride;
+    const float* cos_sin =
+        args.table.data == nullptr ? nullptr : TableRow(args.table, args.positions[token], buffer);
+    for (int64_t h = 0; h < args.heads; ++h, head += size) {
+      TransformHead(args, head, static_cast<const T*>(args.q_weight), cos_sin, head);
+    }
+    const int64_t slot = args.slots[token];
+    if (slot < 0) continue;
+    const int64_t block = slot / args.block_size, offset = slot % args.block_size;
+    T* key = CacheHead<T>(args.key_cache, block, offset);
+    for (int64_t h = 0; h < args.kv_heads; ++h, head += size, key += args.key_cache.head_stride) {
+      TransformHead(args, head, static_cast<const T*>(args.k_weight), cos_sin, key);
+    }
+    T* value = CacheHead<T>(args.value_cache, block, offset);
+    for (int64_t h = 0; h < args.kv_heads; ++h, head += size, value += args.value_cache.head_stride) {
+      std::memcpy(value, head, static_cast<size_t>(size) * sizeof(T));
+    }
+  }
+}
+
+void QkvTokens(const QkvArgs& args, int64_t begin, int64_t end) {
+  VLLM_FOR_DTYPE(args.dtype, T, QkvTokensOf<T>(args, begin, end));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace vllm {
+
+HWY_EXPORT(QkvTokens);
+
+void QkvNormRopeCache(const QkvArgs& args) {
+  const auto tokens = VLLM_DISPATCH(QkvTokens);
+  ParallelFor(args.tokens, (args.heads + 2 * args.kv_heads) * args.head_size,
+              [&](int64_t begin, int64_t end) { tokens(args, begin, end); });
+}
+
+}  // namespace vllm
+#endif  // HWY_ONCE
