@@ -55,6 +55,8 @@ def _describe(error: pydantic.ValidationError) -> ApiError:
     path = [str(part) for part in first["loc"]]
     if first["type"] == "missing":
         return ApiError(400, f"the field {path[-1]!r} is missing", param=path[-1])
+    if first["type"] == "extra_forbidden":
+        return ApiError(400, f"unknown field {'.'.join(path)!r}", param=path[0])
     given = repr(first["input"])
     if len(given) > _SHOWN_VALUE_CHARACTERS:
         given = given[:_SHOWN_VALUE_CHARACTERS] + "..."

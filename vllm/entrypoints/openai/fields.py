@@ -14,8 +14,7 @@ from vllm.entrypoints.openai.errors import ApiError
 
 # Bookkeeping of OpenAI's platform and hints about scheduling: without effect on the answer.
 NEUTRAL_FIELDS = frozenset(
-    "user metadata store service_tier safety_identifier prompt_cache_key prompt_cache_retention "
-    "parallel_tool_calls include_reasoning".split()
+    ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "parallel_tool_calls", "include_reasoning"]
 )
 
 _NO_TOOLS = "tool calls are not parsed"
@@ -32,7 +31,7 @@ _SHARED = {
     "guided_grammar": ((), _NO_STRUCTURE),
     "guided_decoding_backend": ((), _NO_STRUCTURE),
     "response_format": (({"type": "text"},), _NO_STRUCTURE),
-    "best_of": ((1,), "use n"),
+    "best_of": ((1,), "answers are not ranked; use n"),
     "use_beam_search": ((False,), "there is no beam search"),
     "length_penalty": ((1.0,), "there is no beam search"),
     "early_stopping": ((False,), "there is no beam search"),
@@ -78,7 +77,7 @@ class FieldRules:
 
     def check(self, fields: dict[str, Any]) -> None:
         """Removes fields without effect; raises ApiError for the first that is refused or unknown."""
-        for name in fields.keys() - self.offered:
+        for name in [name for name in fields if name not in self.offered]:
             value = fields.pop(name)
             if name in NEUTRAL_FIELDS:
                 continue
@@ -89,7 +88,7 @@ class FieldRules:
                 raise ApiError(400, f"{name} is not offered yet: {reason}; leave it out", param=name)
 
     def _describe_unknown(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self.offered, n=1)
+        close = difflib.get_close_matches(name, self.offered | self.refused.keys(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"accepted are {', '.join(sorted(self.offered))}"
         return f"unknown field {name!r}; {hint}"
 

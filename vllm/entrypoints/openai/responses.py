@@ -47,13 +47,12 @@ class CompletionChoice(msgspec.Struct):
     prompt_logprobs: PromptLogprobList | UnsetType = UNSET
 
 
-class Completion(msgspec.Struct):
+class Completion(msgspec.Struct, tag_field="object", tag="text_completion"):
     id: str
     created: int  # Unix time, seconds
     model: str
     choices: list[CompletionChoice]
     usage: Usage | None | UnsetType = UNSET
-    object: str = "text_completion"
 
 
 class TopLogprob(msgspec.Struct):
@@ -88,7 +87,7 @@ class ChatChoice(msgspec.Struct):
     token_ids: list[int] | UnsetType = UNSET
 
 
-class ChatCompletion(msgspec.Struct):
+class ChatCompletion(msgspec.Struct, tag_field="object", tag="chat.completion"):
     id: str
     created: int
     model: str
@@ -96,7 +95,6 @@ class ChatCompletion(msgspec.Struct):
     usage: Usage
     prompt_token_ids: list[int] | UnsetType = UNSET
     prompt_logprobs: PromptLogprobList | UnsetType = UNSET
-    object: str = "chat.completion"
 
 
 class ChatDelta(msgspec.Struct):
@@ -113,7 +111,7 @@ class ChatChunkChoice(msgspec.Struct):
     token_ids: list[int] | UnsetType = UNSET
 
 
-class ChatChunk(msgspec.Struct):
+class ChatChunk(msgspec.Struct, tag_field="object", tag="chat.completion.chunk"):
     """One event of a streamed chat completion."""
 
     id: str
@@ -123,22 +121,19 @@ class ChatChunk(msgspec.Struct):
     usage: Usage | None | UnsetType = UNSET
     prompt_token_ids: list[int] | UnsetType = UNSET
     prompt_logprobs: PromptLogprobList | UnsetType = UNSET
-    object: str = "chat.completion.chunk"
 
 
-class ModelCard(msgspec.Struct):
+class ModelCard(msgspec.Struct, tag_field="object", tag="model"):
     id: str
     created: int
     root: str
     max_model_len: int
     parent: None = None
     owned_by: str = "vllm"
-    object: str = "model"
 
 
-class ModelList(msgspec.Struct):
+class ModelList(msgspec.Struct, tag_field="object", tag="list"):
     data: list[ModelCard]
-    object: str = "list"
 
 
 class TokenizeResponse(msgspec.Struct):

@@ -1,0 +1,180 @@
+"""POST /v1/chat/completions against a real server."""
+
+import json
+
+import pytest
+from support.server import Server, post_events
+
+PATH = "/v1/chat/completions"
+MESSAGES = [{"role": "user", "content": "what is asked?"}]
+GREEDY = {"temperature": 0, "max_tokens": 20, "ignore_eos": True}
+
+
+def chat(http, **body):
+    response = http.post(PATH, json={"messages": MESSAGES, **GREEDY, **body})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def content(http, **body) -> str:
+    return chat(http, **body)["choices"][0]["message"]["content"]
+
+
+def stream(http, **body):
+    events = post_events(http, PATH, {"messages": MESSAGES, **GREEDY, **body})
+    assert events[-1] == "[DONE]"
+    return [json.loads(event) for event in events[:-1]]
+
+
+def test_answer_has_openais_form(http):
+    body = chat(http)
+    assert body["object"] == "chat.completion"
+    assert body["id"].startswith("chatcmpl-")
+    assert body["choices"][0]["message"]["role"] == "assistant"
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["usage"]["completion_tokens"] == 20
+
+
+def test_streamed_content_is_the_content(http):
+    events = stream(http)
+    assert events[0]["object"] == "chat.completion.chunk"
+    assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == content(http)
+    assert events[-1]["choices"][0]["finish_reason"] == "length"
+
+
+def test_streamed_usage(http):
+    events = stream(http, stream_options={"include_usage": True})
+    assert events[-1]["choices"] == []
+    assert events[-1]["usage"]["completion_tokens"] == 20
+    assert events[-1]["usage"]["prompt_tokens"] == chat(http)["usage"]["prompt_tokens"]
+
+
+def test_prompt_is_the_rendered_template(http):
+    rendered = "<s>user: what is asked?</s>\n<s>assistant: "
+    tokens = http.post("/tokenize", json={"prompt": rendered, "add_special_tokens": False}).json()["tokens"]
+    assert http.post("/tokenize", json={"messages": MESSAGES}).json()["tokens"] == tokens
+    assert chat(http, return_token_ids=True)["prompt_token_ids"] == tokens
+
+
+def test_n_answers(http):
+    body = chat(http, n=2, temperature=1.0, seed=3)
+    assert [choice["index"] for choice in body["choices"]] == [0, 1]
+    texts = ["", ""]
+    roles = [0, 0]
+    for event in stream(http, n=2, temperature=1.0, seed=3):
+        choice = event["choices"][0]
+        texts[choice["index"]] += choice["delta"].get("content", "")
+        roles[choice["index"]] += "role" in choice["delta"]
+    assert texts == [choice["message"]["content"] for choice in body["choices"]]
+    assert roles == [1, 1]
+
+
+def test_max_completion_tokens_wins_over_max_tokens(http):
+    assert chat(http, max_tokens=9, max_completion_tokens=4)["usage"]["completion_tokens"] == 4
+
+
+def test_without_limit_an_answer_may_fill_the_context(tiny_model):
+    with Server(tiny_model, "--max-model-len", "64") as server:
+        body = {"messages": MESSAGES, "ignore_eos": True}
+        usage = server.http.post(PATH, json=body).json()["usage"]
+        assert usage["total_tokens"] == 64
+
+
+def test_logprobs_have_the_chat_form(http):
+    entries = chat(http, logprobs=True, top_logprobs=3)["choices"][0]["logprobs"]["content"]
+    assert len(entries) == 20
+    for entry in entries:
+        assert bytes(entry["bytes"]).decode(errors="replace") == entry["token"]
+        assert [top["logprob"] for top in entry["top_logprobs"]] == sorted(
+            (top["logprob"] for top in entry["top_logprobs"]), reverse=True
+        )
+        assert len(entry["top_logprobs"]) == 3
+        assert entry["logprob"] == entry["top_logprobs"][0]["logprob"]  # greedy
+
+
+def test_logprobs_without_alternatives(http):
+    entries = chat(http, logprobs=True)["choices"][0]["logprobs"]["content"]
+    assert all(entry["top_logprobs"] == [] for entry in entries)
+
+
+def test_streamed_logprobs_are_the_logprobs(http):
+    streamed = [
+        entry["token"]
+        for event in stream(http, logprobs=True)
+        for entry in (event["choices"][0]["logprobs"] or {"content": []})["content"]
+    ]
+    assert streamed == [e["token"] for e in chat(http, logprobs=True)["choices"][0]["logprobs"]["content"]]
+
+
+def test_text_parts_are_joined(http):
+    parts = [{"type": "text", "text": "what is"}, {"type": "text", "text": "asked?"}]
+    joined = [{"role": "user", "content": "what is\nasked?"}]
+    assert content(http, messages=[{"role": "user", "content": parts}]) == content(http, messages=joined)
+
+
+def test_developer_is_the_system(http):
+    def tokens(role):
+        messages = [{"role": role, "content": "be brief"}, *MESSAGES]
+        return http.post("/tokenize", json={"messages": messages}).json()["tokens"]
+
+    assert tokens("developer") == tokens("system") != tokens("user")
+
+
+def test_final_message_can_be_continued(http):
+    messages = [*MESSAGES, {"role": "assistant", "content": "it is a"}]
+    body = {"messages": messages, "add_generation_prompt": False, "continue_final_message": True}
+    tokens = http.post("/tokenize", json=body).json()["tokens"]
+    text = http.post("/detokenize", json={"tokens": tokens}).json()["prompt"]
+    assert text.endswith("assistant: it is a")
+    chat(http, **body)
+
+
+def test_prompt_logprobs(http):
+    body = chat(http, prompt_logprobs=0)
+    assert body["prompt_logprobs"][0] is None
+    assert len(body["prompt_logprobs"]) == body["usage"]["prompt_tokens"]
+
+
+def test_tools_that_ask_for_nothing_are_taken(http):
+    chat(http, tools=[], tool_choice="none", response_format={"type": "text"}, parallel_tool_calls=False)
+
+
+def test_chat_template_flag_replaces_the_models_own(tiny_model, tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}[{{ m.content }}]{% endfor %}{{ extra }}")
+    with Server(tiny_model, "--chat-template", str(template), "--response-role", "bot") as server:
+        tokens = server.http.post(
+            "/tokenize", json={"messages": MESSAGES, "chat_template_kwargs": {"extra": "!"}}
+        ).json()["tokens"]
+        assert server.http.post("/detokenize", json={"tokens": tokens}).json()["prompt"] == "[what is asked?]!"
+        assert chat(server.http)["choices"][0]["message"]["role"] == "bot"
+
+
+def test_requests_bring_their_own_template_only_where_that_is_trusted(tiny_model, http):
+    body = {"messages": MESSAGES, "chat_template": "{{ messages[0].content }}"}
+    refused = http.post("/tokenize", json=body)
+    assert refused.status_code == 400
+    assert "--trust-request-chat-template" in refused.json()["error"]["message"]
+    with Server(tiny_model, "--trust-request-chat-template") as server:
+        tokens = server.http.post("/tokenize", json=body).json()["tokens"]
+        assert server.http.post("/detokenize", json={"tokens": tokens}).json()["prompt"] == "what is asked?"
+
+
+@pytest.mark.parametrize("given", ["auto", "vllm"])
+def test_generation_config_gives_defaults(tiny_model, tmp_path, given):
+    """A model whose makers chose temperature 0 answers the same each time, unless vLLM's defaults are asked for."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in tiny_model.iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "generation_config.json").write_text(json.dumps({"temperature": 0.0, "max_new_tokens": 7}))
+    with Server(folder, "--generation-config", given, "--max-model-len", "64") as server:
+        body = {"messages": MESSAGES, "ignore_eos": True, "logprobs": True, "top_logprobs": 1}
+        answers = [server.http.post(PATH, json={**body, "seed": seed}).json() for seed in (1, 2)]
+        texts = {answer["choices"][0]["message"]["content"] for answer in answers}
+        counts = {answer["usage"]["completion_tokens"] for answer in answers}
+        if given == "auto":
+            assert len(texts) == 1 and counts == {7}
+        else:
+            assert len(texts) == 2 and counts != {7}
