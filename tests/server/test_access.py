@@ -1,0 +1,68 @@
+"""Keys, origins, and paths behind a proxy."""
+
+import pytest
+from support.server import Server
+
+MODELS = "/v1/models"
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny_model):
+    with Server(tiny_model, "--api-key", "first", "second", "--api-key", "third-ü", "--root-path", "/llm") as running:
+        yield running
+
+
+@pytest.mark.parametrize("key", ["first", "second"])
+def test_each_key_opens(guarded, key):
+    assert guarded.http.get(MODELS, headers=bearer(key)).status_code == 200
+
+
+def test_key_that_is_not_ascii_opens(guarded):
+    headers = [(b"authorization", "Bearer third-ü".encode())]
+    assert guarded.http.get(MODELS, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, bearer(""), bearer("firs"), bearer("first2"), bearer("FIRST"), {"Authorization": "first"}, bearer("first second")],
+    ids=repr,
+)
+def test_anything_else_does_not(guarded, headers):
+    for method, path in (("GET", MODELS), ("POST", "/v1/completions"), ("POST", "/tokenize")):
+        response = guarded.http.request(method, path, headers=headers)
+        assert response.status_code == 401
+        assert response.json()["error"]["code"] == "invalid_api_key"
+        assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", ["//v1/models", "/v1/../v1/models", "/V1/models", "/v1%2Fmodels", "/llm/v1/models"])
+def test_spelling_a_path_differently_opens_nothing(guarded, path):
+    assert guarded.http.request("GET", path).status_code in (401, 404)
+
+
+@pytest.mark.parametrize("path", ["/health", "/ping", "/version", "/metrics", "/load"])
+def test_state_is_open_to_monitors(guarded, path):
+    assert guarded.http.get(path).status_code == 200
+
+
+def test_key_from_the_environment(tiny_model):
+    with Server(tiny_model, env={"VLLM_API_KEY": "from-env"}) as server:
+        assert server.http.get(MODELS).status_code == 401
+        assert server.http.get(MODELS, headers=bearer("from-env")).status_code == 200
+
+
+def test_browsers_may_call_from_anywhere_by_default(http):
+    headers = {"Origin": "http://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    assert http.options("/v1/completions", headers=headers).headers["access-control-allow-origin"] == "*"
+
+
+def test_origins_can_be_limited(tiny_model):
+    with Server(tiny_model, "--allowed-origins", '["http://a.example"]') as server:
+        allowed = server.http.get("/health", headers={"Origin": "http://a.example"})
+        other = server.http.get("/health", headers={"Origin": "http://b.example"})
+        assert allowed.headers["access-control-allow-origin"] == "http://a.example"
+        assert "access-control-allow-origin" not in other.headers

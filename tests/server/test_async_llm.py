@@ -1,0 +1,167 @@
+"""AsyncLLM as programs written for vLLM use it."""
+
+import asyncio
+
+import pytest
+
+from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
+from vllm.engine.async_llm import AsyncLLM, RequestAbortedError
+from vllm.exceptions import EngineDeadError, ModelError, NotOfferedError, VLLMValidationError
+from vllm.sampling_params import RequestOutputKind
+
+GREEDY = {"temperature": 0.0, "max_tokens": 8, "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def arguments(tiny_model):
+    return AsyncEngineArgs(model=str(tiny_model), max_model_len=4096, kv_cache_memory_bytes=64 << 20)
+
+
+def run(arguments, scenario):
+    """Runs a scenario against an engine of its own, and ends that engine."""
+
+    async def inner():
+        llm = AsyncLLM.from_engine_args(arguments)
+        try:
+            return await asyncio.wait_for(scenario(llm), 120)
+        finally:
+            llm.shutdown()
+
+    return asyncio.run(inner())
+
+
+async def collect(llm, prompt, params, request_id):
+    return [output async for output in llm.generate(prompt, params, request_id)]
+
+
+def test_it_has_vllms_name():
+    assert AsyncLLMEngine is AsyncLLM
+
+
+def test_output_kinds_tell_the_same(arguments):
+    async def scenario(llm):
+        kinds = list(RequestOutputKind)
+        params = [SamplingParams(**GREEDY, output_kind=kind) for kind in kinds]
+        answers = await asyncio.gather(*(collect(llm, "hello", p, f"r{i}") for i, p in enumerate(params)))
+        return dict(zip(kinds, answers, strict=True))
+
+    answers = run(arguments, scenario)
+    final = answers[RequestOutputKind.FINAL_ONLY]
+    assert len(final) == 1 and final[0].finished
+    text = final[0].outputs[0].text
+    assert answers[RequestOutputKind.CUMULATIVE][-1].outputs[0].text == text
+    deltas = answers[RequestOutputKind.DELTA]
+    assert "".join(output.outputs[0].text for output in deltas) == text
+    assert [output.finished for output in deltas] == [False] * (len(deltas) - 1) + [True]
+
+
+def test_many_requests_at_once_are_each_answered(arguments):
+    async def scenario(llm):
+        params = SamplingParams(**GREEDY, output_kind=RequestOutputKind.FINAL_ONLY)
+        prompts = [{"prompt_token_ids": [3 + i] * (i + 1)} for i in range(24)]
+        alone = await collect(llm, prompts[5], params, "alone")
+        together = await asyncio.gather(*(collect(llm, p, params, f"r{i}") for i, p in enumerate(prompts)))
+        return alone, together
+
+    alone, together = run(arguments, scenario)
+    assert [answer[0].request_id for answer in together] == [f"r{i}" for i in range(24)]
+    assert all(len(answer[0].outputs[0].token_ids) == 8 for answer in together)
+    assert together[5][0].outputs[0].token_ids == alone[0].outputs[0].token_ids
+
+
+def test_bad_requests_are_refused_and_hurt_nobody(arguments):
+    async def scenario(llm):
+        with pytest.raises(VLLMValidationError, match="max_model_len"):
+            await collect(llm, {"prompt_token_ids": [5] * 5000}, SamplingParams(), "long")
+        with pytest.raises(NotOfferedError, match="lora_request"):
+            await anext(llm.generate("x", SamplingParams(), "lora", lora_request="x"))
+        with pytest.raises(NotOfferedError):
+            await llm.encode("x")
+        first = llm.generate("x", SamplingParams(max_tokens=500, ignore_eos=True), "same")
+        await anext(first)
+        with pytest.raises(VLLMValidationError, match="same"):
+            await collect(llm, "x", SamplingParams(), "same")
+        await anext(first)
+        await first.aclose()
+        return await collect(llm, "x", SamplingParams(**GREEDY), "same")
+
+    assert run(arguments, scenario)[-1].finished
+
+
+def test_request_that_can_never_fit_is_refused_by_the_core(tiny_model):
+    small = AsyncEngineArgs(model=str(tiny_model), max_model_len=4096, num_gpu_blocks_override=4)
+
+    async def scenario(llm):
+        with pytest.raises(VLLMValidationError, match="KV cache"):
+            await collect(llm, {"prompt_token_ids": [5] * 1000}, SamplingParams(n=3), "big")
+        assert llm.num_open_requests == 0
+        return await collect(llm, "x", SamplingParams(**GREEDY), "small")
+
+    assert run(small, scenario)[-1].finished
+
+
+def test_closing_and_aborting_free_the_request(arguments):
+    async def scenario(llm):
+        params = SamplingParams(max_tokens=4000, ignore_eos=True)
+        left = llm.generate("x", params, "left")
+        await anext(left)
+        await left.aclose()
+        aborted = llm.generate("x", params, "aborted")
+        await anext(aborted)
+        await llm.abort("aborted")
+        with pytest.raises(RequestAbortedError):
+            while True:
+                await anext(aborted)
+        await llm.abort(["unknown"])
+        while llm.stats.num_running or llm.stats.num_waiting:
+            await asyncio.sleep(0.01)
+        return llm.num_open_requests
+
+    assert run(arguments, scenario) == 0
+
+
+def test_death_of_the_core_is_told_and_repaired(arguments):
+    import os
+    import signal
+
+    async def scenario(llm):
+        running = llm.generate("x", SamplingParams(max_tokens=4000, ignore_eos=True), "running")
+        await anext(running)
+        os.kill(llm.core_pid, signal.SIGKILL)
+        with pytest.raises(EngineDeadError, match="SIGKILL"):
+            while True:
+                await anext(running)
+        assert llm.errored
+        with pytest.raises(EngineDeadError):
+            await llm.check_health()
+        while llm.errored:
+            await asyncio.sleep(0.05)
+        await llm.check_health()
+        return await collect(llm, "x", SamplingParams(**GREEDY), "after")
+
+    assert run(arguments, scenario)[-1].finished
+
+
+def test_reset_prefix_cache(arguments):
+    async def scenario(llm):
+        params = SamplingParams(**GREEDY, output_kind=RequestOutputKind.FINAL_ONLY)
+        prompt = {"prompt_token_ids": [7] * 200}
+        counts = []
+        for name in ("first", "cached"):
+            counts.append((await collect(llm, prompt, params, name))[0].num_cached_tokens)
+        assert await llm.reset_prefix_cache()
+        counts.append((await collect(llm, prompt, params, "again"))[0].num_cached_tokens)
+        return counts
+
+    first, cached, again = run(arguments, scenario)
+    assert first == again == 0 < cached
+
+
+def test_models_that_cannot_be_loaded(tiny_model, tmp_path):
+    with pytest.raises(ModelError):
+        AsyncLLM.from_engine_args(AsyncEngineArgs(model=str(tmp_path / "none")))
+    for path in tiny_model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 64)
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        AsyncLLM.from_engine_args(AsyncEngineArgs(model=str(tmp_path)))

@@ -1,0 +1,241 @@
+"""Refusals: the right status, OpenAI's error object, one line that says what to do."""
+
+import json
+
+import pytest
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def check_error(response, status: int, *words: str, param: str | None = None):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"error"}
+    error = response.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    assert "\n" not in error["message"]
+    for word in words:
+        assert word in error["message"]
+    if param is not None:
+        assert error["param"] == param
+    return error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b'{"prompt": ',
+        b"not json",
+        b'{"prompt": "x",}',
+        b'{"prompt": "x"} tail',
+        b'{"prompt": "\xff"}',
+        b'{"prompt": "\\ud800"}',
+        b'{"prompt": "x", "temperature": NaN}',
+        b'{"prompt": "x", "temperature": Infinity}',
+        b'\xff\xfe{"prompt": "x"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+    ids=lambda body: repr(body[:30]),
+)
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT, "/tokenize", "/detokenize"])
+def test_what_is_not_json(http, path, body):
+    check_error(http.post(path, content=body), 400, "not JSON")
+
+
+@pytest.mark.parametrize("body", ["[]", '"text"', "5", "null", "true"])
+def test_what_is_not_an_object(http, body):
+    check_error(http.post(COMPLETIONS, content=body), 400, "give an object")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", 5),
+        ("prompt", None),
+        ("prompt", {}),
+        ("prompt", []),
+        ("prompt", [[]]),
+        ("prompt", [1, "two"]),
+        ("prompt", [[1], "two"]),
+        ("prompt", [-1]),
+        ("prompt", [1.5]),
+        ("prompt", [True]),
+        ("temperature", "hot"),
+        ("temperature", True),
+        ("temperature", -1),
+        ("temperature", 10**400),
+        ("top_p", 0),
+        ("top_p", 1.01),
+        ("top_k", -2),
+        ("top_k", 1.5),
+        ("min_p", 2),
+        ("n", 0),
+        ("n", -1),
+        ("n", 10**9),
+        ("n", 10_000),
+        ("n", True),
+        ("n", 1.0),
+        ("max_tokens", 0),
+        ("max_tokens", -1),
+        ("max_tokens", "many"),
+        ("max_tokens", 10**9),
+        ("max_tokens", 10**30),
+        ("presence_penalty", 2.1),
+        ("frequency_penalty", -2.1),
+        ("repetition_penalty", 0),
+        ("seed", 10**30),
+        ("seed", 1.5),
+        ("stop", 5),
+        ("stop", [5]),
+        ("stop", [""]),
+        ("stop_token_ids", [-1]),
+        ("stop_token_ids", "5"),
+        ("stop_token_ids", [10**9]),
+        ("logit_bias", {"a": 1}),
+        ("logit_bias", {"5": 101}),
+        ("logit_bias", {"5": "much"}),
+        ("logit_bias", [1]),
+        ("logprobs", 21),
+        ("logprobs", -2),
+        ("logprobs", True),
+        ("prompt_logprobs", 21),
+        ("allowed_token_ids", []),
+        ("bad_words", [""]),
+        ("min_tokens", -1),
+        ("ignore_eos", "yes"),
+        ("stream", "yes"),
+        ("echo", 1),
+        ("stream_options", []),
+        ("stream_options", {"usage": True}),
+        ("truncate_prompt_tokens", -2),
+        ("request_id", ""),
+        ("request_id", 5),
+        ("model", 5),
+        ("priority", "high"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_values_that_are_not_accepted(http, field, value):
+    body = json.dumps({"prompt": "x", field: value})
+    error = check_error(http.post(COMPLETIONS, content=body), 400, field)
+    assert error["param"].startswith(field)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        "hello",
+        [5],
+        [{}],
+        [{"role": 5, "content": "x"}],
+        [{"role": "user", "content": 5}],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+        [{"role": "user", "content": [{"type": "text"}]}],
+        [{"role": "user", "content": [5]}],
+        [{"role": "user", "content": "x", "unheard": 1}],
+        [{"role": "user", "content": "x", "name": 5}],
+        [{"role": "tool", "content": "x", "tool_call_id": "1"}],
+        [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_messages_that_are_not_accepted(http, messages):
+    check_error(http.post(CHAT, json={"messages": messages}), 400, "messages", param="messages")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("tool_choice", "required"),
+        ("functions", [{"name": "f"}]),
+        ("response_format", {"type": "json_object"}),
+        ("structured_outputs", {"json": {}}),
+        ("best_of", 2),
+        ("modalities", ["text", "audio"]),
+        ("reasoning_effort", "high"),
+        ("logits_processors", ["a.b"]),
+        ("cache_salt", "x"),
+        ("echo", True),
+    ],
+)
+def test_fields_that_are_not_offered_are_refused_by_name(http, field, value):
+    response = http.post(CHAT, json={"messages": HELLO, field: value})
+    check_error(response, 400, f"{field} is not offered", param=field)
+
+
+def test_suffix_is_refused_by_name(http):
+    check_error(http.post(COMPLETIONS, json={"prompt": "a", "suffix": "b"}), 400, "suffix is not offered", param="suffix")
+
+
+def test_unknown_fields_are_refused_with_a_suggestion(http):
+    response = http.post(COMPLETIONS, json={"prompt": "x", "temprature": 1})
+    check_error(response, 400, "temprature", "'temperature'", param="temprature")
+
+
+def test_missing_fields_are_named(http):
+    check_error(http.post(COMPLETIONS, json={}), 400, "'prompt' is missing", param="prompt")
+    check_error(http.post(CHAT, json={}), 400, "'messages' is missing", param="messages")
+    check_error(http.post("/detokenize", json={}), 400, "'tokens' is missing", param="tokens")
+    check_error(http.post("/tokenize", json={}), 400, "prompt or messages")
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT, "/tokenize"])
+def test_unknown_model_is_404(http, path):
+    body = {"model": "other", "prompt": "x"} if path != CHAT else {"model": "other", "messages": HELLO}
+    error = check_error(http.post(path, json=body), 404, "other", "tiny", param="model")
+    assert error["code"] == "model_not_found"
+
+
+def test_prompt_over_max_model_len(http):
+    for stream in (False, True):
+        response = http.post(COMPLETIONS, json={"prompt": [5] * 4096, "stream": stream})
+        assert check_error(response, 400, "4096", "max_model_len")["code"] == "context_length_exceeded"
+
+
+def test_answer_over_max_model_len(http):
+    response = http.post(COMPLETIONS, json={"prompt": [5] * 4000, "max_tokens": 97})
+    error = check_error(response, 400, "max_tokens=97", "4000", "4096", "96", param="max_tokens")
+    assert error["code"] == "context_length_exceeded"
+    assert http.post(COMPLETIONS, json={"prompt": [5] * 4000, "max_tokens": 1}).status_code == 200
+
+
+def test_token_outside_of_the_vocabulary(http):
+    check_error(http.post(COMPLETIONS, json={"prompt": [10**6]}), 400, "1000000")
+    check_error(http.post("/detokenize", json={"tokens": [10**6]}), 400, "1000000", param="tokens")
+
+
+def test_empty_prompt(http):
+    check_error(http.post(COMPLETIONS, json={"prompt": ""}), 400, "empty", param="prompt")
+
+
+def test_chat_template_that_refuses(http):
+    body = {"messages": HELLO, "continue_final_message": True, "add_generation_prompt": True}
+    assert http.post(CHAT, json=body | {"max_tokens": 1}).status_code == 200
+    body["chat_template_kwargs"] = {"messages": []}
+    check_error(http.post(CHAT, json=body), 400, "chat_template_kwargs")
+
+
+def test_unknown_path_and_method(http):
+    check_error(http.get("/v1/nothing"), 404, "/v1/nothing")
+    check_error(http.get(COMPLETIONS), 405, "POST")
+    check_error(http.delete("/health"), 405, "GET")
+
+
+def test_body_that_is_too_large(http):
+    check_error(http.post(COMPLETIONS, content=b" " * (33 << 20)), 413, "32 MiB")
+
+
+def test_top_logprobs_need_logprobs(http):
+    check_error(http.post(CHAT, json={"messages": HELLO, "top_logprobs": 2}), 400, "logprobs", param="top_logprobs")
+
+
+def test_the_server_still_answers(http):
+    """Last in this file: nothing above has hurt it."""
+    assert http.get("/health").status_code == 200
+    assert http.post(COMPLETIONS, json={"prompt": "x", "max_tokens": 1}).status_code == 200

@@ -1,0 +1,82 @@
+"""The routes that answer at once."""
+
+import re
+
+import vllm
+
+
+def test_health_and_ping(http):
+    assert http.get("/health").status_code == 200
+    assert http.get("/ping").status_code == http.post("/ping").status_code == 200
+
+
+def test_version(http):
+    assert http.get("/version").json() == {"version": vllm.__version__}
+
+
+def test_models_are_listed_under_each_name(http, tiny_model):
+    body = http.get("/v1/models").json()
+    assert body["object"] == "list"
+    assert [card["id"] for card in body["data"]] == ["tiny", "alias"]
+    card = body["data"][0]
+    assert (card["object"], card["root"], card["max_model_len"]) == ("model", str(tiny_model), 4096)
+    assert http.get("/v1/models/alias").json()["id"] == "alias"
+    assert http.get("/v1/models/other").status_code == 404
+
+
+def test_tokenize_and_back(http):
+    body = http.post("/tokenize", json={"prompt": "the quick ü", "return_token_strs": True}).json()
+    assert body["count"] == len(body["tokens"]) == len(body["token_strs"])
+    assert body["max_model_len"] == 4096
+    assert http.post("/detokenize", json={"tokens": body["tokens"]}).json() == {"prompt": "the quick ü"}
+
+
+def test_openapi_describes_the_bodies(http):
+    paths = http.get("/openapi.json").json()["paths"]
+    schema = paths["/v1/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert "max_tokens" in schema["properties"]
+
+
+def test_metrics_count_what_was_done(server, http):
+    server.wait_idle()
+    before = {name: server.metric(name) for name in ("prompt_tokens_total", "generation_tokens_total")}
+    usage = http.post("/v1/completions", json={"prompt": "a b c", "max_tokens": 5, "ignore_eos": True}).json()["usage"]
+    server.wait_idle()
+    assert server.metric("prompt_tokens_total") - before["prompt_tokens_total"] == usage["prompt_tokens"]
+    assert server.metric("generation_tokens_total") - before["generation_tokens_total"] == 5
+
+
+def test_metrics_have_vllms_names(server, http):
+    http.post("/v1/completions", json={"prompt": "a", "max_tokens": 3, "ignore_eos": True})
+    response = http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    for name in (
+        "num_requests_running",
+        "num_requests_waiting",
+        "kv_cache_usage_perc",
+        "prefix_cache_queries_total",
+        "prefix_cache_hits_total",
+        "time_to_first_token_seconds_count",
+        "inter_token_latency_seconds_sum",
+        "e2e_request_latency_seconds_count",
+    ):
+        assert re.search(rf'^vllm:{name}{{[^}}]*model_name="tiny"[^}}]*}} \S+$', response.text, re.MULTILINE), name
+    assert re.search(r'^vllm:request_success_total{.*finished_reason="length".*} [1-9]', response.text, re.MULTILINE)
+
+
+def test_histograms_are_cumulative(http):
+    text = http.get("/metrics").text
+    counts = [float(v) for v in re.findall(r"^vllm:time_to_first_token_seconds_bucket{.*} (\S+)$", text, re.MULTILINE)]
+    assert counts == sorted(counts) and counts[-1] >= 1
+
+
+def test_load_is_zero_when_idle(http):
+    assert http.get("/load").json() == {"server_load": 0}
+
+
+def test_prefix_cache_can_be_forgotten(http):
+    prompt = {"prompt": [9] * 200, "max_tokens": 1}
+    http.post("/v1/completions", json=prompt)
+    assert http.post("/reset_prefix_cache").status_code == 200
+    usage = http.post("/v1/completions", json=prompt).json()["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] == 0
