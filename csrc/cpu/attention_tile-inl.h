@@ -27,7 +27,7 @@ constexpr float kNoMaximum = -1e30f;
 struct RowState {
   RowState(float* memory, int64_t rows) : max(memory), sum(max + rows), out(sum + rows) {}
 
-  void Clear(int64_t rows, int64_t head_size) {
+  void Clear(int64_t rows, int64_t head_size) const {
     std::fill(max, max + rows, kNoMaximum);
     std::fill(sum, sum + rows * (1 + head_size), 0.0f);
   }

@@ -1,0 +1,257 @@
+#include "cpu/attention.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "core/parallel.h"
+#include "cpu/attention_plan.h"
+#include "cpu/scratch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/attention.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h
+#include "core/isa.h"
+#include "cpu/attention_tile-inl.h"
+#include "cpu/transpose-inl.h"
+#include "cpu/vec-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vllm {
+namespace HWY_NAMESPACE {
+
+// Memory of one thread for one item, in 4-byte units.
+template <typename T>
+struct ItemMemory {
+  using A = typename AttentionOperands<T>::A;
+
+  ItemMemory(Scratch& scratch, int64_t rows, int64_t head_size) {
+    const int64_t state = StateSize(rows, head_size), tile = kKvTile * head_size;
+    float* memory = scratch.Get<float>(
+        static_cast<size_t>(2 * state + rows * head_size + 2 * rows + 2 * tile));
+    const auto take = [&memory](int64_t units) { return std::exchange(memory, memory + units); };
+    running = take(state);
+    part = take(state);
+    query = reinterpret_cast<A*>(take(rows * head_size));
+    keys = reinterpret_cast<A*>(take(tile));
+    values = reinterpret_cast<A*>(take(tile));
+    positions = reinterpret_cast<int32_t*>(take(rows));
+    slopes = take(rows);
+  }
+
+  float* running;
+  float* part;
+  A* query;
+  A* keys;
+  A* values;
+  int32_t* positions;
+  float* slopes;
+};
+
+// The query rows of an item for Transpose, units of f32 or pairs of bf16.
+template <typename T>
+struct QueryRows {
+  using A = typename AttentionOperands<T>::A;
+
+  HWY_INLINE const T* Row(int64_t row) const {
+    return query + row / group * token_stride + row % group * head_stride;
+  }
+  HWY_INLINE hn::Vec<hn::FixedTag<A, 4>> Four(int64_t row, int64_t unit) const {
+    const hn::FixedTag<A, 4> d4;
+    if constexpr (kUsesPairs<T>) {
+      return hn::LoadU(d4, reinterpret_cast<const uint32_t*>(Row(row)) + unit);
+    } else if constexpr (sizeof(T) == sizeof(float)) {
+      return hn::LoadU(d4, Row(row) + unit);
+    } else {
+      return hn::PromoteTo(d4, hn::LoadU(hn::Rebind<T, decltype(d4)>(), Row(row) + unit));
+    }
+  }
+  HWY_INLINE A One(int64_t row, int64_t unit) const { return hn::GetLane(Four(row, unit)); }
+
+  const T* query;
+  int64_t group, token_stride, head_stride;
+};
+
+template <typename T>
+RowContext<T> LoadRows(const AttentionArgs& args, const AttentionItem& item, int64_t rows,
+                       const ItemMemory<T>& memory) {
+  const int64_t group = args.heads / args.kv_heads, used = item.tokens * group;
+  const int64_t token = args.QueryBegin(item.seq) + item.first_token, head = item.kv_head * group;
+  const QueryRows<T> query{static_cast<const T*>(args.query) + token * args.query_token_stride +
+                               head * args.query_head_stride,
+                           group, args.query_token_stride, args.query_head_stride};
+  const int64_t units = KvTile<T>::KeyUnits(args.head_size);
+  std::fill(memory.query, memory.query + units * rows, typename AttentionOperands<T>::A{0});
+  Transpose(query, used, units, memory.query, rows);
+  const int64_t first = args.seq_lens[item.seq] - args.QueryLen(item.seq) + item.first_token;
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t clamped = std::min(row, used - 1);
+    memory.positions[row] = static_cast<int32_t>(first + clamped / group);
+    if (args.alibi_slopes) memory.slopes[row] = args.alibi_slopes[head + clamped % group];
+  }
+  return {&args, rows, memory.query, memory.positions, args.alibi_slopes ? memory.slopes : nullptr};
+}
+
+// Attention of an item's rows over the positions of one part.
+template <typename T>
+void RunPart(const RowContext<T>& context, const AttentionItem& item, int64_t part,
+             const ItemMemory<T>& memory, const RowState& state) {
+  const AttentionArgs& args = *context.args;
+  const int64_t first = context.positions[0], end = context.positions[context.rows - 1] + 1;
+  int64_t begin = part * kKvPart;
+  if (args.sliding_window > 0) {
+    begin = std::max(begin, (first + 1 - args.sliding_window) / kKvTile * kKvTile);
+  }
+  state.Clear(context.rows, args.head_size);
+  for (; begin < std::min(end, (part + 1) * kKvPart); begin += kKvTile) {
+    const int64_t count = std::min(kKvTile, end - begin), padded = (count + 7) / 8 * 8;
+    const CacheCursor<T> cursor(args, item.seq, item.kv_head, begin);
+    KvTile<T>::LoadKeys(cursor, args.head_size, count, padded, memory.keys);
+    KvTile<T>::LoadValues(cursor, args.head_size, count, padded, memory.values);
+    AttendTile<T>(context, {memory.keys, memory.values, begin, padded}, state);
+  }
+}
+
+HWY_INLINE void Merge(const RowState& into, const RowState& from, int64_t rows, int64_t head_size) {
+  if (rows % static_cast<int64_t>(hn::MaxLanes(F32())) == 0) {
+    MergeState(F32(), into, from, rows, head_size);
+  } else {
+    MergeState(hn::CappedTag<float, 8>(), into, from, rows, head_size);
+  }
+}
+
+struct StateRows {
+  HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> Four(int64_t d, int64_t row) const {
+    return hn::LoadU(hn::FixedTag<float, 4>(), out + d * rows + row);
+  }
+  HWY_INLINE float One(int64_t d, int64_t row) const { return out[d * rows + row]; }
+
+  const float* out;
+  int64_t rows;
+};
+
+// Normalizes and writes the rows; `buffer` holds [rows][head_size].
+template <typename T>
+void WriteRows(const AttentionArgs& args, const AttentionItem& item, int64_t rows,
+               const RowState& state, float* HWY_RESTRICT buffer) {
+  const F32 df;
+  const int64_t group = args.heads / args.kv_heads, lanes = static_cast<int64_t>(hn::Lanes(df));
+  Transpose(StateRows{state.out, rows}, args.head_size, rows, buffer, args.head_size);
+  for (int64_t row = 0; row < item.tokens * group; ++row) {
+    const int64_t token = args.QueryBegin(item.seq) + item.first_token + row / group;
+    const int64_t head = item.kv_head * group + row % group;
+    const float sum = state.sum[row];
+    const VF32 inverse = hn::Set(df, sum > 0 ? 1.0f / sum : 0.0f);
+    const float* from = buffer + row * args.head_size;
+    T* to = static_cast<T*>(args.out) + token * args.out_token_stride + head * args.out_head_stride;
+    for (int64_t d = 0; d < args.head_size; d += lanes) {
+      const size_t n = static_cast<size_t>(std::min(lanes, args.head_size - d));
+      StoreF32N(hn::Mul(LoadF32N(df, from + d, n), inverse), df, to + d, n);
+    }
+    if (args.lse) {
+      args.lse[head * args.lse_stride + token] =
+          sum > 0 ? (state.max[row] + std::log2(sum)) * kLn2 : -HUGE_VALF;
+    }
+  }
+}
+
+template <typename T>
+void RunItemAs(const AttentionArgs& args, const AttentionItem& item, float* workspace,
+               Scratch& scratch) {
+  const int64_t rows = PaddedRows(item.tokens * (args.heads / args.kv_heads));
+  const ItemMemory<T> memory(scratch, rows, args.head_size);
+  const RowContext<T> context = LoadRows<T>(args, item, rows, memory);
+  if (item.partial >= 0) {
+    return RunPart<T>(context, item, item.part_begin, memory, {workspace + item.partial, rows});
+  }
+  const RowState running(memory.running, rows), part(memory.part, rows);
+  running.Clear(rows, args.head_size);
+  for (int32_t i = item.part_begin; i < item.part_end; ++i) {
+    RunPart<T>(context, item, i, memory, part);
+    Merge(running, part, rows, args.head_size);
+  }
+  WriteRows<T>(args, item, rows, running, part.max);
+}
+
+// Merges the parts of a split item, in the order that RunItemAs does.
+template <typename T>
+void MergeItemAs(const AttentionArgs& args, const AttentionItem& item, float* workspace,
+                 Scratch& scratch) {
+  const int64_t rows = PaddedRows(item.tokens * (args.heads / args.kv_heads));
+  const int64_t size = StateSize(rows, args.head_size);
+  const RowState running(workspace + item.partial, rows);
+  for (int64_t i = 1; i < item.part_end - item.part_begin; ++i) {
+    Merge(running, {workspace + item.partial + i * size, rows}, rows, args.head_size);
+  }
+  WriteRows<T>(args, item, rows, running, scratch.Get<float>(static_cast<size_t>(size)));
+}
+
+void AttentionRunItem(const AttentionArgs& args, const AttentionItem& item, float* workspace,
+                      Scratch& scratch) {
+  VLLM_FOR_DTYPE(args.dtype, T, RunItemAs<T>(args, item, workspace, scratch));
+}
+
+void AttentionMergeItem(const AttentionArgs& args, const AttentionItem& item, float* workspace,
+                        Scratch& scratch) {
+  VLLM_FOR_DTYPE(args.dtype, T, MergeItemAs<T>(args, item, workspace, scratch));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace vllm {
+
+HWY_EXPORT(AttentionRunItem);
+HWY_EXPORT(AttentionMergeItem);
+
+namespace {
+
+// Units of (row x position) below which a second thread does not pay.
+constexpr int64_t kSerialCost = 1024;
+
+using ItemFunction = void (*)(const AttentionArgs&, const AttentionItem&, float*, Scratch&);
+
+void RunQueue(ItemFunction run, const AttentionArgs& args, const std::vector<AttentionItem>& items,
+              std::atomic<size_t>& next, float* workspace) {
+  thread_local Scratch scratch;
+  for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < items.size();) {
+    run(args, items[i], workspace, scratch);
+  }
+}
+
+}  // namespace
+
+void PagedAttention(const AttentionArgs& args) {
+  thread_local AttentionPlan plan;
+  thread_local Scratch shared;
+  plan.Build(args, MaxThreads());
+  int64_t cost = 0;
+  for (const AttentionItem& item : plan.items) cost += item.cost;
+  const int64_t threads = std::min<int64_t>({MaxThreads(), cost / kSerialCost,
+                                             static_cast<int64_t>(plan.items.size())});
+  float* workspace = shared.Get<float>(static_cast<size_t>(plan.workspace));
+  const auto run = VLLM_DISPATCH(AttentionRunItem), merge = VLLM_DISPATCH(AttentionMergeItem);
+  std::atomic<size_t> next_item{0}, next_merge{0};
+  const auto& items = plan.items;  // of the calling thread, shared with the others
+  const auto& merges = plan.merges;
+  if (threads <= 1) {
+    RunQueue(run, args, items, next_item, workspace);
+    return RunQueue(merge, args, merges, next_merge, workspace);
+  }
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
+    RunQueue(run, args, items, next_item, workspace);
+#pragma omp barrier
+    RunQueue(merge, args, merges, next_merge, workspace);
+  }
+}
+
+}  // namespace vllm
+#endif  // HWY_ONCE
