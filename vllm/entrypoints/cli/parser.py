@@ -53,7 +53,7 @@ class CommandParser(argparse.ArgumentParser):
             return f"unexpected argument {word!r}; see {self.prog} --help"
         reason = NOT_OFFERED_FLAGS.get(flag)
         if reason is not None:
-            return f"{flag} is not offered yet; {reason}"
+            return f"{flag} is not offered yet: {reason}; leave it out"
         close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
         hint = f"did you mean {close[0]}?" if close else f"see {self.prog} --help"
         return f"unknown flag {flag}; {hint}"

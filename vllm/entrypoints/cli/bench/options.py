@@ -1,0 +1,65 @@
+"""Argument types and flags that the benchmarks share."""
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+from vllm.engine.arg_utils import EngineArgs
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """An argparse type: an integer of at least `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is too small: give {least} or more")
+        return value
+
+    return parse
+
+
+def real_number(least: float, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
+    """An argparse type: a number from `least` (or above it) to `most`; `inf` reads as infinity."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not least <= value <= most or (above and value == least):
+            bound = f"above {least:g}" if above else f"{least:g} or more"
+            raise argparse.ArgumentTypeError(f"{text} is out of range: give {bound}" + ("" if most == math.inf else f", {most:g} or less"))
+        return value
+
+    return parse
+
+
+def percentile_list(text: str) -> list[float]:
+    """An argparse type: percentiles with commas between, such as 50,90,99."""
+    parse = real_number(0, 100)
+    return [parse(item.strip()) for item in text.split(",")]
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """--model and the engine's flags, for benchmarks that load a model."""
+    parser.add_argument("--model", required=True, help="folder, installed model, or Hugging Face name")
+    EngineArgs.add_cli_args(parser)
+
+
+def given_engine_args(args: argparse.Namespace) -> dict[str, Any]:
+    """The engine arguments of the command line, `model` included, as LLM's keywords."""
+    fields = EngineArgs.__dataclass_fields__
+    return {name: value for name, value in vars(args).items() if name in fields}
+
+
+def add_output_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output-json", metavar="FILE", help="write the figures to this file")
+
+
+def add_progress_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--disable-tqdm", action="store_true", help="show no progress")

@@ -1,0 +1,76 @@
+"""Answer many requests offline, as fast as they go, and count requests and tokens per second."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from vllm.entrypoints.cli.bench.options import (
+    add_model_flags,
+    add_output_flag,
+    add_progress_flag,
+    given_engine_args,
+    whole_number,
+)
+from vllm.entrypoints.cli.bench.report import check_writable, print_table, write_json
+from vllm.entrypoints.cli.bench.samples import add_dataset_flags, check_dataset_flags, make_samples
+
+if TYPE_CHECKING:
+    from vllm.outputs import RequestOutput
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_dataset_flags(parser)
+    parser.add_argument("--input-len", type=whole_number(1), metavar="N", help="the same as --random-input-len")
+    parser.add_argument("--output-len", type=whole_number(1), metavar="N", help="the same as --random-output-len")
+    parser.add_argument("--n", type=whole_number(1), default=1, help="answers to each prompt (default 1)")
+    parser.add_argument("--backend", choices=("vllm",), default="vllm", help="the engine to measure: vllm")
+    parser.add_argument("--disable-detokenize", action="store_true", help="leave tokens as ids")
+    add_output_flag(parser)
+    add_progress_flag(parser)
+    add_model_flags(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_writable(args.output_json)
+    check_dataset_flags(args)
+    args.random_input_len = args.input_len or args.random_input_len
+    args.random_output_len = args.output_len or args.random_output_len
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(**given_engine_args(args))
+    pool = range(llm.llm_engine.config.model_config.vocab_size)
+    samples = make_samples(args, pool, lambda text: len(llm.get_tokenizer().encode(text)), getattr(args, "seed", 0))
+    prompts = [{"prompt": s.prompt} if isinstance(s.prompt, str) else {"prompt_token_ids": s.prompt} for s in samples]
+    params = [
+        SamplingParams(
+            n=args.n, temperature=1.0, ignore_eos=True, max_tokens=s.output_len, detokenize=not args.disable_detokenize
+        )
+        for s in samples
+    ]
+    started = time.perf_counter()
+    outputs = llm.generate(prompts, params, use_tqdm=not args.disable_tqdm)
+    _report(args, outputs, time.perf_counter() - started)
+
+
+def _report(args: argparse.Namespace, outputs: "list[RequestOutput]", seconds: float) -> None:
+    prompt_tokens = sum(len(output.prompt_token_ids) for output in outputs)
+    output_tokens = sum(len(answer.token_ids) for output in outputs for answer in output.outputs)
+    total = prompt_tokens + output_tokens
+    rows = [
+        ("duration", f"{seconds:.2f} s"),
+        ("requests per second", f"{len(outputs) / seconds:.2f}"),
+        ("output tokens per second", f"{output_tokens / seconds:.1f}"),
+        ("total tokens per second", f"{total / seconds:.1f}"),
+    ]
+    print_table(f"{len(outputs)} requests, {prompt_tokens} prompt tokens, {output_tokens} output tokens", rows)
+    figures = {
+        "elapsed_time": seconds,
+        "num_requests": len(outputs),
+        "total_num_tokens": total,
+        "num_prompt_tokens": prompt_tokens,
+        "num_output_tokens": output_tokens,
+        "requests_per_second": len(outputs) / seconds,
+        "tokens_per_second": total / seconds,
+        "output_tokens_per_second": output_tokens / seconds,
+    }
+    write_json(args.output_json, figures)
