@@ -6,9 +6,8 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 import arithmetic
+import yaml
 from grammar import as_typed, expand
 
 TEXT = Path(__file__).parent / "text"

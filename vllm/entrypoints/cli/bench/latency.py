@@ -18,11 +18,19 @@ _PERCENTS = (10, 25, 50, 75, 90, 99)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-len", type=whole_number(1), default=32, metavar="N", help="prompt tokens (default 32)")
-    parser.add_argument("--output-len", type=whole_number(1), default=128, metavar="N", help="tokens to generate (default 128)")
-    parser.add_argument("--batch-size", type=whole_number(1), default=8, metavar="N", help="requests at once (default 8)")
+    parser.add_argument(
+        "--output-len", type=whole_number(1), default=128, metavar="N", help="tokens to generate (default 128)"
+    )
+    parser.add_argument(
+        "--batch-size", type=whole_number(1), default=8, metavar="N", help="requests at once (default 8)"
+    )
     parser.add_argument("--n", type=whole_number(1), default=1, help="answers to each prompt (default 1)")
-    parser.add_argument("--num-iters-warmup", type=whole_number(0), default=10, metavar="N", help="runs before the clock (default 10)")
-    parser.add_argument("--num-iters", type=whole_number(1), default=30, metavar="N", help="runs that count (default 30)")
+    parser.add_argument(
+        "--num-iters-warmup", type=whole_number(0), default=10, metavar="N", help="runs before the clock (default 10)"
+    )
+    parser.add_argument(
+        "--num-iters", type=whole_number(1), default=30, metavar="N", help="runs that count (default 30)"
+    )
     parser.add_argument("--disable-detokenize", action="store_true", help="leave tokens as ids")
     add_output_flag(parser)
     add_progress_flag(parser)

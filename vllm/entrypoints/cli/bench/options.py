@@ -33,7 +33,9 @@ def real_number(least: float, most: float = math.inf, above: bool = False) -> Ca
             raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
         if not least <= value <= most or (above and value == least):
             bound = f"above {least:g}" if above else f"{least:g} or more"
-            raise argparse.ArgumentTypeError(f"{text} is out of range: give {bound}" + ("" if most == math.inf else f", {most:g} or less"))
+            raise argparse.ArgumentTypeError(
+                f"{text} is out of range: give {bound}" + ("" if most == math.inf else f", {most:g} or less")
+            )
         return value
 
     return parse

@@ -24,11 +24,26 @@ class Sample:
 def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("requests")
     group.add_argument("--num-prompts", type=whole_number(1), default=1000, metavar="N", help="requests (default 1000)")
-    group.add_argument("--dataset-name", choices=("random", "sharegpt"), default="random", help="where prompts come from (default random)")
+    group.add_argument(
+        "--dataset-name",
+        choices=("random", "sharegpt"),
+        default="random",
+        help="where prompts come from (default random)",
+    )
     group.add_argument("--dataset-path", metavar="FILE", help="the ShareGPT file (JSON)")
-    group.add_argument("--random-input-len", type=whole_number(1), default=1024, metavar="N", help="prompt tokens (default 1024)")
-    group.add_argument("--random-output-len", type=whole_number(1), default=128, metavar="N", help="tokens to generate (default 128)")
-    group.add_argument("--random-prefix-len", type=whole_number(0), default=0, metavar="N", help="tokens before these that all prompts share (default 0)")
+    group.add_argument(
+        "--random-input-len", type=whole_number(1), default=1024, metavar="N", help="prompt tokens (default 1024)"
+    )
+    group.add_argument(
+        "--random-output-len", type=whole_number(1), default=128, metavar="N", help="tokens to generate (default 128)"
+    )
+    group.add_argument(
+        "--random-prefix-len",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="tokens before these that all prompts share (default 0)",
+    )
     group.add_argument(
         "--random-range-ratio",
         type=real_number(0, 1),
@@ -36,7 +51,12 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="lengths vary evenly from (1-R) to (1+R) of those given (default 0)",
     )
-    group.add_argument("--sharegpt-output-len", type=whole_number(1), metavar="N", help="tokens to generate in place of the file's answers")
+    group.add_argument(
+        "--sharegpt-output-len",
+        type=whole_number(1),
+        metavar="N",
+        help="tokens to generate in place of the file's answers",
+    )
 
 
 def check_dataset_flags(args: argparse.Namespace) -> None:
@@ -62,7 +82,9 @@ def make_samples(
 
 def _random_samples(args: argparse.Namespace, token_pool: Sequence[int], rng: random.Random) -> list[Sample]:
     def vary(length: int) -> int:
-        return max(1, rng.randint(round(length * (1 - args.random_range_ratio)), round(length * (1 + args.random_range_ratio))))
+        return max(
+            1, rng.randint(round(length * (1 - args.random_range_ratio)), round(length * (1 + args.random_range_ratio)))
+        )
 
     prefix = rng.choices(token_pool, k=args.random_prefix_len)
     return [
@@ -72,7 +94,7 @@ def _random_samples(args: argparse.Namespace, token_pool: Sequence[int], rng: ra
 
 
 def _sharegpt_samples(args: argparse.Namespace, count_tokens: Callable[[str], int], rng: random.Random) -> list[Sample]:
-    exchanges = _read_exchanges(args.dataset_path)
+    exchanges = read_exchanges(args.dataset_path)
     rng.shuffle(exchanges)
     samples: list[Sample] = []
     for prompt, reply in exchanges:
@@ -84,11 +106,12 @@ def _sharegpt_samples(args: argparse.Namespace, count_tokens: Callable[[str], in
         if len(samples) == args.num_prompts:
             return samples
     raise UsageError(
-        f"--dataset-path {args.dataset_path} has {len(samples)} usable conversations: lower --num-prompts from {args.num_prompts}"
+        f"--dataset-path {args.dataset_path} has {len(samples)} usable conversations: "
+        f"lower --num-prompts from {args.num_prompts}"
     )
 
 
-def _read_exchanges(path: str) -> list[tuple[str, str]]:
+def read_exchanges(path: str) -> list[tuple[str, str]]:
     """First question and answer of each conversation."""
     try:
         with open(path, encoding="utf-8") as file:

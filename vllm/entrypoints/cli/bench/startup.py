@@ -9,7 +9,14 @@ import tempfile
 import time
 from typing import IO, Any
 
-from vllm.entrypoints.cli.bench.options import add_model_flags, add_output_flag, add_progress_flag, given_engine_args, real_number, whole_number
+from vllm.entrypoints.cli.bench.options import (
+    add_model_flags,
+    add_output_flag,
+    add_progress_flag,
+    given_engine_args,
+    real_number,
+    whole_number,
+)
 from vllm.entrypoints.cli.bench.report import check_writable, print_table, progress, summarize, write_json
 from vllm.entrypoints.cli.registry import UsageError
 
@@ -19,9 +26,19 @@ _STOP_SECONDS = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--num-iters-warmup", type=whole_number(0), default=1, metavar="N", help="starts that do not count (default 1)")
-    parser.add_argument("--num-iters", type=whole_number(1), default=3, metavar="N", help="starts that count (default 3)")
-    parser.add_argument("--timeout", type=real_number(0, above=True), default=600.0, metavar="S", help="longest start, in seconds (default 600)")
+    parser.add_argument(
+        "--num-iters-warmup", type=whole_number(0), default=1, metavar="N", help="starts that do not count (default 1)"
+    )
+    parser.add_argument(
+        "--num-iters", type=whole_number(1), default=3, metavar="N", help="starts that count (default 3)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=real_number(0, above=True),
+        default=600.0,
+        metavar="S",
+        help="longest start, in seconds (default 600)",
+    )
     add_output_flag(parser)
     add_progress_flag(parser)
     add_model_flags(parser)
@@ -44,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def time_start(command: list[str], timeout: float) -> float:
-    """Seconds until a new server answers /health, then stops it. Raises UsageError with its message where it does not."""
+    """Seconds until a new server answers /health, then stops it. Raises UsageError where it does not."""
     with tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
         server = subprocess.Popen(command, stdout=errors, stderr=subprocess.STDOUT, text=True)
@@ -68,7 +85,9 @@ def _wait_healthy(server: subprocess.Popen, log: IO[str], deadline: float, timeo
         elif _is_healthy(httpx, address):
             return
         time.sleep(_POLL_SECONDS)
-    raise UsageError(f"the server was not ready after {timeout:g} s: give more with --timeout; it said: {_last_line(log)}")
+    raise UsageError(
+        f"the server was not ready after {timeout:g} s: give more with --timeout; it said: {_last_line(log)}"
+    )
 
 
 def _is_healthy(httpx: Any, address: str) -> bool:
