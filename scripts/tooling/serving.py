@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tooling import environments
-from tooling.checks import require_writable
+from tooling.checks import GB, require_disk, require_writable
 from tooling.inputs import digest
 from tooling.layout import Layout
 from tooling.locks import exclusive
@@ -18,6 +18,9 @@ RECIPES = ("vllm", "vllm-demo-model")
 """Recipes whose packages, under the same names, make the environment."""
 
 NAME = "serve"
+
+DISK_NEEDED = 5 * GB
+"""Everything from nothing: the largest build's environments, the packages in the cache, what is installed."""
 
 
 def key(layout: Layout) -> str:
@@ -48,6 +51,7 @@ def ensure_locked(layout: Layout, progress: Progress) -> Path:
     present = environments.current(layout, NAME, wanted)
     if present:
         return present
+    require_disk(layout.home, DISK_NEEDED, "building and installing vllm")
     base = base_channel(layout, progress)
     for recipe in RECIPES:
         job = builder.Job(recipe, DEFAULT_LANE, base)
