@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -38,6 +37,8 @@ def current(layout: Layout, name: str, key: str) -> Path | None:
 
 def install(layout: Layout, name: str, key: str, channels: list[str], specs: list[str], progress: Progress) -> Path:
     """Make environment `name` for `key` and return its prefix. Call with the layout's lock held, then `finish`."""
+    import asyncio
+
     import rattler
     from rattler.exceptions import SolverError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +68,8 @@ def _test_output(work: Path, job: Job, progress: Progress) -> str:
 
 def _unsolvable(layout: Layout, job: Job, pins: dict[str, list[str]]) -> str | None:
     """The solver's own words about the first environment of `job` that has no solution."""
+    import asyncio
+
     from rattler.exceptions import SolverError
 
     from tooling.builder import channel_urls
