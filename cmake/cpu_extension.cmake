@@ -5,8 +5,10 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 # A family is csrc/cpu/<family>.cpp (kernels, no torch) and csrc/bindings/<family>.cpp (schemas, checks).
 set(VLLM_CPU_FAMILIES
   activation
+  attention
   cache
   merge_states
+  linear
   norm
   penalties
   qkv
@@ -20,16 +22,7 @@ set(VLLM_CPU_SOURCES
 foreach(family IN LISTS VLLM_CPU_FAMILIES)
   list(APPEND VLLM_CPU_SOURCES csrc/cpu/${family}.cpp csrc/bindings/${family}.cpp)
 endforeach()
-foreach(family linear attention)
-  foreach(folder cpu bindings)
-    if(EXISTS ${PROJECT_SOURCE_DIR}/csrc/${folder}/${family}.cpp)
-      list(APPEND VLLM_CPU_SOURCES csrc/${folder}/${family}.cpp)
-    endif()
-  endforeach()
-endforeach()
-if(EXISTS ${PROJECT_SOURCE_DIR}/csrc/cpu/linear_weight.cpp)
-  list(APPEND VLLM_CPU_SOURCES csrc/cpu/linear_weight.cpp)
-endif()
+list(APPEND VLLM_CPU_SOURCES csrc/cpu/linear_weight.cpp)
 
 # Of Highway's x86 targets SSE2, AVX2, AVX3 (AVX-512) and AVX3_ZEN4 (AVX-512 with bf16) are built; the others add
 # compile time and size and no speed here.

@@ -16,8 +16,8 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.h
 #include "core/isa.h"
-#include "cpu/exp2-inl.h"
 #include "cpu/gemm_tile-inl.h"
+#include "cpu/math-inl.h"
 #include "cpu/transpose-inl.h"
 #include "cpu/vec-inl.h"
 
@@ -198,12 +198,10 @@ template <typename Out>
 void StoreSiluAndMul(const float* HWY_RESTRICT tile, int64_t rows, int64_t columns,
                      Out* HWY_RESTRICT out, int64_t out_stride) {
   const F32 df;
-  const VF32 one = hn::Set(df, 1.0f), minus_log2e = hn::Set(df, -kLog2E);
   for (int64_t r = 0; r < rows; ++r, tile += kPanel, out += out_stride) {
     for (int64_t j = 0; j < columns; j += kLanes) {
       const VF32 gate = hn::LoadU(df, tile + j), up = hn::LoadU(df, tile + kPanel / 2 + j);
-      const VF32 exp = Exp2(df, hn::Min(hn::Mul(gate, minus_log2e), hn::Set(df, 126.0f)));
-      const VF32 v = hn::Mul(hn::Div(gate, hn::Add(one, exp)), up);
+      const VF32 v = hn::Mul(hn::Mul(gate, Sigmoid(df, gate)), up);
       StoreF32N(v, df, out + j, static_cast<size_t>(std::min<int64_t>(kLanes, columns - j)));
     }
   }
