@@ -1,0 +1,3 @@
+# The variables that conda-forge's gxx_linux-64 sets; gcc_linux-64's script has run before this one.
+export CXX="${CC%-cc}-c++" GXX="${CC%-cc}-g++"
+export CXXFLAGS="-fvisibility-inlines-hidden -fmessage-length=0 $CFLAGS${CXXFLAGS:+ $CXXFLAGS}"

@@ -1,0 +1,8 @@
+set -euo pipefail
+tar -xzf "$RECIPE_DIR"/inputs/numpy-*.tar.gz --strip-components=1 --wildcards '*/numpy/_core/src/highway/*'
+# shellcheck disable=SC2086  # CMAKE_ARGS is a list of words
+cmake -S numpy/_core/src/highway -B build -G Ninja ${CMAKE_ARGS:-} -DCMAKE_INSTALL_PREFIX="$PREFIX" \
+  -DCMAKE_INSTALL_LIBDIR=lib -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DBUILD_TESTING=OFF \
+  -DHWY_ENABLE_TESTS=OFF -DHWY_ENABLE_EXAMPLES=OFF -DHWY_ENABLE_CONTRIB=OFF
+cmake --build build
+cmake --install build

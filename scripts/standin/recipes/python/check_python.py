@@ -1,0 +1,34 @@
+"""What a Debian interpreter moved into an environment must still do."""
+
+import _ssl
+import bz2
+import ctypes
+import curses
+import lzma
+import readline
+import site
+import sqlite3
+import ssl
+import sysconfig
+import uuid
+import zlib
+from pathlib import Path
+
+prefix = Path(sysconfig.get_config_var("prefix"))
+assert (prefix / "bin" / "python3.11").exists(), prefix
+for scheme in ("purelib", "platlib"):
+    assert Path(sysconfig.get_path(scheme)) == prefix / "lib/python3.11/site-packages", sysconfig.get_path(scheme)
+assert str(prefix / "lib/python3.11/site-packages") in site.getsitepackages()
+assert (Path(sysconfig.get_path("include")) / "Python.h").exists()
+assert "x86_64-linux-gnu/" not in (Path(sysconfig.get_path("include")) / "pyconfig.h").read_text()
+assert sysconfig.get_config_var("SOABI") == "cpython-311-x86_64-linux-gnu"
+
+authorities = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+authorities.load_verify_locations(prefix / "ssl" / "cacert.pem")
+assert len(authorities.get_ca_certs()) > 50
+assert ssl.create_default_context() is not None
+
+assert zlib.decompress(zlib.compress(b"x")) == bz2.decompress(bz2.compress(b"x")) == lzma.decompress(lzma.compress(b"x"))
+assert sqlite3.connect(":memory:").execute("select 1").fetchone() == (1,)
+assert ctypes.CDLL(None).getpid() > 0
+print("ok", curses.version, readline.__name__, uuid.uuid4(), _ssl.OPENSSL_VERSION)
