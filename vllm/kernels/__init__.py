@@ -5,13 +5,13 @@ Importing a family loads the native library, and with it torch; importing this p
 
 from __future__ import annotations
 
-from functools import cache
+import functools
 from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parent.parent / "_C.abi3.so"
 
 
-@cache
+@functools.cache
 def load() -> None:
     """Load the native library once and register its ops under ``torch.ops._C`` and ``torch.ops._C_cache_ops``.
 
