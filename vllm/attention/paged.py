@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vllm.kernels.attention import paged_attention_varlen
-from vllm.kernels.fused import qkv_norm_rope_cache
+from vllm.kernels.qkv import qkv_norm_rope_cache
 from vllm.worker.step_input import StepInput
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF009 (calls in defaults make dataclass fields)
 """Engine arguments: one dataclass, read by Python callers and turned into command line flags. No torch."""
 
 import argparse

@@ -29,7 +29,7 @@ class BlockPool:
         return self._by_hash.get(block_hash)
 
     def take(self, count: int) -> list[int]:
-        """`count` free blocks, the longest unused first; what they held is forgotten. The caller has checked num_free."""
+        """`count` (at most num_free) free blocks, the longest unused first; what they held is forgotten."""
         blocks = [self._free.popitem(last=False)[0] for _ in range(count)]
         for block in blocks:
             self._references[block] = 1
@@ -44,7 +44,7 @@ class BlockPool:
             self._references[block] += 1
 
     def release(self, blocks: Iterable[int]) -> None:
-        """One holder less for each. Of one sequence's blocks the last is reused first, since a prefix needs the first."""
+        """One holder less for each. Of one sequence's blocks the last is reused first: prefixes need the first."""
         for block in reversed(list(blocks)):
             if self._references[block] == 0:
                 raise ValueError(f"block {block} is released but nobody holds it")
