@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from standin.store import HERE, Unit
 
 VARIANTS = HERE / "variants.yaml"
+PR_SET_PDEATHSIG = 1
 PACKAGE_FORMAT = "conda:3"
 """Level 3 of zstd packs pytorch six times faster than the default 15, for a tenth more bytes."""
 
@@ -84,6 +86,7 @@ def build(job: Job) -> Path:
     subdir = package.parent.name
     (done / subdir).mkdir(parents=True)
     os.replace(package, done / subdir / package.name)
+    (done / subdir / package.name).chmod(0o644)
     record = index_record(done, subdir, package.name)
     (done / "record.json").write_text(json.dumps({"subdir": subdir, "file": package.name, "record": record}))
     return done
@@ -110,8 +113,8 @@ def minimal_path() -> str:
 
 def serve(jobs: Connection) -> None:
     """A worker process: build what arrives until the other end closes."""
-    os.setsid()  # so that a build's own children can be ended with it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    os.setsid()  # so that the parent can end this process together with what it started
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ["PATH"] = minimal_path()
     while True:
         try:

@@ -1,27 +1,25 @@
-"""The channel as a whole: made once for each state of the tables and recipes, then found by its stamp."""
+"""Where the channel is, and when it is made: once for each state of this folder's tables, recipes and code."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
 import os
-import shutil
-from functools import partial
-from importlib.metadata import version
+import platform
+import sys
 from pathlib import Path
 
-from standin.store import HERE, Store, Unit, key_of
 from tooling.checks import require_disk
+from tooling.errors import UserError
 from tooling.locks import exclusive
 from tooling.progress import Progress
 
-DISK_NEEDED = 3.0e9
-SUBDIRS = ("linux-64", "noarch")
+HERE = Path(__file__).parent
+DISK_NEEDED = 3.5e9
+"""Downloads 0.4 GB, packages 0.3 GB, their extracted copies 0.9 GB, and torch's build at its largest."""
 
 
 def content_digest() -> str:
-    """Changes with anything that the channel is made from or by, downloads that are not pinned aside."""
+    """Changes with anything that the channel is made from or by; which debs apt offers does not count."""
     result = hashlib.sha256()
     for path in sorted(HERE.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
@@ -29,120 +27,54 @@ def content_digest() -> str:
     return result.hexdigest()[:12]
 
 
+def home_of(cache_dir: Path) -> Path:
+    """The stand-in's folder in a cache."""
+    return Path(cache_dir).absolute() / "standin"
+
+
+def channel_of(cache_dir: Path) -> Path:
+    """Where the channel is once it has been made."""
+    return home_of(cache_dir) / f"channel-{content_digest()}"
+
+
 def ensure_channel(cache_dir: Path, progress: Progress) -> Path:
-    """The stand-in channel's folder, built under `cache_dir` unless it is there.
+    """The stand-in channel's folder, made under `cache_dir` unless it is there.
 
     An interrupted run leaves finished packages and downloads behind, and the next one goes on from them. Raises
     UserError, one line, when the machine lacks something.
     """
-    home = Path(cache_dir) / "standin"
-    channel = home / f"channel-{content_digest()}"
-    if channel.is_dir():
-        return channel
-    with exclusive(home / "lock", progress):
-        if not channel.is_dir():
-            require_disk(home, DISK_NEEDED, "building the stand-in channel")
-            os.environ.setdefault("RATTLER_CACHE_DIR", str(Path(cache_dir) / "rattler"))
-            Making(home, progress).make(channel)
+    channel = channel_of(cache_dir)
+    if not channel.is_dir():
+        with exclusive(home_of(cache_dir) / "lock", progress):
+            if not channel.is_dir():
+                _make(cache_dir, progress).publish(channel)
     return channel
 
 
-class Making:
-    """One run that makes the channel."""
-
-    def __init__(self, home: Path, progress: Progress) -> None:
-        self.home = home
-        self.progress = progress
-        self.store = Store(home / "packages")
-        self.growing = home / "growing"
-        self.keys: dict[str, str] = {}
-        self.repodata: dict[str, dict] = {subdir: {} for subdir in SUBDIRS}
-        self.engine = f"rattler-build {version('py-rattler-build')}"
-
-    def make(self, channel: Path, only: frozenset[str] = frozenset()) -> None:
-        """Build every package (or those of `only` and what they need) and index them as `channel`."""
-        from standin.schedule import Board, Workers, run
-
-        self._start()
-        jobs = min(2, os.cpu_count() or 1)
-        self.workers = Workers(jobs)
-        names, fetches = self._plan()
-        try:
-            with self.progress.step("Building the stand-in channel", total=len(names)) as step:
-                self.step = step
-                run(fetches, Board(frozenset(names)), self._needs, self._build, self._done, jobs, only)
-        finally:
-            self.workers.stop()
-        with self.progress.step("Indexing the stand-in channel"):
-            asyncio.run(_index(self.growing))
-        os.replace(self.growing, channel)
-        shutil.rmtree(self.home / "work", ignore_errors=True)
-
-    def _start(self) -> None:
-        for folder in (self.growing, self.home / "work"):
-            shutil.rmtree(folder, ignore_errors=True)
-        for subdir in SUBDIRS:
-            (self.growing / subdir).mkdir(parents=True)
-            self._write_repodata(subdir)
-
-    def _plan(self):
-        from standin import plan
-        from standin.apt import Apt
-        from standin.index import Downloads, read_sources
-
-        downloads = Downloads(self.home / "wheels", read_sources())
-        fetches = [partial(plan.fetch_debs, Apt(self.home / "apt")), partial(plan.fetch_torch, downloads)]
-        fetches += [partial(plan.fetch_wheel, downloads, pin) for pin in plan.pinned_wheels()]
-        fetches.append(partial(plan.fetch_highway, downloads))
-        return plan.package_names(), fetches
-
-    def _needs(self, unit: Unit) -> list[str]:
-        build, run = self._requirements(unit)
-        return [*build, *run]
-
-    def _requirements(self, unit: Unit) -> tuple[list[str], list[str]]:
-        """Names that must be there to build the unit, and those that must be there to test it."""
-        from standin.builder import render
-
-        folder = self.home / "work" / "render" / unit.name
-        shutil.rmtree(folder, ignore_errors=True)
-        recipe = render(unit.stage(folder), unit.context).recipe.to_dict()
-        requirements = recipe.get("requirements", {})
-        build = [*requirements.get("build", []), *requirements.get("host", [])]
-        run = list(requirements.get("run", []))
-        for test in recipe.get("tests", []):
-            run += (test.get("requirements") or {}).get("run", [])
-        return [spec.split()[0] for spec in build], [spec.split()[0] for spec in run]
-
-    def _build(self, unit: Unit) -> None:
-        from standin.builder import Job
-
-        build, _ = self._requirements(unit)
-        key = key_of(unit, [(name, self.keys[name]) for name in build if name in self.keys], self.engine)
-        if self.store.find(unit.name, key) is None:
-            built = self.workers.build(Job(unit, self.growing.absolute().as_uri(), self.home / "work" / unit.name))
-            self.store.add(unit.name, key, built)
-            shutil.rmtree(self.home / "work" / unit.name, ignore_errors=True)
-        self.keys[unit.name] = key
-
-    def _done(self, unit: Unit) -> None:
-        finished = self.store.find(unit.name, self.keys[unit.name])
-        entry = json.loads((finished / "record.json").read_text())
-        subdir, file = entry["subdir"], entry["file"]
-        os.link(finished / subdir / file, self.growing / subdir / file)
-        self.repodata[subdir][file] = entry["record"]
-        self._write_repodata(subdir)
-        self.step.advance(text=unit.name)
-
-    def _write_repodata(self, subdir: str) -> None:
-        """Replace a subdir's repodata in one step: a build may be reading it."""
-        content = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": self.repodata[subdir], "repodata_version": 1}
-        new = self.growing / subdir / ".repodata.json"
-        new.write_text(json.dumps(content))
-        os.replace(new, self.growing / subdir / "repodata.json")
+def build_only(cache_dir: Path, names: frozenset[str], progress: Progress) -> list[Path]:
+    """Build the packages `names` and what they need; the files of `names`, in the store of finished packages."""
+    with exclusive(home_of(cache_dir) / "lock", progress):
+        return _make(cache_dir, progress, names).files(names)
 
 
-async def _index(channel: Path) -> None:
-    from rattler.index import index_fs
+def _make(cache_dir: Path, progress: Progress, only: frozenset[str] = frozenset()):
+    """Build what is missing; the run, whose results have not been published."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise UserError(
+            f"the stand-in channel is for x86_64 Linux, and this is {platform.machine()} {sys.platform}: "
+            "make conda-forge reachable"
+        )
+    home = home_of(cache_dir)
+    require_disk(home, DISK_NEEDED, "building the stand-in channel")
+    os.environ.setdefault("RATTLER_CACHE_DIR", str(Path(cache_dir).absolute() / "rattler"))
+    from standin.making import Making
 
-    await index_fs(channel, write_zst=True, write_shards=True)
+    making = Making(home, progress)
+    try:
+        making.run(only)
+    except OSError as error:
+        raise UserError(
+            f"the stand-in channel cannot be written: {error.strerror} ({error.filename or home}); "
+            "free some space or set XDG_CACHE_HOME to another disk, and run the command again to go on"
+        ) from None
+    return making

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
+import ssl
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from unearth import HashMismatchError, Link, Package, PackageFinder, TargetPython, UnpackError
+from unearth import HashMismatchError, Link, Package, PackageFinder, TargetPython
+from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers.sync import PyPIClient
 
 from tooling.errors import UserError
@@ -20,6 +24,8 @@ PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)]
 PLATFORMS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
 """What runs on Debian 12, whichever Python and machine this code itself runs on."""
 
+ATTEMPTS = 3
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -27,13 +33,13 @@ class Sources:
 
     index_urls: tuple[str, ...]
     find_links: tuple[str, ...]
-    trusted_hosts: tuple[str, ...]
-    certificates: str | None
+    trusted_hosts: tuple[str, ...] = ()
+    certificates: str | None = None
 
     def describe(self) -> str:
         """For an error message; passwords in addresses are left out."""
         places = [re.sub(r"//[^/@]*@", "//", place) for place in self.index_urls + self.find_links]
-        return ", ".join(places) or "none"
+        return ", ".join(places) or "no source at all"
 
 
 def parse_pip_config(listing: str) -> dict[str, str]:
@@ -50,13 +56,10 @@ def parse_pip_config(listing: str) -> dict[str, str]:
 
 def configured_sources(options: dict[str, str]) -> Sources:
     """The sources that pip's options name; without an index among them, pip's default one."""
-    indexes = options.get("index-url", "").split()
-    if not indexes:
-        indexes = [source["url"] for source in PackageFinder().sources]
+    indexes = options.get("index-url", "").split() or [source["url"] for source in PackageFinder().sources]
+    indexes += options.get("extra-index-url", "").split()
     if options.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         indexes = []
-    else:
-        indexes += options.get("extra-index-url", "").split()
     return Sources(
         index_urls=tuple(indexes),
         find_links=tuple(os.path.expanduser(place) for place in options.get("find-links", "").split()),
@@ -75,14 +78,13 @@ def read_sources() -> Sources:
 
 def make_finder(sources: Sources) -> PackageFinder:
     """A finder over `sources` for wheels that run on the stand-in's Python."""
-    import ssl
-
     verify = ssl.create_default_context(cafile=sources.certificates) if sources.certificates else True
-    links = [place for place in sources.find_links if "://" in place or os.path.exists(place)]
+    client = PyPIClient(trusted_hosts=sources.trusted_hosts, verify=verify, timeout=60.0, follow_redirects=True)
+    client.auth = MultiDomainBasicAuth(prompting=False, index_urls=sources.index_urls)
     return PackageFinder(
-        PyPIClient(trusted_hosts=sources.trusted_hosts, verify=verify, timeout=60.0, follow_redirects=True),
+        client,
         index_urls=sources.index_urls,
-        find_links=links,
+        find_links=[place for place in sources.find_links if "://" in place or os.path.exists(place)],
         target_python=TargetPython(PYTHON, abis=["cp311", "abi3", "none"], impl="cp", platforms=PLATFORMS),
     )
 
@@ -96,14 +98,16 @@ class Pin:
     sha256: str
 
 
+LOCK_LINE = re.compile(r"^([\w.-]+)==(\S+) --hash=sha256:([0-9a-f]{64})$")
+
+
 def read_lock(text: str) -> list[Pin]:
     """Read NAME==VERSION --hash=sha256:DIGEST lines (the format of a pip requirements file)."""
-    pattern = re.compile(r"^([\w.-]+)==(\S+) --hash=sha256:([0-9a-f]{64})$")
     pins = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        match = pattern.match(line)
+        match = LOCK_LINE.match(line)
         if match is None:
             raise UserError(f"lock line {number} is not NAME==VERSION --hash=sha256:DIGEST: {line}")
         pins.append(Pin(*match.groups()))
@@ -111,7 +115,7 @@ def read_lock(text: str) -> list[Pin]:
 
 
 class Downloads:
-    """Files fetched from pip's sources; each gets its final name once it is whole and its hash was checked."""
+    """Files fetched from pip's sources. Each gets its final name when it is whole and its hash was checked."""
 
     def __init__(self, folder: Path, sources: Sources, finder: PackageFinder | None = None) -> None:
         self.folder = folder
@@ -119,51 +123,60 @@ class Downloads:
         self.finder = finder or make_finder(sources)
 
     def fetch_pin(self, pin: Pin) -> Path:
-        """The pinned file. It is looked up only when it is not there already."""
+        """The pinned file, looked up only when it is not there already."""
         place = self.folder / pin.sha256[:16]
-        done = next(place.iterdir(), None) if place.is_dir() else None
-        if done is not None:
-            return done
+        if place.is_dir():
+            return next(place.iterdir())
         hashes = {"sha256": [pin.sha256]}
-        requirement = f"{pin.name}=={pin.version}"
-        try:
-            matches = list(self.finder.find_all_packages(pin.name, allow_yanked=True, hashes=None))
-        except Exception as error:
-            raise self._unreachable(pin.name, error) from None
-        same = [package for package in matches if package.version == pin.version]
-        exact = [package for package in same if (package.link.hash_option or hashes).get("sha256") == hashes["sha256"]]
+        links = [package.link for package in self.offers(pin.name) if package.version == pin.version]
+        exact = [
+            link for link in links if (link.hash_option or hashes).get("sha256", hashes["sha256"]) == hashes["sha256"]
+        ]
         if not exact:
-            found = f"only other files of version {pin.version}" if same else f"{len(matches)} other files"
+            found = f"other files of {pin.version} only" if links else f"no {pin.version}"
             raise UserError(
-                f"pip's sources do not have {requirement} with sha256 {pin.sha256[:12]}... (they have {found}); "
-                f"looked in {self.sources.describe()}"
+                f"pip's sources have {found} of {pin.name}: the file pinned in scripts/standin/wheels.lock has sha256 "
+                f"{pin.sha256[:12]}...; looked in {self.sources.describe()}"
             )
-        return self.fetch(exact[0].link, place, hashes)
+        return self.fetch(exact[0], place, hashes)
+
+    def offers(self, name: str) -> list[Package]:
+        """All files of a project that suit the stand-in's Python, best first."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return list(self.finder.find_all_packages(name, allow_yanked=True))
+            except Exception as error:  # whatever the client's transport raises
+                if attempt == ATTEMPTS:
+                    raise self._unreachable(name, error) from None
+        raise AssertionError
 
     def fetch(self, link: Link, place: Path, hashes: dict[str, list[str]] | None = None) -> Path:
         """Download `link` into the folder `place`, which appears when the file is whole."""
-        import shutil
-        import tempfile
-
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="partial-", dir=self.folder) as scratch:
-            target = Path(scratch) / "new"
+            target = Path(scratch) / "whole"
             target.mkdir()
-            try:
-                got = self.finder.download(link, target, hashes)
-            except HashMismatchError:
-                raise UserError(
-                    f"{link.filename} does not have the hash it should have; run the command again, and if it stays so "
-                    f"distrust the source {link.redacted}"
-                ) from None
-            except OSError as error:
-                raise UserError(f"{link.filename} cannot be written to {self.folder}: {error.strerror}") from None
-            except (UnpackError, Exception) as error:
-                raise self._unreachable(link.filename, error) from None
-            if got.parent != target:  # a file:// link is used where it lies
+            got = self._download(link, target, hashes)
+            if got.parent != target:  # a file: link is not copied
                 shutil.copy(got, target / got.name)
             os.replace(target, place)
         return place / link.filename
+
+    def _download(self, link: Link, target: Path, hashes: dict[str, list[str]] | None) -> Path:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self.finder.download(link, target, hashes)
+            except HashMismatchError:
+                raise UserError(
+                    f"{link.filename} does not have the sha256 that it should have; run the command again, and if it "
+                    f"stays so do not trust {link.redacted}"
+                ) from None
+            except OSError as error:
+                raise UserError(f"{link.filename} cannot be written: {error.strerror} ({self.folder})") from None
+            except Exception as error:  # whatever the client's transport raises
+                if attempt == ATTEMPTS:
+                    raise self._unreachable(link.filename, error) from None
+        raise AssertionError
 
     def _unreachable(self, what: str, error: Exception) -> UserError:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -171,8 +184,3 @@ class Downloads:
             f"{what} cannot be fetched from pip's sources ({reason}); check the network and `pip config list` "
             f"(looked in {self.sources.describe()})"
         )
-
-
-def version_of(package: Package) -> str:
-    """A package's version; links without one are not offered by a finder."""
-    return package.version or "0"

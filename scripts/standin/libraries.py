@@ -33,7 +33,10 @@ def make_recipe(library: Library) -> str:
         "schema_version": 1,
         "package": {"name": library.name, "version": "${{ version }}"},
         "build": {"number": 0, "script": {"file": "build_library.sh"}},
-        "requirements": {"run": list(library.depends)},
+        "requirements": {
+            "run": list(library.depends),
+            "run_exports": [f"{library.name} >=${{{{ version }}}}"],
+        },
         "tests": [{"package_contents": {"files": [library.proof]}}],
         "about": {"summary": f"Debian's {library.debs[0]}, for use in an environment", "license": library.license},
     }

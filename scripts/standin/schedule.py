@@ -17,6 +17,10 @@ from tooling.errors import UserError
 
 Fetch = Callable[[], list[Unit]]
 
+FIXED_COST_S = 2.5
+INPUT_BYTES_PER_S = 10e6
+"""What a build takes, roughly: environments and tests, and unpacking and packing its inputs."""
+
 
 class Workers:
     """Processes that build one unit each at a time."""
@@ -45,7 +49,9 @@ class Workers:
         if problem is not None:
             log = job.work / "failed.log"
             log.write_text(problem)
-            raise UserError(f"the stand-in package {job.unit.name} could not be built: {last_line(problem)} (log: {log})")
+            raise UserError(
+                f"the stand-in package {job.unit.name} could not be built: {last_line(problem)} (log: {log})"
+            )
         return built
 
     def stop(self) -> None:
@@ -70,19 +76,21 @@ class Board:
     """Every name that the channel will hold."""
     needs: dict[str, frozenset[str]] = field(default_factory=dict)
     waiting: dict[str, Unit] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
     built: set[str] = field(default_factory=set)
 
     def add(self, unit: Unit, needs: Iterable[str]) -> None:
         """A unit whose inputs are there."""
         self.needs[unit.name] = frozenset(needs) & self.known - {unit.name}
         self.waiting[unit.name] = unit
+        self.cost[unit.name] = FIXED_COST_S + sum(path.stat().st_size for path in unit.inputs) / INPUT_BYTES_PER_S
 
-    def take_ready(self) -> list[Unit]:
-        """Units that can start now; those that most others wait for come first."""
-        ready = [unit for name, unit in self.waiting.items() if self.needs[name] <= self.built]
-        for unit in ready:
-            del self.waiting[unit.name]
-        return sorted(ready, key=lambda unit: -self.weight(unit.name))
+    def take(self) -> Unit | None:
+        """The unit to start next: of those that can start, the one with the longest way to the end."""
+        ready = [name for name in self.waiting if self.needs[name] <= self.built]
+        if not ready:
+            return None
+        return self.waiting.pop(max(ready, key=self._way))
 
     def restrict(self, names: Iterable[str]) -> None:
         """Forget what `names` do not need, directly or through others; every unit must have been added."""
@@ -95,9 +103,10 @@ class Board:
                 stack.extend(self.needs[name])
         self.waiting = {name: unit for name, unit in self.waiting.items() if name in wanted}
 
-    def weight(self, name: str) -> int:
-        """How many known units need this one."""
-        return sum(name in needs for needs in self.needs.values())
+    def _way(self, name: str) -> float:
+        """Seconds, roughly, from the start of a unit to the end of the last one that waits for it."""
+        followers = (self._way(other) for other in self.waiting if name in self.needs[other])
+        return self.cost[name] + max(followers, default=0.0)
 
 
 def run(
@@ -135,7 +144,7 @@ def run(
                 continue
             if only:
                 board.restrict(only)
-            for unit in board.take_ready():
+            while len(building) < jobs and (unit := board.take()):
                 building[builds.submit(build, unit)] = unit
     finally:
         downloads.shutdown(wait=False, cancel_futures=True)

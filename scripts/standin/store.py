@@ -86,6 +86,12 @@ class Store:
         os.replace(built, path)
         return path
 
+    def prune(self) -> None:
+        """Delete packages that no channel holds: channels hold hard links to them."""
+        for folder in self.folder.glob("*"):
+            if all(package.stat().st_nlink == 1 for package in folder.glob("*/*.conda")):
+                shutil.rmtree(folder, ignore_errors=True)
+
 
 def key_of(unit: Unit, needs: Iterable[tuple[str, str]], engine: str) -> str:
     """The key of a package: its recipe and inputs, the keys of what it is built with, and the build engine."""

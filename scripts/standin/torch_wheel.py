@@ -52,11 +52,10 @@ def link_metadata(downloads: Downloads, link: Link) -> str | None:
 
 def choose_cpu_torch(downloads: Downloads) -> Package:
     """The preferred version if there is a CPU build of it, else the newest CPU build that is new enough."""
-    try:
-        offered = list(downloads.finder.find_all_packages("torch"))
-    except Exception as error:
-        raise UserError(f"pip's sources cannot be searched for torch: {' '.join(str(error).split())}") from None
-    usable = [p for p in offered if p.link.is_wheel and Version(p.version).release >= OLDEST.release]
+    offered = downloads.offers("torch")
+    usable = [
+        p for p in offered if p.link.is_wheel and not p.link.is_yanked and Version(p.version).release >= OLDEST.release
+    ]
     usable.sort(key=lambda p: (Version(p.version).release == PREFERRED.release, Version(p.version)), reverse=True)
     labelled = [p for p in usable if label_of(Version(p.version)) == "cpu"]
     if labelled and Version(labelled[0].version).release == PREFERRED.release:

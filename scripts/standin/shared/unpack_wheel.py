@@ -1,4 +1,4 @@
-"""unpack_wheel.py WHEEL FOLDER PATTERN ...: extract the members that match a pattern; those after a `!` are left out."""
+"""unpack_wheel.py WHEEL FOLDER PATTERN ...: extract the members that a pattern selects; `!` in front leaves out."""
 
 import fnmatch
 import os

@@ -6,3 +6,5 @@ cmake -S numpy/_core/src/highway -B build -G Ninja ${CMAKE_ARGS:-} -DCMAKE_INSTA
   -DHWY_ENABLE_TESTS=OFF -DHWY_ENABLE_EXAMPLES=OFF -DHWY_ENABLE_CONTRIB=OFF
 cmake --build build
 cmake --install build
+# The contrib folder's inline functions (math, dot products) need no library.
+(cd numpy/_core/src/highway && find hwy/contrib -name '*-inl.h' -exec install -D -m 644 {} "$PREFIX/include/{}" \;)

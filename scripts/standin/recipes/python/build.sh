@@ -10,6 +10,9 @@ cp -a root/usr/include/python3.11 "$PREFIX/include/"
 cp -a root/usr/lib/x86_64-linux-gnu/libpython3.11.so* "$PREFIX/lib/"
 cp -a root/usr/lib/x86_64-linux-gnu/pkgconfig/python-3.11*.pc "$PREFIX/lib/pkgconfig/"
 cp -a root/usr/bin/python3.11 "$PREFIX/bin/"
+# What `python -m venv` gives a new environment.
+mkdir -p "$PREFIX/share"
+cp -a root/usr/share/python-wheels "$PREFIX/share/"
 cp -a root/usr/bin/x86_64-linux-gnu-python3.11-config "$PREFIX/bin/python3.11-config"
 for name in python python3; do
   ln -sf python3.11 "$PREFIX/bin/$name"
@@ -29,7 +32,7 @@ sed -i 's|dist-packages\x00|site-packages\x00|g' "$PREFIX/bin/python3.11" "$PREF
 sed -i "s|dist-packages|site-packages|g" "$library/site.py"
 sed -i "s|prefix_scheme = 'posix_local'|prefix_scheme = 'posix_prefix'|" "$library/sysconfig.py"
 sed -i -E \
-  -e "s#/usr/lib/x86_64-linux-gnu#$PREFIX/lib#g; s#/usr/(include|lib)#$PREFIX/\1#g" \
+  -e "s#/usr/lib/x86_64-linux-gnu#$PREFIX/lib#g; s#/usr/(include|lib|share/python-wheels)#$PREFIX/\1#g" \
   -e "s#'/usr(/bin)?'#'$PREFIX\1'#g; s#^(prefix=[[:space:]]*)/usr#\1$PREFIX#" \
   -e "s#x86_64-linux-gnu-(gcc|g\+\+)#\1#g" \
   "$library"/_sysconfigdata*.py "$library"/config-*/Makefile "$PREFIX"/lib/pkgconfig/*.pc "$PREFIX/bin/python3.11-config"

@@ -1,0 +1,140 @@
+"""One run that makes the channel: fetches, builds what the store lacks, and publishes the result in one step."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from standin import plan
+from standin.apt import Apt
+from standin.builder import VARIANTS, Job, render
+from standin.index import Downloads, read_sources
+from standin.schedule import Board, Workers, run
+from standin.store import Store, Unit, key_of
+from tooling.errors import UserError
+from tooling.progress import Progress
+
+SUBDIRS = ("linux-64", "noarch")
+CHANNELS_KEPT = 3
+
+
+class Making:
+    """`growing` is the channel that builds solve from; it gains each package as it is finished."""
+
+    def __init__(self, home: Path, progress: Progress) -> None:
+        self.home = home
+        self.progress = progress
+        self.store = Store(home / "packages")
+        self.growing = home / "growing"
+        self.work = home / "work"
+        self.engine = f"rattler-build {version('py-rattler-build')}, {VARIANTS.read_text()}"
+        self.made_with: dict[str, list[str]] = {}
+        self.keys: dict[str, str] = {}
+        self.records: dict[str, dict] = {subdir: {} for subdir in SUBDIRS}
+
+    def run(self, only: frozenset[str] = frozenset()) -> None:
+        """Fetch, then build every package, or those of `only` and what they need."""
+        names = frozenset(plan.package_names())
+        if only - names:
+            raise UserError(
+                f"the stand-in channel has no {', '.join(sorted(only - names))}; see python -m standin --list"
+            )
+        self._start()
+        jobs = min(2, os.cpu_count() or 1)
+        self.workers = Workers(jobs)
+        try:
+            title = "Building the stand-in channel" if not only else f"Building {', '.join(sorted(only))}"
+            with self.progress.step(title, total=None if only else len(names)) as step:
+                self.step = step
+                run(self._fetches(), Board(names), self._needs, self._build, self._done, jobs, only)
+        finally:
+            self.workers.stop()
+            shutil.rmtree(self.work / "render", ignore_errors=True)
+
+    def publish(self, channel: Path) -> None:
+        """Index what was built and give it its final name; forget packages that no channel holds any more."""
+        with self.progress.step("Indexing the stand-in channel"):
+            asyncio.run(_index(self.growing))
+        os.replace(self.growing, channel)
+        shutil.rmtree(self.work, ignore_errors=True)
+        channels = sorted(self.home.glob("channel-*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+        for old in channels[CHANNELS_KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
+        self.store.prune()
+
+    def files(self, names: frozenset[str]) -> list[Path]:
+        """The finished packages of `names`."""
+        entries = [(self._finished(name), self._entry(name)) for name in sorted(names)]
+        return [folder / entry["subdir"] / entry["file"] for folder, entry in entries]
+
+    def _start(self) -> None:
+        for folder in (self.growing, self.work):
+            shutil.rmtree(folder, ignore_errors=True)
+        for subdir in SUBDIRS:
+            (self.growing / subdir).mkdir(parents=True)
+            self._write_repodata(subdir)
+
+    def _fetches(self) -> list:
+        """torch first: it is the largest download and the longest build."""
+        downloads = Downloads(self.home / "wheels", read_sources())
+        return [
+            partial(plan.fetch_debs, Apt(self.home / "apt")),
+            partial(plan.fetch_torch, downloads),
+            partial(plan.fetch_highway, downloads),
+            *(partial(plan.fetch_wheel, downloads, pin) for pin in plan.pinned_wheels()),
+        ]
+
+    def _needs(self, unit: Unit) -> list[str]:
+        """Every name that must be in the channel before the unit can be built and tested."""
+        folder = self.work / "render" / unit.name
+        recipe = render(unit.stage(folder), unit.context).recipe.to_dict()
+        requirements = recipe.get("requirements", {})
+        build = [*requirements.get("build", []), *requirements.get("host", [])]
+        run = list(requirements.get("run", []))
+        for test in recipe.get("tests", []):
+            run += (test.get("requirements") or {}).get("run", [])
+        self.made_with[unit.name] = [spec.split()[0] for spec in build]
+        return [*self.made_with[unit.name], *(spec.split()[0] for spec in run)]
+
+    def _build(self, unit: Unit) -> None:
+        """Build the unit unless the store has it. Runs in a thread of the scheduler."""
+        names = [name for name in self.made_with[unit.name] if name in self.keys]
+        key = key_of(unit, [(name, self.keys[name]) for name in names], self.engine)
+        if self.store.find(unit.name, key) is None:
+            work = self.work / unit.name
+            self.store.add(unit.name, key, self.workers.build(Job(unit, self.growing.as_uri(), work)))
+            shutil.rmtree(work, ignore_errors=True)
+        self.keys[unit.name] = key
+
+    def _done(self, unit: Unit) -> None:
+        """Put a finished package into the growing channel."""
+        entry = self._entry(unit.name)
+        subdir, file = entry["subdir"], entry["file"]
+        os.link(self._finished(unit.name) / subdir / file, self.growing / subdir / file)
+        self.records[subdir][file] = entry["record"]
+        self._write_repodata(subdir)
+        self.step.advance(text=unit.name)
+
+    def _finished(self, name: str) -> Path:
+        return self.store.find(name, self.keys[name])
+
+    def _entry(self, name: str) -> dict:
+        return json.loads((self._finished(name) / "record.json").read_text())
+
+    def _write_repodata(self, subdir: str) -> None:
+        """Replace a subdir's repodata in one step: a build may be reading it."""
+        content = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": self.records[subdir]}
+        new = self.growing / subdir / ".repodata.json"
+        new.write_text(json.dumps({**content, "repodata_version": 1}))
+        os.replace(new, self.growing / subdir / "repodata.json")
+
+
+async def _index(channel: Path) -> None:
+    from rattler.index import index_fs
+
+    await index_fs(channel, write_zst=True, write_shards=True)
