@@ -1,0 +1,57 @@
+"""The built library: what it links, what it needs, how it says that it is missing."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from vllm.kernels import LIBRARY, load
+
+
+def dynamic_section() -> str:
+    return subprocess.run(["readelf", "-dW", LIBRARY], capture_output=True, text=True, check=True).stdout
+
+
+def test_needs_no_python_and_only_the_stable_torch():
+    needed = {name.split(".so")[0] for name in re.findall(r"NEEDED.*\[(.+)\]", dynamic_section())}
+    assert {"libtorch_cpu", "libgomp", "libhwy"} <= needed
+    assert not needed & {"libpython3", "libtorch_python", "libtorch", "libc10"}
+    assert not [name for name in needed if name.startswith("libpython")]
+
+
+def test_torch_abi_audit_calls_it_stable():
+    command = [sys.executable, "-m", "torch_abi_audit", "--json", "--check", "torch", str(LIBRARY)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.dumps(json.loads(result.stdout))
+    assert '"2.10.0"' in report
+
+
+def test_is_stripped_and_has_no_build_id():
+    sections = subprocess.run(["readelf", "-SW", LIBRARY], capture_output=True, text=True, check=True).stdout
+    assert ".symtab" not in sections and ".debug_info" not in sections
+    assert "note.gnu.build-id" not in sections
+
+
+def test_exports_no_symbols():
+    symbols = subprocess.run(["readelf", "--dyn-syms", "-W", LIBRARY], capture_output=True, text=True, check=True).stdout
+    defined = [line for line in symbols.splitlines() if " GLOBAL DEFAULT " in line and " UND " not in line]
+    assert [line.split()[-1] for line in defined if not line.split()[-1].startswith("_")] == []
+
+
+def test_missing_library_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr("vllm.kernels.LIBRARY", tmp_path / "_C.abi3.so")
+    load.cache_clear()
+    with pytest.raises(ImportError, match="vllm's kernels are not built: .* is missing; install the package with"):
+        load()
+
+
+def test_broken_library_says_why(monkeypatch, tmp_path):
+    broken = tmp_path / "_C.abi3.so"
+    broken.write_bytes(b"\x7fELF")
+    monkeypatch.setattr("vllm.kernels.LIBRARY", broken)
+    load.cache_clear()
+    with pytest.raises(ImportError, match="vllm's kernels cannot be loaded"):
+        load()
