@@ -28,7 +28,15 @@ def test_key_that_is_not_ascii_opens(guarded):
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, bearer(""), bearer("firs"), bearer("first2"), bearer("FIRST"), {"Authorization": "first"}, bearer("first second")],
+    [
+        {},
+        bearer(""),
+        bearer("firs"),
+        bearer("first2"),
+        bearer("FIRST"),
+        {"Authorization": "first"},
+        bearer("first second"),
+    ],
     ids=repr,
 )
 def test_anything_else_does_not(guarded, headers):

@@ -67,7 +67,16 @@ def test_each_command_has_help(command):
 
 def test_serve_help_is_grouped():
     text = run_vllm("serve", "--help").stdout
-    for word in ("network:", "access:", "answers:", "model:", "KV cache:", "scheduler:", "--max-model-len", "--api-key"):
+    for word in (
+        "network:",
+        "access:",
+        "answers:",
+        "model:",
+        "KV cache:",
+        "scheduler:",
+        "--max-model-len",
+        "--api-key",
+    ):
         assert word in text
 
 

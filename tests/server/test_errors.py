@@ -170,7 +170,9 @@ def test_fields_that_are_not_offered_are_refused_by_name(http, field, value):
 
 
 def test_suffix_is_refused_by_name(http):
-    check_error(http.post(COMPLETIONS, json={"prompt": "a", "suffix": "b"}), 400, "suffix is not offered", param="suffix")
+    check_error(
+        http.post(COMPLETIONS, json={"prompt": "a", "suffix": "b"}), 400, "suffix is not offered", param="suffix"
+    )
 
 
 def test_unknown_fields_are_refused_with_a_suggestion(http):

@@ -15,12 +15,13 @@ import psutil
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+COMMAND_SECONDS = 60.0
 COMMAND = (sys.executable, "-m", "vllm.entrypoints.cli.main")
 
 
 def run_vllm(*words: str, **options) -> subprocess.CompletedProcess:
     """One command to its end, away from the checkout."""
-    options = {"cwd": tempfile.gettempdir(), "capture_output": True, "text": True, "timeout": START_SECONDS} | options
+    options = {"cwd": tempfile.gettempdir(), "capture_output": True, "text": True, "timeout": COMMAND_SECONDS} | options
     return subprocess.run([*COMMAND, *words], **options)
 
 
