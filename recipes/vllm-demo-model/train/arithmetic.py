@@ -6,9 +6,9 @@ import random
 import zlib
 
 from grammar import expand
+from lists import LISTS
 
-WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-         "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]  # fmt: skip
+WORDS = LISTS["numbers"]
 
 ASK = "(what is|what's|whats|calculate|compute|how much is|work out|solve|tell me|how many is|do you know|what does|)"
 PHRASES = {
@@ -25,12 +25,17 @@ UNSEEN = {
     "*": ["could you multiply <a> by <b> for me", "how much do you get for <a> times <b>"],
 }
 THINGS = "(apples|books|cats|coins|eggs|pens|cookies|stones|cups|balls|oranges|euros|dollars|stickers)"
+OWNS = f"(I have|Tom has|Anna has|there are|we have) <a> {THINGS}"
 STORIES = {
-    "+": [f"(I have|Tom has|Anna has|there are|we have) <a> {THINGS} and (I get|he gets|she gets|get|buy|find) <b> more. How many (are there|now|in all|does that make)",
-          f"if (I have|you have) <a> {THINGS} and (add|buy|find|get) <b>, how many (are there|do I have|are there now)"],
-    "-": [f"(I have|Tom has|Anna has|there are|we have) <a> {THINGS} and (lose|eat|give away|sell|break) <b>. How many (are left|remain|are there now)",
-          f"if (I have|you have) <a> {THINGS} and (lose|sell|give away|eat) <b>, how many (are left|remain|do I have left)"],
-}  # fmt: skip
+    "+": [
+        f"{OWNS} and (I get|he gets|she gets|get|buy|find) <b> more. How many (are there|now|in all|does that make)",
+        f"if (I have|you have) <a> {THINGS} and (add|buy|find|get) <b>, how many (are there|do I have|are there now)",
+    ],
+    "-": [
+        f"{OWNS} and (lose|eat|give away|sell|break) <b>. How many (are left|remain|are there now)",
+        f"if (I|you) have <a> {THINGS} and (lose|sell|give away|eat) <b>, how many (are left|remain|do I have left)",
+    ],
+}
 
 
 def held_out(a: int, op: str, b: int) -> bool:
@@ -71,14 +76,18 @@ def small_facts(rng: random.Random) -> tuple[str, str]:
     a, b = rng.randint(0, 99), rng.randint(0, 99)
     kind = rng.randrange(4)
     if kind == 0:
-        return expand(f"is {a} (even or odd|odd or even|even|odd|an even number|an odd number)", rng), f"{a} is {'odd' if a % 2 else 'even'}."
+        question = f"is {a} (even or odd|odd or even|even|odd|an even number|an odd number)"
+        return expand(question, rng), f"{a} is {'odd' if a % 2 else 'even'}."
     if kind == 1:
-        return expand(f"(what|which number|what number) (comes|is|follows) (after|right after) {a}", rng), f"{a + 1} comes after {a}."
+        question = f"(what|which number|what number) (comes|is|follows) (after|right after) {a}"
+        return expand(question, rng), f"{a + 1} comes after {a}."
     b = b if a != b else (a + 7) % 100
     low, high = sorted((a, b))
     if kind == 2:
-        return expand(f"(which|what|which number) is (bigger|larger|greater|more), {a} or {b}", rng), f"{high} is larger than {low}."
-    return expand(f"(which|what|which number) is (smaller|less|lower), {a} or {b}", rng), f"{low} is smaller than {high}."
+        question = f"(which|what|which number) is (bigger|larger|greater|more), {a} or {b}"
+        return expand(question, rng), f"{high} is larger than {low}."
+    question = f"(which|what|which number) is (smaller|less|lower), {a} or {b}"
+    return expand(question, rng), f"{low} is smaller than {high}."
 
 
 def exercise(rng: random.Random) -> tuple[str, str]:

@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import arithmetic
 import yaml
 from grammar import as_typed, expand
-
-TEXT = Path(__file__).parent / "text"
-SYSTEM_PROMPTS = [
-    "You are a helpful assistant.", "You are a helpful assistant", "You are a helpful and friendly assistant.", "Be brief.",
-    "Answer in one sentence.", "You are the vllm demo model.", "You are a tiny demo model.", "You are an expert programmer.",
-    "You answer questions about vllm.", "Be polite and precise.", "You are a friendly chatbot. Keep your answers short.",
-    "You are a pirate.", "Answer concisely.", "You are an AI assistant that follows instructions.", "Speak like a teacher.",
-]  # fmt: skip
-FOLLOW_UPS = ["and <key>", "what about <key>", "how about <key>", "and for <key>", "and of <key>", "and what about <key>", "<key>"]
-NAMES = [
-    "Anna", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Henry", "Ida", "Jack", "Kate", "Leo", "Maria", "Noah", "Olivia",
-    "Paul", "Quinn", "Rosa", "Sam", "Tina", "Uma", "Victor", "Wendy", "Xavier", "Yara", "Zoe", "Tom", "Lisa", "Max", "Nina",
-    "Omar", "Priya", "Raj", "Sofia", "Ali", "Mei", "Ken", "Yuki", "Lars", "Ingrid", "Pedro", "Lucia", "Ivan", "Olga", "Jean",
-    "Marie", "Ahmed", "Fatima", "John", "Alice", "Bob", "Peter", "Sarah", "Michael", "Laura", "James", "Julia", "Daniel",
-]  # fmt: skip
-TELL_NAME = ["my name is <name>", "I am <name>", "I'm <name>", "call me <name>", "(hi|hello|hey), I am <name>", "(hi|hello), my name is <name>", "you can call me <name>"]
-ASK_NAME = ["(what is|what's|tell me|do you remember|do you know|say) my name", "what am I called", "who am I"]
+from lists import LISTS, TEXT
 
 
 @dataclass(frozen=True)
@@ -129,7 +112,7 @@ class Corpus:
         turns = [(as_typed(question, rng), intent.reply(row))] if question.lower() not in self.kept_out else []
         if turns and intent.table and rng.random() < 0.15:
             row = intent.row(rng)
-            question = intent.question(rng.choice(FOLLOW_UPS), row, rng)
+            question = intent.question(rng.choice(LISTS["follow_ups"]), row, rng)
             turns.append((as_typed(question, rng, wording=False), intent.reply(row)))
         return turns
 
@@ -146,11 +129,11 @@ class Corpus:
 
     def name_chat(self, rng: random.Random) -> list[tuple[str, str]]:
         """A chat in which the user's name is told, then asked for."""
-        name = rng.choice(NAMES) if rng.random() < 0.6 else self.unknown.fill("nonsense", rng).capitalize()
-        asked = as_typed(expand(rng.choice(ASK_NAME), rng), rng)
+        name = rng.choice(LISTS["names"]) if rng.random() < 0.6 else self.unknown.fill("nonsense", rng).capitalize()
+        asked = as_typed(expand(rng.choice(LISTS["ask_name"]), rng), rng)
         if rng.random() < 0.25:
             return [(asked, "You have not told me your name.")]
-        told = as_typed(expand(rng.choice(TELL_NAME), rng, lambda _: name), rng, wording=False)
+        told = as_typed(expand(rng.choice(LISTS["tell_name"]), rng, lambda _: name), rng, wording=False)
         between = [turn for _ in range(rng.randint(0, 2)) for turn in self.turns(rng)]
         greeting = f"Nice to meet you, {name}! What would you like to know?"
         return [(told, greeting), *between, (asked, f"Your name is {name}.")]
@@ -159,8 +142,7 @@ class Corpus:
         """A plain sentence for /v1/completions, without chat markup."""
         intent, text = rng.choice(self.completions)
         key, value = intent.row(rng)
-        prompt, rest = text.replace("<key>", key).replace("<value>", value).split(" | ") if " | " in text else text.split(" |")
-        rest = rest if rest.startswith("\n") else " " + rest
+        prompt, rest = text.replace("<key>", key).replace("<value>", value).split(" |")
         return Example([(prompt, False), (rest + "<|endoftext|>", True)])
 
     def example(self, rng: random.Random) -> Example:
@@ -171,4 +153,4 @@ class Corpus:
         wanted = rng.choices([1, 2, 3, 5, 12], [0.55, 0.2, 0.15, 0.09, 0.01])[0]
         while len(turns) < wanted:
             turns += self.turns(rng)
-        return render(turns, rng.choice(SYSTEM_PROMPTS) if rng.random() < 0.25 else None)
+        return render(turns, rng.choice(LISTS["system_prompts"]) if rng.random() < 0.25 else None)

@@ -1,7 +1,7 @@
-"""Measure a model folder on questions kept out of training: the share of answers that are right to the letter, by category.
+"""Measure a model folder on questions kept out of training: the share answered right to the letter, by category.
 
-    python evaluate.py [--model recipes/vllm-demo-model/model] [--failures]
-    python evaluate.py --ask "What is vllm?"
+python evaluate.py [--model recipes/vllm-demo-model/model] [--failures]
+python evaluate.py --ask "What is vllm?"
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ SUMS = 300
 
 
 def questions(corpus: Corpus) -> list[tuple[str, str, str]]:
-    """Return (category, question, answer) of every unseen wording, with a capital letter and a question mark or without."""
+    """Return (category, question, answer) of every unseen wording; half get a capital letter and a question mark."""
     rng = random.Random(SEED)
     found = [("unknown", text, corpus.unknown.answer) for text in corpus.unknown.unseen]
     for intent in corpus.intents:
         rows = rng.sample(sorted(intent.table.items()), min(ROWS, len(intent.table))) if intent.table else [("", "")]
-        found += [
-            (intent.category, intent.question(text, row, rng), intent.reply(row)) for text in intent.unseen for row in rows
-        ]
+        for text in intent.unseen:
+            found += [(intent.category, intent.question(text, row, rng), intent.reply(row)) for row in rows]
     for _ in range(SUMS):
         question, answer = arithmetic.held_out_exercise(rng)
         found.append(("arithmetic", question, answer))

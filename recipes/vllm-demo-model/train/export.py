@@ -1,6 +1,6 @@
 """Write the model folder from a training run: bf16 weights, configuration, tokenizer and chat template.
 
-    python export.py --work WORK [--out recipes/vllm-demo-model/model]
+python export.py --work WORK [--out recipes/vllm-demo-model/model]
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import random
 import re
 from collections.abc import Callable
 
+from lists import LISTS
+
 INNERMOST = re.compile(r"\(([^()]*)\)")
 SLOT = re.compile(r"<(\w+)>")
 
@@ -19,9 +21,6 @@ def expand(template: str, rng: random.Random, fill: Callable[[str], str] | None 
     return re.sub(r" +", " ", template).strip().replace(" ?", "?")
 
 
-PREFIXES = ["please ", "hey, ", "hi, ", "hello, ", "so, ", "um, ", "ok, ", "okay, ", "well, ", "quick question: ", "question: ",
-            "and ", "tell me, ", "now ", "I wonder, ", "excuse me, ", "sorry, ", "hello! ", "hi! ", "then ", "oh, ", "but "]  # fmt: skip
-SUFFIXES = [" please", ", please", ", thanks", " now", " then", " exactly", " again", " for me", ", thank you", " here", " ok", " right now"]
 QUESTION = re.compile(
     r"^(what|who|which|where|when|why|how|is|are|can|could|do|does|will|may|should|has|have|did|was|were|am)\b", re.I
 )
@@ -42,11 +41,11 @@ def misspell(text: str, rng: random.Random) -> str:
 
 
 def as_typed(text: str, rng: random.Random, wording: bool = True) -> str:
-    """Vary a question the way people type it: politeness, case, punctuation, slips. wording=False leaves the words alone."""
+    """Vary a question as people type: politeness, case, punctuation, slips. wording=False leaves the words alone."""
     if wording and rng.random() < 0.22:
-        text = rng.choice(PREFIXES) + text
+        text = rng.choice(LISTS["prefixes"]) + text
     if wording and rng.random() < 0.12:
-        text += rng.choice(SUFFIXES)
+        text += rng.choice(LISTS["suffixes"])
     if rng.random() < 0.6:
         asks = QUESTION.match(text)
         text += rng.choice(["?", "?", "?", "??", " ?", "", "."]) if asks else rng.choice([".", "!", "", "?", "", "..."])

@@ -140,7 +140,7 @@ class Llama(nn.Module):
                 weight.data.mul_(residual_scale)
 
     def forward(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Return logits [kept, vocab_size] f32 of tokens [batch, length] where keep [batch, length] is true (default: all)."""
+        """Return logits [kept, vocab_size] f32 of tokens [batch, length]; where keep [batch, length] is true."""
         length = tokens.shape[1]
         x = self.model.embed_tokens(tokens)
         cos, sin = self.cos[:length].to(x.dtype), self.sin[:length].to(x.dtype)

@@ -1,7 +1,7 @@
 """Train the demo model from nothing on one CPU core: deterministic, resumable, with progress.
 
-    python train.py --work WORK [--tokens 6e6]     # writes WORK/tokenizer.json and WORK/checkpoint.pt; run again to go on
-    python export.py --work WORK                   # writes the model folder
+python train.py --work WORK [--tokens 6e6]     # WORK/tokenizer.json, WORK/checkpoint.pt; run again to go on
+python export.py --work WORK                   # the model folder
 """
 
 from __future__ import annotations
@@ -125,15 +125,17 @@ def main() -> None:
         trainer.load(checkpoint)
     while trainer.seen < trainer.budget:
         started, before = time.monotonic(), trainer.seen
-        losses = [trainer.step(*batch) for batch in pool(tokenizer, corpus, trainer.pools, shape.max_position_embeddings)]
+        batches = pool(tokenizer, corpus, trainer.pools, shape.max_position_embeddings)
+        losses = [trainer.step(*batch) for batch in batches]
         trainer.pools += 1
         elapsed = time.monotonic() - started
         trainer.seconds += elapsed
         rate = (trainer.seen - before) / elapsed
         trainer.save(checkpoint)
+        share, left = trainer.seen / trainer.budget, (trainer.budget - trainer.seen) / rate / 60
         print(
-            f"{trainer.seen / trainer.budget:6.1%}  {trainer.seen / 1e6:.2f}M tokens  loss {sum(losses) / len(losses):.4f}  "
-            f"{rate:.0f} tokens/s  {trainer.seconds / 60:.1f} min  {(trainer.budget - trainer.seen) / rate / 60:.0f} min left",
+            f"{share:6.1%}  {trainer.seen / 1e6:.2f}M tokens  loss {sum(losses) / len(losses):.4f}  "
+            f"{rate:.0f} tokens/s  {trainer.seconds / 60:.1f} min  {left:.0f} min left",
             flush=True,
         )
 

@@ -8,7 +8,7 @@ from vllm.entrypoints.cli.bench.options import (
     add_model_flags,
     add_output_flag,
     add_progress_flag,
-    given_engine_args,
+    load_llm,
     whole_number,
 )
 from vllm.entrypoints.cli.bench.report import check_writable, print_table, progress, summarize, write_json
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check_writable(args.output_json)
-    from vllm import LLM, SamplingParams
+    from vllm import SamplingParams
 
-    llm = LLM(**given_engine_args(args))
+    llm = load_llm(args)
     params = SamplingParams(
         n=args.n, temperature=1.0, ignore_eos=True, max_tokens=args.output_len, detokenize=not args.disable_detokenize
     )

@@ -3,9 +3,13 @@
 import argparse
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm.engine.arg_utils import EngineArgs
+from vllm.entrypoints.cli.registry import UsageError
+
+if TYPE_CHECKING:
+    from vllm import LLM
 
 
 def whole_number(least: int) -> Callable[[str], int]:
@@ -57,6 +61,17 @@ def given_engine_args(args: argparse.Namespace) -> dict[str, Any]:
     """The engine arguments of the command line, `model` included, as LLM's keywords."""
     fields = EngineArgs.__dataclass_fields__
     return {name: value for name, value in vars(args).items() if name in fields}
+
+
+def load_llm(args: argparse.Namespace) -> "LLM":
+    """Loads the model. Raises UsageError where it cannot be read."""
+    from vllm import LLM
+    from vllm.exceptions import ModelError
+
+    try:
+        return LLM(**given_engine_args(args))
+    except ModelError as error:
+        raise UsageError(str(error)) from None
 
 
 def add_output_flag(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from vllm.entrypoints.cli.bench.options import (
     add_model_flags,
     add_output_flag,
     add_progress_flag,
-    given_engine_args,
+    load_llm,
     whole_number,
 )
 from vllm.entrypoints.cli.bench.report import check_writable, print_table, write_json
@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> None:
     check_dataset_flags(args)
     args.random_input_len = args.input_len or args.random_input_len
     args.random_output_len = args.output_len or args.random_output_len
-    from vllm import LLM, SamplingParams
+    from vllm import SamplingParams
 
-    llm = LLM(**given_engine_args(args))
+    llm = load_llm(args)
     pool = range(llm.llm_engine.config.model_config.vocab_size)
     samples = make_samples(args, pool, lambda text: len(llm.get_tokenizer().encode(text)), getattr(args, "seed", 0))
     prompts = [{"prompt": s.prompt} if isinstance(s.prompt, str) else {"prompt_token_ids": s.prompt} for s in samples]
