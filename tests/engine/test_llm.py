@@ -1,0 +1,241 @@
+"""The LLM class end to end on a tiny model: stops, n, logprobs, processors, refusals."""
+
+import pytest
+
+from support.models import VOCAB_SIZE, mixed_prompts, reference_logprobs, save_model, save_tokenizer
+from vllm import LLM, SamplingParams
+from vllm.exceptions import NotOfferedError, PromptTooLongError, VLLMValidationError
+
+PROMPT = {"prompt_token_ids": mixed_prompts(1, 20, seed=4)[0] * 9}
+BYTES = list(range(4, 260))  # ids that the tokenizer has text for
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = save_model("llama", tmp_path_factory.mktemp("llama"))
+    save_tokenizer(folder, "{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llm(folder):
+    return LLM(str(folder), dtype="float32", max_model_len=256, block_size=8)
+
+
+def ask(llm, prompt=PROMPT, **params):
+    params = {"temperature": 0, "max_tokens": 24, "ignore_eos": True, **params}
+    return llm.generate(prompt, SamplingParams(**params), use_tqdm=False)[0]
+
+
+def tokens(llm, prompt=PROMPT, **params):
+    return ask(llm, prompt, **params).outputs[0].token_ids
+
+
+def test_text_is_the_tokens_text(llm):
+    output = ask(llm, allowed_token_ids=BYTES).outputs[0]
+    assert output.text == llm.get_tokenizer().decode(output.token_ids)
+    assert (len(output.token_ids), output.finish_reason, output.stop_reason) == (24, "length", None)
+
+
+def test_outputs_keep_the_order_of_prompts(llm):
+    prompts = mixed_prompts(9, 30, seed=2)
+    outputs = llm.generate(
+        [{"prompt_token_ids": p} for p in prompts],
+        [SamplingParams(temperature=0, max_tokens=1 + i % 4, ignore_eos=True) for i in range(9)],
+        use_tqdm=False,
+    )
+    assert [o.prompt_token_ids for o in outputs] == prompts
+    assert [len(o.outputs[0].token_ids) for o in outputs] == [1 + i % 4 for i in range(9)]
+    assert all(o.finished and o.metrics.finished_time >= o.metrics.first_token_time for o in outputs)
+
+
+@pytest.mark.parametrize("included", [True, False])
+def test_stop_string(llm, included):
+    ascii_ids = llm.get_tokenizer().encode("abcdefghijklmnopqrstuvwxyz")
+    whole = ask(llm, allowed_token_ids=ascii_ids).outputs[0].text
+    stop = whole[5:8]
+    at = whole.index(stop)
+    output = ask(llm, allowed_token_ids=ascii_ids, stop=["never there", stop], include_stop_str_in_output=included)
+    assert output.outputs[0].text == whole[: at + 3 if included else at]
+    assert (output.outputs[0].finish_reason, output.outputs[0].stop_reason) == ("stop", stop)
+    assert len(output.outputs[0].token_ids) == at + 3
+
+
+def test_stop_token(llm):
+    plain = tokens(llm)
+    stop = plain[3]
+    output = ask(llm, stop_token_ids=[stop]).outputs[0]
+    assert output.token_ids == plain[: plain.index(stop) + 1]
+    assert (output.finish_reason, output.stop_reason) == ("stop", stop)
+
+
+def test_end_of_sequence_token_and_min_tokens(llm):
+    force = {"logit_bias": {2: 100.0}, "ignore_eos": False}
+    output = ask(llm, **force).outputs[0]
+    assert (output.token_ids, output.finish_reason, output.stop_reason, output.text) == ([2], "stop", None, "")
+    later = ask(llm, min_tokens=5, **force).outputs[0].token_ids
+    assert len(later) == 6 and later[-1] == 2 and 2 not in later[:5]
+    assert ask(llm, **{**force, "ignore_eos": True}).outputs[0].token_ids == [2] * 24
+
+
+def test_several_answers(llm):
+    output = ask(llm, n=3, temperature=1.0, seed=5)
+    assert [o.index for o in output.outputs] == [0, 1, 2] and output.finished
+    assert len({tuple(o.token_ids) for o in output.outputs}) == 3
+    assert [o.token_ids for o in ask(llm, n=3, temperature=1.0, seed=5).outputs] == [
+        o.token_ids for o in output.outputs
+    ]
+
+
+def test_seed_decides_alone(llm):
+    """Not the batch, not what ran before."""
+    alone = tokens(llm, temperature=1.0, seed=11)
+    prompts = [{"prompt_token_ids": p} for p in mixed_prompts(7, 40)]
+    params = SamplingParams(temperature=1.0, seed=11, max_tokens=24, ignore_eos=True)
+    batch = llm.generate([*prompts, PROMPT], params, use_tqdm=False)
+    assert batch[-1].outputs[0].token_ids == alone
+    assert tokens(llm, temperature=1.0, seed=12) != alone
+
+
+def test_greedy_and_random_rows_in_one_batch(llm):
+    greedy = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
+    random = SamplingParams(temperature=1.0, seed=3, top_k=20, top_p=0.9, min_p=0.01, max_tokens=24, ignore_eos=True)
+    both = llm.generate([PROMPT, PROMPT], [greedy, random], use_tqdm=False)
+    assert both[0].outputs[0].token_ids == tokens(llm)
+    assert both[1].outputs[0].token_ids != tokens(llm)
+
+
+def test_top_k_1_is_greedy(llm):
+    assert tokens(llm, temperature=1.5, top_k=1, seed=1) == tokens(llm)
+
+
+def test_allowed_and_forbidden_tokens(llm):
+    allowed = [10, 20, 30]
+    assert set(tokens(llm, allowed_token_ids=allowed)) <= set(allowed)
+    banned = tokens(llm)[0]
+    assert banned not in tokens(llm, logit_bias={banned: -100})
+
+
+def test_bad_words(llm):
+    tokenizer = llm.get_tokenizer()
+    ascii_ids = tokenizer.encode("abcdefgh")
+    whole = ask(llm, allowed_token_ids=ascii_ids).outputs[0].text
+    word = whole[2:4]
+    assert word not in ask(llm, allowed_token_ids=ascii_ids, bad_words=[word]).outputs[0].text
+
+
+def test_penalties_discourage_repetition(llm):
+    def repeats(**params):
+        made = tokens(llm, **params)
+        return len(made) - len(set(made))
+
+    assert repeats(frequency_penalty=2.0, presence_penalty=2.0) < repeats(temperature=0, allowed_token_ids=BYTES[:8])
+    assert tokens(llm, repetition_penalty=1e5)[0] not in PROMPT["prompt_token_ids"]
+
+
+def test_logprobs_are_transformers(llm, folder):
+    output = ask(llm, max_tokens=6, logprobs=4, prompt_logprobs=3)
+    made = output.outputs[0]
+    prompt = output.prompt_token_ids
+    reference = reference_logprobs(folder, prompt + made.token_ids)
+    entries = [
+        *zip(prompt[1:], output.prompt_logprobs[1:], strict=True),
+        *zip(made.token_ids, made.logprobs, strict=True),
+    ]
+    assert output.prompt_logprobs[0] is None and len(output.prompt_logprobs) == len(prompt)
+    for row, (token, entry) in enumerate(entries):
+        expected = reference[row]
+        assert entry[token].logprob == pytest.approx(expected[token].item(), abs=1e-4)
+        assert entry[token].rank == int((expected > expected[token]).sum()) + 1
+        best = {i: e for i, e in entry.items() if e.rank <= (3 if row < len(prompt) - 1 else 4)}
+        assert set(best) == set(expected.topk(len(best)).indices.tolist())
+    assert made.cumulative_logprob == pytest.approx(
+        sum(e[t].logprob for t, e in zip(made.token_ids, made.logprobs, strict=True))
+    )
+
+
+def test_prompt_logprobs_do_not_depend_on_chunks_or_cache(llm, folder):
+    chunked = LLM(
+        str(folder), dtype="float32", max_model_len=256, block_size=8, max_num_batched_tokens=16, max_num_seqs=4
+    )
+    whole = ask(llm, prompt_logprobs=2).prompt_logprobs
+    for each in (ask(llm, prompt_logprobs=2), ask(chunked, prompt_logprobs=2)):
+        assert len(each.prompt_logprobs) == len(whole)
+        for mine, other in zip(each.prompt_logprobs[1:], whole[1:], strict=True):
+            assert {t: e.rank for t, e in mine.items()} == {t: e.rank for t, e in other.items()}
+
+
+def test_max_tokens_none_goes_up_to_max_model_len(llm):
+    output = ask(llm, max_tokens=None)
+    assert len(output.prompt_token_ids) + len(output.outputs[0].token_ids) == 256
+    assert output.outputs[0].finish_reason == "length"
+
+
+def test_chat(llm):
+    messages = [{"role": "user", "content": [{"type": "text", "text": "ab"}, {"type": "text", "text": "c"}]}]
+    params = SamplingParams(temperature=0, max_tokens=3, ignore_eos=True)
+    output = llm.chat(messages, params, use_tqdm=False)[0]
+    assert output.prompt == "ab\nc"
+    assert len(llm.chat([messages, messages], params, use_tqdm=False)) == 2
+    with pytest.raises(VLLMValidationError, match="'image_url' is not accepted"):
+        llm.chat([{"role": "user", "content": [{"type": "image_url"}]}], params)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "params", "expected"),
+    [
+        ({"prompt_token_ids": []}, {}, "the prompt is empty"),
+        ("", {}, "the prompt is empty"),
+        ({"prompt_token_ids": [1, VOCAB_SIZE]}, {}, f"holds {VOCAB_SIZE}, accepted are ids from 0 to {VOCAB_SIZE - 1}"),
+        ({"prompt_token_ids": [-1]}, {}, "holds -1"),
+        ({"prompt_token_ids": ["a"]}, {}, "must be a list of integers"),
+        ({"text": "a"}, {}, "a prompt must be text"),
+        ({"prompt_token_ids": [5] * 256}, {}, "256 tokens, but max_model_len is 256"),
+        ("a", {"logprobs": 21}, "logprobs=21 is not accepted: max_logprobs is 20"),
+        ("a", {"logit_bias": {400: 1.0}}, "logit_bias holds 400"),
+        ("a", {"stop_token_ids": [400]}, "stop_token_ids holds 400"),
+    ],
+)
+def test_refused_requests(llm, prompt, params, expected):
+    with pytest.raises(VLLMValidationError, match=expected):
+        llm.generate(["fine", prompt], SamplingParams(**params), use_tqdm=False)
+    assert not llm.llm_engine.has_unfinished_requests()
+
+
+def test_refused_calls(llm):
+    with pytest.raises(VLLMValidationError, match="2 prompts but 1 sampling_params"):
+        llm.generate(["a", "b"], [SamplingParams()])
+    with pytest.raises(NotOfferedError, match=r"LLM\.embed is not offered"):
+        llm.embed("a")
+    with pytest.raises(NotOfferedError, match="lora_request"):
+        llm.generate("a", lora_request=object())
+
+
+def test_refused_arguments(folder):
+    with pytest.raises(VLLMValidationError, match="'max_num_seq': did you mean max_num_seqs"):
+        LLM(str(folder), max_num_seq=3)
+    with pytest.raises(NotOfferedError, match="tensor_parallel_size=2 is not offered yet: give 1"):
+        LLM(str(folder), tensor_parallel_size=2)
+    with pytest.raises(VLLMValidationError, match=r"max_model_len=4096 is not accepted: .* at most 512"):
+        LLM(str(folder), max_model_len=4096)
+
+
+def test_prompt_larger_than_the_cache(folder):
+    llm = LLM(str(folder), dtype="float32", block_size=8, num_gpu_blocks_override=4)
+    with pytest.raises(PromptTooLongError, match="the KV cache's size in tokens is 32"):
+        llm.generate({"prompt_token_ids": [5] * 40}, use_tqdm=False)
+    assert len(llm.generate({"prompt_token_ids": [5] * 20}, use_tqdm=False)[0].outputs[0].token_ids) > 0
+
+
+def test_without_tokenizer(folder):
+    llm = LLM(str(folder), dtype="float32", max_model_len=64, skip_tokenizer_init=True)
+    output = ask(llm, {"prompt_token_ids": [5, 6]}, detokenize=False).outputs[0]
+    assert output.text == "" and len(output.token_ids) == 24
+    with pytest.raises(VLLMValidationError, match="skip_tokenizer_init is set: give prompt_token_ids"):
+        llm.generate("text", use_tqdm=False)
+
+
+def test_default_sampling_params(folder):
+    assert LLM(str(folder), load_format="dummy").get_default_sampling_params() == SamplingParams()
+    overridden = LLM(str(folder), load_format="dummy", override_generation_config={"temperature": 0.5, "top_k": 7})
+    assert overridden.get_default_sampling_params() == SamplingParams(temperature=0.5, top_k=7)

@@ -1,0 +1,140 @@
+"""Tokenizer, incremental detokenization and chat templates, on a byte-level tokenizer made here."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.models import save_tokenizer
+from vllm.detokenizer import IncrementalDetokenizer
+from vllm.exceptions import ModelError, VLLMValidationError
+from vllm.tokenizer import Tokenizer
+
+TEMPLATE = (
+    "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% endif %}"
+)
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(folder, TEMPLATE)
+    return Tokenizer(folder)
+
+
+def test_round_trip_and_specials(tokenizer):
+    ids = tokenizer.encode("héllo 世界")
+    assert tokenizer.decode(ids) == "héllo 世界"
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 0)
+    assert tokenizer.decode([1, *ids, 2], skip_special_tokens=True) == "héllo 世界"
+    assert tokenizer.all_special_ids == [0, 1, 2, 3]
+    assert len(tokenizer) == 260
+    assert tokenizer.encode_batch(["a", "b"]) == [tokenizer.encode("a"), tokenizer.encode("b")]
+
+
+def test_ids_beyond_the_vocabulary_have_no_text(tokenizer):
+    assert tokenizer.decode([5000]) == ""
+    assert tokenizer.convert_ids_to_tokens([2, 5000]) == ["</s>", ""]
+
+
+@settings(deadline=None)
+@given(prompt=st.text(max_size=8), text=st.text(max_size=30))
+def test_pieces_add_up_to_the_text(tokenizer, prompt, text):
+    """Each token is one byte, so most pieces end inside a character."""
+    detokenizer = IncrementalDetokenizer(tokenizer, tokenizer.encode(prompt), True)
+    pieces = [detokenizer.append(token) for token in tokenizer.encode(text)]
+    if "\ufffd" not in text:
+        assert not any("\ufffd" in piece for piece in pieces)
+    assert "".join(pieces) + detokenizer.flush() == text
+
+
+def test_bytes_that_are_no_character_come_out_at_the_end(tokenizer):
+    detokenizer = IncrementalDetokenizer(tokenizer, [], True)
+    first_byte_of_three = tokenizer.encode("世")[0]
+    assert detokenizer.append(first_byte_of_three) == ""
+    assert detokenizer.flush() == "\ufffd"
+
+
+def test_endless_broken_bytes_do_not_pile_up(tokenizer):
+    detokenizer = IncrementalDetokenizer(tokenizer, [], True)
+    first_byte_of_three = tokenizer.encode("世")[0]
+    pieces = [detokenizer.append(first_byte_of_three) for _ in range(100)]
+    assert any(pieces) and set("".join(pieces)) == {"\ufffd"}
+
+
+def test_chat_template(tokenizer):
+    assert tokenizer.render_chat_template(HELLO) == "[user] hello</s>[assistant] "
+    assert tokenizer.render_chat_template(HELLO, add_generation_prompt=False) == "[user] hello</s>"
+    ids = tokenizer.apply_chat_template(HELLO)
+    assert tokenizer.decode(ids) == "[user] hello</s>[assistant] "
+    assert tokenizer.apply_chat_template(HELLO, tokenize=False) == "[user] hello</s>[assistant] "
+
+
+def test_continue_final_message(tokenizer):
+    messages = [*HELLO, {"role": "assistant", "content": "I am"}]
+    text = tokenizer.render_chat_template(messages, add_generation_prompt=False, continue_final_message=True)
+    assert text == "[user] hello</s>[assistant] I am"
+    with pytest.raises(VLLMValidationError, match="exclude each other"):
+        tokenizer.render_chat_template(messages, add_generation_prompt=True, continue_final_message=True)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ raise_exception('roles must alternate') }}", "refused the messages: roles must alternate"),
+        ("{% for %}", "refused the messages: "),
+        ("{{ ''.__class__.__mro__ }}", "refused the messages: "),
+        ("{{ messages[7]['role'] }}", "refused the messages: "),
+    ],
+)
+def test_template_errors_are_one_line(tokenizer, template, expected):
+    with pytest.raises(VLLMValidationError, match=expected) as caught:
+        tokenizer.render_chat_template(HELLO, chat_template=template)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ messages | tojson }}", '[{"role": "user", "content": "hello"}]'),
+        ("{{ '<é>' | tojson }}", '"<é>"'),
+        ("{{ bos_token }}{{ eos_token }}", "<s></s>"),
+        ("{% generation %}x{% endgeneration %}", "x"),
+        ("{% for m in [1, 2, 3] %}{% if m == 2 %}{% break %}{% endif %}{{ m }}{% endfor %}", "1"),
+        ("{{ strftime_now('%%') }}", "%"),
+        ("{{ thinking }}", "yes"),
+        ("{% if tools %}tools{% else %}none{% endif %}", "none"),
+    ],
+)
+def test_what_templates_may_use(tokenizer, template, expected):
+    assert tokenizer.render_chat_template(HELLO, chat_template=template, thinking="yes") == expected
+
+
+def test_named_templates_and_template_file(tmp_path):
+    save_tokenizer(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    config["chat_template"] = [{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = Tokenizer(tmp_path)
+    assert tokenizer.render_chat_template(HELLO) == "d"
+    assert tokenizer.render_chat_template(HELLO, tools=[{"type": "function"}]) == "t"
+    assert tokenizer.render_chat_template(HELLO, chat_template="tool_use") == "t"
+    (tmp_path / "chat_template.jinja").write_text("file")
+    assert Tokenizer(tmp_path).render_chat_template(HELLO) == "file"
+
+
+def test_no_template(tmp_path):
+    save_tokenizer(tmp_path)
+    with pytest.raises(VLLMValidationError, match="no chat template"):
+        Tokenizer(tmp_path).render_chat_template(HELLO)
+
+
+def test_missing_or_damaged_tokenizer(tmp_path):
+    with pytest.raises(ModelError, match=r"tokenizer\.json does not exist"):
+        Tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match=r"tokenizer\.json is damaged"):
+        Tokenizer(tmp_path)
