@@ -39,7 +39,11 @@ class CompletionLogprobWriter:
         return written
 
     def _top(self, candidates: dict[int, Logprob]) -> dict[str, float]:
-        return {token_text(i, c, self._as_token_ids): _finite(c.logprob) for i, c in candidates.items()}
+        """By text; of tokens with the same text (halves of characters) the first, which is the chosen one, stays."""
+        top: dict[str, float] = {}
+        for token_id, candidate in candidates.items():
+            top.setdefault(token_text(token_id, candidate, self._as_token_ids), _finite(candidate.logprob))
+        return top
 
 
 def join(first: CompletionLogprobs | None, second: CompletionLogprobs | None) -> CompletionLogprobs | None:
