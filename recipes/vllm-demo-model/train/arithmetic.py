@@ -40,6 +40,8 @@ STORIES = {
 
 def held_out(a: int, op: str, b: int) -> bool:
     """True for the one in twenty two-digit sums that training never sees."""
+    if op == "-" and a < b:  # answered through b - a
+        a, b = b, a
     return max(a, b) > 20 and op in "+-" and zlib.crc32(f"{a}{op}{b}".encode()) % 20 == 0
 
 

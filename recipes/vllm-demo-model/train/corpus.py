@@ -61,9 +61,9 @@ class Unknown:
     def fill(self, slot: str, rng: random.Random) -> str:
         if slot == "nonsense":
             return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
-        if slot in ("small", "two", "big"):
-            low, high = {"small": (1, 9), "two": (11, 99), "big": (100, 99999)}[slot]
-            return str(rng.randint(low, min(high, 10 ** rng.randint(3, 5))))
+        if slot in ("small", "two", "year", "big"):
+            big = (100, 10 ** rng.randint(3, 5))
+            return str(rng.randint(*{"small": (1, 9), "two": (11, 99), "year": (1492, 2035), "big": big}[slot]))
         return rng.choice(self.slots[slot])
 
     def exercise(self, rng: random.Random) -> tuple[str, str]:
@@ -95,7 +95,7 @@ def render(turns: list[tuple[str, str]], system: str | None) -> Example:
 class Corpus:
     """An endless, seeded source of examples."""
 
-    ARITHMETIC, UNKNOWN, NAMES, COMPLETION = 0.22, 0.17, 0.02, 0.03
+    ARITHMETIC, UNKNOWN, NAMES, COMPLETION = 0.34, 0.15, 0.02, 0.03
 
     def __init__(self) -> None:
         self.intents = load_intents()
