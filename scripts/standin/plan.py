@@ -54,7 +54,8 @@ def units_from_wheels(wheels: list[Path]) -> list[Unit]:
     for path in wheels:
         wheel = Wheel.read(path)
         if wheel.name not in table.hand_written:
-            units.append(Unit(table.conda_name(wheel.name), wheel_recipe.make_recipe(wheel, table), (), (path,)))
+            recipe = wheel_recipe.make_recipe(wheel, table)
+            units.append(Unit(table.conda_name(wheel.name), recipe, (SHARED / "install_wheel.py",), (path,)))
             continue
         for name, (text, extra, files) in hand_written().items():
             if wheel.name in extra.get("wheels", []):

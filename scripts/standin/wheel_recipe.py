@@ -34,7 +34,8 @@ MARKERS = {
 }
 """The environment that requirement markers are evaluated for: the stand-in's Python, whatever runs this code."""
 
-INSTALL = "python -m pip install --no-deps --no-index --no-compile --root-user-action=ignore $RECIPE_DIR/inputs/*.whl"
+INSTALL = 'python3 "$RECIPE_DIR/install_wheel.py" "$RECIPE_DIR"/inputs/*.whl "$PREFIX"'
+BINARY_NEEDS = ["python", "python_abi 3.11.* *_cp311", "libgcc", "libstdcxx"]
 
 
 @dataclass(frozen=True)
@@ -192,21 +193,22 @@ def python_requirement(wheel: Wheel) -> str:
 
 
 def make_recipe(wheel: Wheel, table: WheelTable) -> str:
-    """recipe.yaml for one wheel: unpacked by pip, its requirements as they are, importing it as test."""
+    """recipe.yaml for one wheel: laid out as it is, its requirements as they are, importing it as test."""
     imports = table.imports.get(canonicalize_name(wheel.name)) or wheel.top_level()
-    build: dict = {"number": 0, "script": INSTALL, "python": {"skip_pyc_compilation": ["**/*.py"]}}
-    run = ["python", *run_requirements(wheel, table)]
+    build: dict = {"number": 0}
     if wheel.is_pure:
-        build["noarch"] = "python"
-        build["python"] = {"entry_points": wheel.entry_points} if wheel.entry_points else {}
-        run[0] = python_requirement(wheel)
+        build |= {"noarch": "python", "script": {"content": INSTALL, "env": {"NOARCH": "python"}}}
+        build["python"] = {"entry_points": wheel.entry_points}
+        needs = [python_requirement(wheel)]
     else:
-        run += ["libgcc", "libstdcxx"]
+        build |= {"string": "py311h${{ hash }}_0", "script": {"content": INSTALL}}
+        build["python"] = {"skip_pyc_compilation": ["**/*.py"]}
+        needs = BINARY_NEEDS
     recipe = {
         "schema_version": 1,
         "package": {"name": table.conda_name(wheel.name), "version": wheel.version},
-        "build": {key: value for key, value in build.items() if value != {}},
-        "requirements": {"host": ["python", "pip"], "run": run},
+        "build": build,
+        "requirements": {"run": [*needs, *run_requirements(wheel, table)]},
         "tests": [{"python": {"imports": imports, "pip_check": False}}],
         "about": {"summary": " ".join((wheel.metadata["Summary"] or "").split()), "license": wheel.license},
     }

@@ -5,7 +5,6 @@ import stat
 
 import pytest
 
-import support.checkout  # noqa: F401
 from standin.apt import Apt, deb_version, explain, upstream_version
 from tooling.errors import UserError
 

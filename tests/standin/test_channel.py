@@ -10,7 +10,6 @@ from functools import partial
 
 import pytest
 
-import support.checkout  # noqa: F401
 from standin import __main__ as command
 from standin import channel, making, plan
 from standin.builder import BuildError, Job, build

@@ -7,7 +7,6 @@ import pytest
 import yaml
 from packaging.utils import canonicalize_name
 
-import support.checkout  # noqa: F401
 from standin import libraries, plan
 from standin.builder import render
 from standin.lock import lock_lines, resolve_command

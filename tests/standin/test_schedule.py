@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-import support.checkout  # noqa: F401
 from standin.schedule import Board, run
 from standin.store import Unit
 from tooling.errors import UserError

@@ -2,7 +2,6 @@
 
 import os
 
-import support.checkout  # noqa: F401
 from standin.store import Store, Unit, key_of, read_recipe
 
 

@@ -4,7 +4,6 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-import support.checkout  # noqa: F401  makes scripts/ importable
 from standin.index import Downloads, Sources, make_finder
 
 
