@@ -6,8 +6,8 @@ namespace vllm {
 namespace {
 
 // input [..., inputs * d] -> out [..., d]
-void Run(const char* op, const char* out_name, Activation kind, int64_t inputs, const Tensor& out_tensor,
-         const Tensor& input_tensor, float p0 = 0.0f, float p1 = 0.0f) {
+void Run(const char* op, const char* out_name, Activation kind, int64_t inputs,
+         const Tensor& out_tensor, const Tensor& input_tensor, float p0 = 0.0f, float p1 = 0.0f) {
   const TensorView input = View(op, "input", input_tensor);
   const TensorView out = View(op, out_name, out_tensor);
   const DType dtype = FloatType(input);
@@ -41,12 +41,13 @@ void gelu_tanh_and_mul(const Tensor& out, const Tensor& input) {
 }
 
 void fatrelu_and_mul(const Tensor& out, const Tensor& input, double threshold) {
-  Run("fatrelu_and_mul", "out", Activation::kFatreluAndMul, 2, out, input, static_cast<float>(threshold));
+  Run("fatrelu_and_mul", "out", Activation::kFatreluAndMul, 2, out, input,
+      static_cast<float>(threshold));
 }
 
 void swigluoai_and_mul(const Tensor& out, const Tensor& input, double alpha, double limit) {
-  Run("swigluoai_and_mul", "out", Activation::kSwigluOaiAndMul, 2, out, input, static_cast<float>(alpha),
-      static_cast<float>(limit));
+  Run("swigluoai_and_mul", "out", Activation::kSwigluOaiAndMul, 2, out, input,
+      static_cast<float>(alpha), static_cast<float>(limit));
 }
 
 void gelu_new(const Tensor& out, const Tensor& input) {

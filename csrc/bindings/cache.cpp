@@ -14,7 +14,8 @@ void CheckSlots(const TensorView& slot_mapping, int64_t tokens, int64_t slots) {
   for (int64_t i = 0; i < tokens; ++i) {
     if (values[i] >= slots) {
       Fail(slot_mapping, "holds slot " + std::to_string(values[i]) + ", expected less than " +
-                             std::to_string(slots) + " = blocks * block_size, or a negative one to skip");
+                             std::to_string(slots) +
+                             " = blocks * block_size, or a negative one to skip");
     }
   }
 }
@@ -27,9 +28,12 @@ void CheckAuto(const char* op, const std::string& kv_cache_dtype) {
                            "', expected 'auto' on CPU: the cache has the dtype of key and value");
 }
 
-CacheInput Input(const TensorView& tensor) { return {tensor.data, tensor.Stride(0), tensor.Stride(1)}; }
+CacheInput Input(const TensorView& tensor) {
+  return {tensor.data, tensor.Stride(0), tensor.Stride(1)};
+}
 
-// Checks of key, value, caches' dtypes; slot_mapping may be shorter than key, whose rest is padding.
+// Checks of key, value, caches' dtypes; slot_mapping may be shorter than key, whose rest is
+// padding.
 void CheckInputs(const TensorView& key, const TensorView& value, const TensorView& key_cache,
                  const TensorView& value_cache) {
   FloatType(key);
@@ -45,28 +49,33 @@ void CheckInputs(const TensorView& key, const TensorView& value, const TensorVie
 int64_t Tokens(const TensorView& slot_mapping, const TensorView& key) {
   CheckDim(slot_mapping, 1);
   if (slot_mapping.Size(0) > key.Size(0)) {
-    Fail(slot_mapping, "has " + std::to_string(slot_mapping.Size(0)) + " entries, expected at most " +
-                           std::to_string(key.Size(0)) + ", the tokens of key");
+    Fail(slot_mapping, "has " + std::to_string(slot_mapping.Size(0)) +
+                           " entries, expected at most " + std::to_string(key.Size(0)) +
+                           ", the tokens of key");
   }
   return slot_mapping.Size(0);
 }
 
-void reshape_and_cache(const Tensor& key, const Tensor& value, const Tensor& key_cache, const Tensor& value_cache,
-                       const Tensor& slot_mapping, const std::string& kv_cache_dtype, const Tensor&, const Tensor&) {
+void reshape_and_cache(const Tensor& key, const Tensor& value, const Tensor& key_cache,
+                       const Tensor& value_cache, const Tensor& slot_mapping,
+                       const std::string& kv_cache_dtype, const Tensor&, const Tensor&) {
   constexpr const char* kOp = "reshape_and_cache";
   CheckAuto(kOp, kv_cache_dtype);
   const TensorView k = View(kOp, "key", key), v = View(kOp, "value", value);
-  const TensorView kc = View(kOp, "key_cache", key_cache), vc = View(kOp, "value_cache", value_cache);
+  const TensorView kc = View(kOp, "key_cache", key_cache),
+                   vc = View(kOp, "value_cache", value_cache);
   const TensorView slots = View(kOp, "slot_mapping", slot_mapping);
   CheckInputs(k, v, kc, vc);
   CheckDim(kc, 5);
   const int64_t heads = k.Size(1), head_size = k.Size(2), block_size = kc.Size(3), x = kc.Size(4);
   if (x <= 0 || head_size % x != 0) {
-    Fail(kc, "has shape " + ShapeString(kc) + ", expected a last dimension that divides head_size " +
-                 std::to_string(head_size));
+    Fail(kc, "has shape " + ShapeString(kc) +
+                 ", expected a last dimension that divides head_size " + std::to_string(head_size));
   }
-  CheckShape(kc, {-1, heads, head_size / x, block_size, x}, "[blocks, heads, head_size / x, block_size, x]");
-  CheckShape(vc, {kc.Size(0), heads, head_size, block_size}, "[blocks, heads, head_size, block_size]");
+  CheckShape(kc, {-1, heads, head_size / x, block_size, x},
+             "[blocks, heads, head_size / x, block_size, x]");
+  CheckShape(vc, {kc.Size(0), heads, head_size, block_size},
+             "[blocks, heads, head_size, block_size]");
   CheckContiguous(kc);
   CheckContiguous(vc);
   const int64_t tokens = Tokens(slots, k);
@@ -81,7 +90,8 @@ void reshape_and_cache_flash(const Tensor& key, const Tensor& value, const Tenso
   constexpr const char* kOp = "reshape_and_cache_flash";
   CheckAuto(kOp, kv_cache_dtype);
   const TensorView k = View(kOp, "key", key), v = View(kOp, "value", value);
-  const TensorView kc = View(kOp, "key_cache", key_cache), vc = View(kOp, "value_cache", value_cache);
+  const TensorView kc = View(kOp, "key_cache", key_cache),
+                   vc = View(kOp, "value_cache", value_cache);
   const TensorView slots = View(kOp, "slot_mapping", slot_mapping);
   CheckInputs(k, v, kc, vc);
   CheckShape(kc, {-1, -1, k.Size(1), k.Size(2)}, "[blocks, block_size, heads, head_size]");
@@ -108,7 +118,8 @@ int64_t Bytes(const TensorView& tensor, const Tensor& owner) {
   return tensor.Numel() * static_cast<int64_t>(owner.element_size());
 }
 
-void swap_blocks(const Tensor& src, const Tensor& dst, int64_t block_size_in_bytes, const Tensor& block_mapping) {
+void swap_blocks(const Tensor& src, const Tensor& dst, int64_t block_size_in_bytes,
+                 const Tensor& block_mapping) {
   constexpr const char* kOp = "swap_blocks";
   const TensorView s = View(kOp, "src", src), d = View(kOp, "dst", dst);
   const TensorView pairs = View(kOp, "block_mapping", block_mapping);
@@ -118,10 +129,11 @@ void swap_blocks(const Tensor& src, const Tensor& dst, int64_t block_size_in_byt
   CheckShape(pairs, {-1, 2}, "[pairs, (source block, destination block)]");
   CheckContiguous(pairs);
   if (block_size_in_bytes <= 0) {
-    throw std::runtime_error("swap_blocks: block_size_in_bytes is " + std::to_string(block_size_in_bytes) +
-                             ", expected at least 1");
+    throw std::runtime_error("swap_blocks: block_size_in_bytes is " +
+                             std::to_string(block_size_in_bytes) + ", expected at least 1");
   }
-  const int64_t limits[2] = {Bytes(s, src) / block_size_in_bytes, Bytes(d, dst) / block_size_in_bytes};
+  const int64_t limits[2] = {Bytes(s, src) / block_size_in_bytes,
+                             Bytes(d, dst) / block_size_in_bytes};
   const int64_t* values = pairs.Data<int64_t>();
   for (int64_t i = 0; i < 2 * pairs.Size(0); ++i) {
     if (values[i] < 0 || values[i] >= limits[i % 2]) {
@@ -135,9 +147,11 @@ void swap_blocks(const Tensor& src, const Tensor& dst, int64_t block_size_in_byt
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(_C_cache_ops, m) {
-  m.def("swap_blocks(Tensor src, Tensor! dst, int block_size_in_bytes, Tensor block_mapping) -> ()");
   m.def(
-      "reshape_and_cache(Tensor key, Tensor value, Tensor! key_cache, Tensor! value_cache, Tensor slot_mapping, "
+      "swap_blocks(Tensor src, Tensor! dst, int block_size_in_bytes, Tensor block_mapping) -> ()");
+  m.def(
+      "reshape_and_cache(Tensor key, Tensor value, Tensor! key_cache, Tensor! value_cache, Tensor "
+      "slot_mapping, "
       "str kv_cache_dtype, Tensor k_scale, Tensor v_scale) -> ()");
   m.def(
       "reshape_and_cache_flash(Tensor key, Tensor value, Tensor! key_cache, Tensor! value_cache, "

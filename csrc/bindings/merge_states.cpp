@@ -22,8 +22,9 @@ LogSumExp Lse(const TensorView& lse, const TensorView& output) {
   return {lse.Data<float>(), lse.Stride(0), lse.Stride(1)};
 }
 
-void merge_attn_states(const Tensor& output, const std::optional<Tensor>& output_lse, const Tensor& prefix_output,
-                       const Tensor& prefix_lse, const Tensor& suffix_output, const Tensor& suffix_lse) {
+void merge_attn_states(const Tensor& output, const std::optional<Tensor>& output_lse,
+                       const Tensor& prefix_output, const Tensor& prefix_lse,
+                       const Tensor& suffix_output, const Tensor& suffix_lse) {
   const TensorView out = View(kOp, "output", output);
   CheckDim(out, 3);
   MergeArgs args{};
@@ -44,10 +45,13 @@ void merge_attn_states(const Tensor& output, const std::optional<Tensor>& output
 
 STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
   m.def(
-      "merge_attn_states(Tensor! output, Tensor!? output_lse, Tensor prefix_output, Tensor prefix_lse, "
+      "merge_attn_states(Tensor! output, Tensor!? output_lse, Tensor prefix_output, Tensor "
+      "prefix_lse, "
       "Tensor suffix_output, Tensor suffix_lse) -> ()");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) { m.impl("merge_attn_states", TORCH_BOX(&merge_attn_states)); }
+STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) {
+  m.impl("merge_attn_states", TORCH_BOX(&merge_attn_states));
+}
 
 }  // namespace vllm

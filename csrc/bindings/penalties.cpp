@@ -21,8 +21,8 @@ TensorView Mask(const char* op, const char* name, const Tensor& tensor, const Te
   return view;
 }
 
-void apply_repetition_penalties_(const Tensor& logits, const Tensor& prompt_mask, const Tensor& output_mask,
-                                 const Tensor& repetition_penalties) {
+void apply_repetition_penalties_(const Tensor& logits, const Tensor& prompt_mask,
+                                 const Tensor& output_mask, const Tensor& repetition_penalties) {
   constexpr const char* kOp = "apply_repetition_penalties_";
   const TensorView x = View(kOp, "logits", logits);
   const DType dtype = FloatType(x);
@@ -30,13 +30,16 @@ void apply_repetition_penalties_(const Tensor& logits, const Tensor& prompt_mask
   CheckLastContiguous(x);
   const TensorView prompt = Mask(kOp, "prompt_mask", prompt_mask, x);
   const TensorView output = Mask(kOp, "output_mask", output_mask, x);
-  const TensorView penalties = RowVector(kOp, "repetition_penalties", repetition_penalties, x.Size(0));
-  ApplyRepetitionPenalties({x.data, x.Stride(0), prompt.Data<bool>(), prompt.Stride(0), output.Data<bool>(),
-                            output.Stride(0), penalties.Data<float>(), x.Size(0), x.Size(1), dtype});
+  const TensorView penalties =
+      RowVector(kOp, "repetition_penalties", repetition_penalties, x.Size(0));
+  ApplyRepetitionPenalties({x.data, x.Stride(0), prompt.Data<bool>(), prompt.Stride(0),
+                            output.Data<bool>(), output.Stride(0), penalties.Data<float>(),
+                            x.Size(0), x.Size(1), dtype});
 }
 
 // An i32 vector, contiguous.
-TensorView Ints(const char* op, const char* name, const Tensor& tensor, int64_t size, const char* meaning) {
+TensorView Ints(const char* op, const char* name, const Tensor& tensor, int64_t size,
+                const char* meaning) {
   const TensorView view = View(op, name, tensor);
   CheckType(view, ScalarType::Int);
   CheckShape(view, {size}, meaning);
@@ -50,12 +53,14 @@ void CheckOffsets(const TensorView& offsets, int64_t tokens) {
   bool ascending = values[0] == 0 && values[last] == tokens;
   for (int64_t i = 0; i < last; ++i) ascending = ascending && values[i] <= values[i + 1];
   if (!ascending) {
-    Fail(offsets, "does not ascend from 0 to " + std::to_string(tokens) + ", the size of token_ids");
+    Fail(offsets,
+         "does not ascend from 0 to " + std::to_string(tokens) + ", the size of token_ids");
   }
 }
 
-void apply_penalties_(const Tensor& logits, const Tensor& row_offsets, const Tensor& token_ids, const Tensor& counts,
-                      const Tensor& repetition, const Tensor& frequency, const Tensor& presence) {
+void apply_penalties_(const Tensor& logits, const Tensor& row_offsets, const Tensor& token_ids,
+                      const Tensor& counts, const Tensor& repetition, const Tensor& frequency,
+                      const Tensor& presence) {
   constexpr const char* kOp = "apply_penalties_";
   const TensorView x = View(kOp, "logits", logits);
   CheckType(x, ScalarType::Float);
@@ -74,7 +79,8 @@ void apply_penalties_(const Tensor& logits, const Tensor& row_offsets, const Ten
     }
   }
   ApplySparsePenalties({x.Data<float>(), x.Stride(0), offsets.Data<int32_t>(), ids.Data<int32_t>(),
-                        n.Data<int32_t>(), RowVector(kOp, "repetition", repetition, rows).Data<float>(),
+                        n.Data<int32_t>(),
+                        RowVector(kOp, "repetition", repetition, rows).Data<float>(),
                         RowVector(kOp, "frequency", frequency, rows).Data<float>(),
                         RowVector(kOp, "presence", presence, rows).Data<float>(), rows});
 }
@@ -86,7 +92,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
       "apply_repetition_penalties_(Tensor! logits, Tensor prompt_mask, Tensor output_mask, "
       "Tensor repetition_penalties) -> ()");
   m.def(
-      "apply_penalties_(Tensor! logits, Tensor row_offsets, Tensor token_ids, Tensor counts, Tensor repetition, "
+      "apply_penalties_(Tensor! logits, Tensor row_offsets, Tensor token_ids, Tensor counts, "
+      "Tensor repetition, "
       "Tensor frequency, Tensor presence) -> ()");
 }
 

@@ -20,17 +20,21 @@ const void* HeadWeight(const char* name, const std::optional<Tensor>& weight, co
   return w.data;
 }
 
-PagedCache Cache(const TensorView& cache, const TensorView& qkv, int64_t kv_heads, int64_t head_size) {
+PagedCache Cache(const TensorView& cache, const TensorView& qkv, int64_t kv_heads,
+                 int64_t head_size) {
   CheckSameType(cache, qkv);
   CheckShape(cache, {-1, -1, kv_heads, head_size}, "[blocks, block_size, kv_heads, head_size]");
   CheckLastContiguous(cache);
   return {cache.data, cache.Stride(0), cache.Stride(1), cache.Stride(2)};
 }
 
-void qkv_norm_rope_cache(const Tensor& qkv, const Tensor& positions, const std::optional<Tensor>& cos_sin_cache,
-                         const std::optional<Tensor>& q_weight, const std::optional<Tensor>& k_weight, double eps,
-                         int64_t num_heads, int64_t num_kv_heads, int64_t head_size, bool is_neox,
-                         const Tensor& key_cache, const Tensor& value_cache, const Tensor& slot_mapping) {
+void qkv_norm_rope_cache(const Tensor& qkv, const Tensor& positions,
+                         const std::optional<Tensor>& cos_sin_cache,
+                         const std::optional<Tensor>& q_weight,
+                         const std::optional<Tensor>& k_weight, double eps, int64_t num_heads,
+                         int64_t num_kv_heads, int64_t head_size, bool is_neox,
+                         const Tensor& key_cache, const Tensor& value_cache,
+                         const Tensor& slot_mapping) {
   const TensorView x = View(kOp, "qkv", qkv);
   const TensorView p = View(kOp, "positions", positions);
   const TensorView k = View(kOp, "key_cache", key_cache);
@@ -41,7 +45,8 @@ void qkv_norm_rope_cache(const Tensor& qkv, const Tensor& positions, const std::
   if (num_heads < 0 || num_kv_heads < 0 || head_size <= 0 || head_size > kMaxHeadSize) {
     Fail(x, "is described by num_heads " + std::to_string(num_heads) + ", num_kv_heads " +
                 std::to_string(num_kv_heads) + ", head_size " + std::to_string(head_size) +
-                "; expected counts of at least 0 and a head_size of 1 to " + std::to_string(kMaxHeadSize));
+                "; expected counts of at least 0 and a head_size of 1 to " +
+                std::to_string(kMaxHeadSize));
   }
   CheckShape(x, {-1, (num_heads + 2 * num_kv_heads) * head_size},
              "[tokens, (num_heads + 2 * num_kv_heads) * head_size]");
@@ -82,6 +87,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
       "Tensor! key_cache, Tensor! value_cache, Tensor slot_mapping) -> ()");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) { m.impl("qkv_norm_rope_cache", TORCH_BOX(&qkv_norm_rope_cache)); }
+STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) {
+  m.impl("qkv_norm_rope_cache", TORCH_BOX(&qkv_norm_rope_cache));
+}
 
 }  // namespace vllm

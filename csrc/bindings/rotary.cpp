@@ -4,15 +4,17 @@
 
 namespace vllm {
 
-RotaryTable CheckRotaryTable(const TensorView& cos_sin_cache, const TensorView& like, int64_t head_size) {
+RotaryTable CheckRotaryTable(const TensorView& cos_sin_cache, const TensorView& like,
+                             int64_t head_size) {
   CheckDim(cos_sin_cache, 2);
   CheckLastContiguous(cos_sin_cache);
   if (!cos_sin_cache.Is(ScalarType::Float)) CheckSameType(cos_sin_cache, like);
   const int64_t rotary_size = cos_sin_cache.Size(1);
   if (rotary_size <= 0 || rotary_size % 2 != 0 || rotary_size > head_size) {
-    Fail(cos_sin_cache, "has shape " + ShapeString(cos_sin_cache) +
-                            ", expected [max_position, rotary_size] with an even rotary_size of at most " +
-                            std::to_string(head_size) + ", the head size");
+    Fail(cos_sin_cache,
+         "has shape " + ShapeString(cos_sin_cache) +
+             ", expected [max_position, rotary_size] with an even rotary_size of at most " +
+             std::to_string(head_size) + ", the head size");
   }
   return {cos_sin_cache.data, cos_sin_cache.Stride(0), rotary_size, FloatType(cos_sin_cache)};
 }
@@ -23,10 +25,11 @@ void CheckPositions(const TensorView& positions, int64_t limit) {
   const int64_t outer_stride = positions.dim == 2 ? positions.Stride(0) : 0;
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t i = 0; i < positions.Size(-1); ++i) {
-      const int64_t position = positions.Data<int64_t>()[o * outer_stride + i * positions.Stride(-1)];
+      const int64_t position =
+          positions.Data<int64_t>()[o * outer_stride + i * positions.Stride(-1)];
       if (position < 0 || position >= limit) {
-        Fail(positions, "holds " + std::to_string(position) + ", expected 0 to " + std::to_string(limit - 1) +
-                            ", the rows of cos_sin_cache");
+        Fail(positions, "holds " + std::to_string(position) + ", expected 0 to " +
+                            std::to_string(limit - 1) + ", the rows of cos_sin_cache");
       }
     }
   }
@@ -34,7 +37,8 @@ void CheckPositions(const TensorView& positions, int64_t limit) {
 
 namespace {
 
-// [tokens..., heads * head_size] or [tokens..., heads, head_size] under `token_dims` token dimensions.
+// [tokens..., heads * head_size] or [tokens..., heads, head_size] under `token_dims` token
+// dimensions.
 HeadsView Heads(const TensorView& tensor, const TensorView& positions, int64_t head_size) {
   CheckLastContiguous(tensor);
   const int64_t token_dims = positions.dim;
@@ -44,15 +48,18 @@ HeadsView Heads(const TensorView& tensor, const TensorView& positions, int64_t h
   fits = fits && (flat ? tensor.Size(-1) % head_size == 0 : tensor.Size(-1) == head_size);
   if (!fits) {
     Fail(tensor, "has shape " + ShapeString(tensor) + ", expected " + ShapeString(positions) +
-                     " (the shape of positions) followed by heads * head_size or heads, head_size with head_size " +
+                     " (the shape of positions) followed by heads * head_size or heads, head_size "
+                     "with head_size " +
                      std::to_string(head_size));
   }
   return {tensor.data, token_dims == 2 ? tensor.Stride(0) : 0, tensor.Stride(token_dims - 1),
-          flat ? head_size : tensor.Stride(-2), flat ? tensor.Size(-1) / head_size : tensor.Size(-2)};
+          flat ? head_size : tensor.Stride(-2),
+          flat ? tensor.Size(-1) / head_size : tensor.Size(-2)};
 }
 
-void rotary_embedding(const Tensor& positions, const Tensor& query, const std::optional<Tensor>& key,
-                      int64_t head_size, const Tensor& cos_sin_cache, bool is_neox) {
+void rotary_embedding(const Tensor& positions, const Tensor& query,
+                      const std::optional<Tensor>& key, int64_t head_size,
+                      const Tensor& cos_sin_cache, bool is_neox) {
   constexpr const char* kOp = "rotary_embedding";
   const TensorView p = View(kOp, "positions", positions);
   const TensorView q = View(kOp, "query", query);
@@ -61,7 +68,8 @@ void rotary_embedding(const Tensor& positions, const Tensor& query, const std::o
     Fail(p, "has shape " + ShapeString(p) + ", expected [tokens] or [batch, tokens]");
   }
   if (head_size <= 0 || head_size > kMaxHeadSize) {
-    Fail(q, "has head_size " + std::to_string(head_size) + ", expected 1 to " + std::to_string(kMaxHeadSize));
+    Fail(q, "has head_size " + std::to_string(head_size) + ", expected 1 to " +
+                std::to_string(kMaxHeadSize));
   }
   RotaryArgs args{};
   args.dtype = FloatType(q);
@@ -87,7 +95,8 @@ void rotary_embedding(const Tensor& positions, const Tensor& query, const std::o
 
 STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
   m.def(
-      "rotary_embedding(Tensor positions, Tensor! query, Tensor!? key, int head_size, Tensor cos_sin_cache, "
+      "rotary_embedding(Tensor positions, Tensor! query, Tensor!? key, int head_size, Tensor "
+      "cos_sin_cache, "
       "bool is_neox) -> ()");
 }
 

@@ -21,15 +21,16 @@ const T* RowVector(const char* name, const Tensor& tensor, ScalarType type, int6
   return view.Data<T>();
 }
 
-Tensor sample_tokens(const Tensor& logits, const Tensor& temperature, const Tensor& top_k, const Tensor& top_p,
-                     const Tensor& min_p, const Tensor& uniform) {
+Tensor sample_tokens(const Tensor& logits, const Tensor& temperature, const Tensor& top_k,
+                     const Tensor& top_p, const Tensor& min_p, const Tensor& uniform) {
   const TensorView x = View(kOp, "logits", logits);
   CheckType(x, ScalarType::Float);
   CheckDim(x, 2);
   CheckLastContiguous(x);
   const int64_t rows = x.Size(0), vocab = x.Size(1);
   if (vocab < 1 || vocab > std::numeric_limits<int32_t>::max()) {
-    Fail(x, "has shape " + ShapeString(x) + ", expected [rows, vocab] with a vocab of 1 to 2147483647");
+    Fail(x, "has shape " + ShapeString(x) +
+                ", expected [rows, vocab] with a vocab of 1 to 2147483647");
   }
   SampleArgs args{};
   args.logits = x.Data<float>();

@@ -104,10 +104,12 @@ void CheckType(const TensorView& tensor, ScalarType type) {
 
 void CheckDim(const TensorView& tensor, int64_t dim) {
   if (tensor.dim == dim) return;
-  Fail(tensor, "has shape " + ShapeString(tensor) + ", expected " + std::to_string(dim) + " dimensions");
+  Fail(tensor,
+       "has shape " + ShapeString(tensor) + ", expected " + std::to_string(dim) + " dimensions");
 }
 
-void CheckShape(const TensorView& tensor, std::initializer_list<int64_t> shape, const char* meaning) {
+void CheckShape(const TensorView& tensor, std::initializer_list<int64_t> shape,
+                const char* meaning) {
   bool same = tensor.dim == static_cast<int64_t>(shape.size());
   for (int64_t i = 0; same && i < tensor.dim; ++i) {
     const int64_t expected = shape.begin()[i];

@@ -1,5 +1,6 @@
 // What every binding needs of a tensor, read once, and the checks over it.
-// A failed check throws std::runtime_error (RuntimeError in Python): "<op>: <tensor> ..., expected ...".
+// A failed check throws std::runtime_error (RuntimeError in Python): "<op>: <tensor> ..., expected
+// ...".
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -50,14 +51,15 @@ void CheckSameType(const TensorView& tensor, const TensorView& like);
 void CheckType(const TensorView& tensor, ScalarType type);
 void CheckDim(const TensorView& tensor, int64_t dim);
 // -1 matches any size. `meaning` explains the shape, as in "[tokens, heads]".
-void CheckShape(const TensorView& tensor, std::initializer_list<int64_t> shape, const char* meaning);
+void CheckShape(const TensorView& tensor, std::initializer_list<int64_t> shape,
+                const char* meaning);
 void CheckSameShape(const TensorView& tensor, const TensorView& like);
 // Elements of the last dimension must be adjacent.
 void CheckLastContiguous(const TensorView& tensor);
 void CheckContiguous(const TensorView& tensor);
 
-// Rows of all but the last dimension, which must be contiguous. Leading dimensions may have any strides as long as
-// they merge into three or fewer.
+// Rows of all but the last dimension, which must be contiguous. Leading dimensions may have any
+// strides as long as they merge into three or fewer.
 RowLayout Rows(const TensorView& tensor);
 
 }  // namespace vllm

@@ -17,15 +17,25 @@ struct Isa {
 // Best first, as lower Highway target bits are better.
 constexpr Isa kIsas[] = {
 #if HWY_ARCH_X86
-    {"avx512_bf16", HWY_AVX3_ZEN4}, {"avx512", HWY_AVX3}, {"avx2", HWY_AVX2}, {"sse2", HWY_SSE2},
+    {"avx512_bf16", HWY_AVX3_ZEN4},
+    {"avx512", HWY_AVX3},
+    {"avx2", HWY_AVX2},
+    {"sse2", HWY_SSE2},
 #elif HWY_ARCH_ARM
-    {"sve2_128", HWY_SVE2_128}, {"sve_256", HWY_SVE_256},
-    {"sve2", HWY_SVE2},         {"sve", HWY_SVE},
-    {"neon_bf16", HWY_NEON_BF16}, {"neon", HWY_NEON}, {"neon_without_aes", HWY_NEON_WITHOUT_AES},
+    {"sve2_128", HWY_SVE2_128},
+    {"sve_256", HWY_SVE_256},
+    {"sve2", HWY_SVE2},
+    {"sve", HWY_SVE},
+    {"neon_bf16", HWY_NEON_BF16},
+    {"neon", HWY_NEON},
+    {"neon_without_aes", HWY_NEON_WITHOUT_AES},
 #elif HWY_ARCH_PPC
-    {"power10", HWY_PPC10}, {"power9", HWY_PPC9}, {"power8", HWY_PPC8},
+    {"power10", HWY_PPC10},
+    {"power9", HWY_PPC9},
+    {"power8", HWY_PPC8},
 #elif HWY_ARCH_S390X
-    {"z15", HWY_Z15}, {"z14", HWY_Z14},
+    {"z15", HWY_Z15},
+    {"z14", HWY_Z14},
 #else
     {"baseline", HWY_STATIC_TARGET},
 #endif
@@ -34,7 +44,8 @@ constexpr Isa kIsas[] = {
 int64_t SupportedTargets() {
   int64_t targets = hwy::SupportedTargets();
 #if HWY_ARCH_X86
-  // Highway reserves AVX3_ZEN4 for AMD; Intel's Sapphire Rapids and later have all of its instructions.
+  // Highway reserves AVX3_ZEN4 for AMD; Intel's Sapphire Rapids and later have all of its
+  // instructions.
   if (targets & (HWY_AVX3_SPR | HWY_AVX10_2)) targets |= HWY_AVX3_ZEN4;
 #endif
   return targets;

@@ -1,5 +1,6 @@
-// The instruction set that kernels run with: the best one of this CPU, or the one that VLLM_CPU_ISA names.
-// In a kernel file this comes after hwy/foreach_target.h, which must see hwy/highway.h first.
+// The instruction set that kernels run with: the best one of this CPU, or the one that VLLM_CPU_ISA
+// names. In a kernel file this comes after hwy/foreach_target.h, which must see hwy/highway.h
+// first.
 #pragma once
 
 #include <hwy/highway.h>

@@ -12,8 +12,9 @@ int MaxThreads();
 // Elements (or operations of similar cost) below which a second thread costs more than it brings.
 inline constexpr int64_t kMinWorkPerThread = 16 * 1024;
 
-// Calls body(begin, end) for consecutive parts of [0, count). `work_per_item` is the cost of one item in elements.
-// One item, or little work, stays on the calling thread and enters no parallel region. `body` must not throw.
+// Calls body(begin, end) for consecutive parts of [0, count). `work_per_item` is the cost of one
+// item in elements. One item, or little work, stays on the calling thread and enters no parallel
+// region. `body` must not throw.
 template <typename Body>
 void ParallelFor(int64_t count, int64_t work_per_item, const Body& body) {
   const int64_t work = count * std::max<int64_t>(work_per_item, 1);

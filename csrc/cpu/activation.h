@@ -15,7 +15,8 @@ enum class Activation : uint8_t {
   kGeluAndMul,      // gelu(a) * b
   kGeluTanhAndMul,  // gelu_tanh(a) * b
   kFatreluAndMul,   // (a > threshold ? a : 0) * b; threshold in params[0]
-  // Of rows of pairs (g, u), neighbours in memory: g' = min(g, limit), u' = clamp(u, -limit, limit),
+  // Of rows of pairs (g, u), neighbours in memory: g' = min(g, limit), u' = clamp(u, -limit,
+  // limit),
   // (u' + 1) * g' * sigmoid(alpha * g'); alpha and limit in params
   kSwigluOaiAndMul,
   // Of single elements:

@@ -14,13 +14,15 @@ void StoreClassicToken(const ClassicCacheArgs& args, int64_t token) {
   const int64_t block = slot / args.block_size, offset = slot % args.block_size;
   const int64_t groups = args.head_size / args.x;
   for (int64_t h = 0; h < args.heads; ++h) {
-    const T* key = static_cast<const T*>(args.key.data) + token * args.key.token_stride + h * args.key.head_stride;
-    const T* value =
-        static_cast<const T*>(args.value.data) + token * args.value.token_stride + h * args.value.head_stride;
+    const T* key = static_cast<const T*>(args.key.data) + token * args.key.token_stride +
+                   h * args.key.head_stride;
+    const T* value = static_cast<const T*>(args.value.data) + token * args.value.token_stride +
+                     h * args.value.head_stride;
     const int64_t head = (block * args.heads + h) * args.head_size * args.block_size;
     T* key_out = static_cast<T*>(args.key_cache) + head + offset * args.x;
     for (int64_t g = 0; g < groups; ++g) {
-      std::memcpy(key_out + g * args.block_size * args.x, key + g * args.x, static_cast<size_t>(args.x) * sizeof(T));
+      std::memcpy(key_out + g * args.block_size * args.x, key + g * args.x,
+                  static_cast<size_t>(args.x) * sizeof(T));
     }
     T* value_out = static_cast<T*>(args.value_cache) + head + offset;
     for (int64_t i = 0; i < args.head_size; ++i) value_out[i * args.block_size] = value[i];
@@ -38,13 +40,15 @@ void StoreFlashToken(const FlashCacheArgs& args, int64_t token) {
     char* to = static_cast<char*>(args.caches[i]) +
                (block * args.block_strides[i] + offset * args.slot_strides[i]) * element;
     const size_t bytes = static_cast<size_t>(args.head_size * element);
-    const bool adjacent = input.head_stride == args.head_size && args.head_strides[i] == args.head_size;
+    const bool adjacent =
+        input.head_stride == args.head_size && args.head_strides[i] == args.head_size;
     if (adjacent) {
       std::memcpy(to, from, static_cast<size_t>(args.heads) * bytes);
       continue;
     }
     for (int64_t h = 0; h < args.heads; ++h) {
-      std::memcpy(to + h * args.head_strides[i] * element, from + h * input.head_stride * element, bytes);
+      std::memcpy(to + h * args.head_strides[i] * element, from + h * input.head_stride * element,
+                  bytes);
     }
   }
 }
@@ -69,11 +73,13 @@ void ReshapeAndCache(const ClassicCacheArgs& args) {
   });
 }
 
-void SwapBlocks(const void* src, void* dst, int64_t block_bytes, const int64_t* pairs, int64_t count) {
+void SwapBlocks(const void* src, void* dst, int64_t block_bytes, const int64_t* pairs,
+                int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     // Source and destination may be one cache.
     std::memmove(static_cast<char*>(dst) + pairs[2 * i + 1] * block_bytes,
-                 static_cast<const char*>(src) + pairs[2 * i] * block_bytes, static_cast<size_t>(block_bytes));
+                 static_cast<const char*>(src) + pairs[2 * i] * block_bytes,
+                 static_cast<size_t>(block_bytes));
   }
 }
 

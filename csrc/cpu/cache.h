@@ -1,4 +1,5 @@
-// Writes to the paged key and value cache. Elements are copied as they are, so only their size matters.
+// Writes to the paged key and value cache. Elements are copied as they are, so only their size
+// matters.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +47,9 @@ struct ClassicCacheArgs {
 };
 void ReshapeAndCache(const ClassicCacheArgs& args);
 
-// Copies blocks of `block_bytes` from src to dst: pairs (source block, destination block), in order.
-void SwapBlocks(const void* src, void* dst, int64_t block_bytes, const int64_t* pairs, int64_t count);
+// Copies blocks of `block_bytes` from src to dst: pairs (source block, destination block), in
+// order.
+void SwapBlocks(const void* src, void* dst, int64_t block_bytes, const int64_t* pairs,
+                int64_t count);
 
 }  // namespace vllm

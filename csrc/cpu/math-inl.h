@@ -12,8 +12,8 @@ HWY_BEFORE_NAMESPACE();
 namespace vllm {
 namespace HWY_NAMESPACE {
 
-// e^x within 2 ulp; 0 below -87.3 (so that e^-inf is 0), saturating at e^88. Cody-Waite reduction by ln 2 and the
-// minimax polynomial of Cephes' expf.
+// e^x within 2 ulp; 0 below -87.3 (so that e^-inf is 0), saturating at e^88. Cody-Waite reduction
+// by ln 2 and the minimax polynomial of Cephes' expf.
 HWY_INLINE VF32 Exp(F32 d, VF32 x) {
   const hn::RebindToSigned<F32> di;
   const auto underflow = hn::Lt(x, hn::Set(d, -87.3f));

@@ -22,7 +22,8 @@ struct MergeWeights {
   float lse;
 };
 
-// Weights of the two parts and the log-sum-exp of both. +inf means "no keys", as -inf does: some kernels write it.
+// Weights of the two parts and the log-sum-exp of both. +inf means "no keys", as -inf does: some
+// kernels write it.
 inline MergeWeights WeightsOf(float prefix_lse, float suffix_lse) {
   constexpr float kNone = -std::numeric_limits<float>::infinity();
   if (std::isinf(prefix_lse)) prefix_lse = kNone;
@@ -61,8 +62,8 @@ void MergeTokensOf(const MergeArgs& args, int64_t begin, int64_t end) {
     for (int64_t head = 0; head < args.heads; ++head) {
       const MergeWeights w =
           WeightsOf(*lse_of(args.prefix_lse, token, head), *lse_of(args.suffix_lse, token, head));
-      Blend<T>(head_of(args.prefix, token, head), head_of(args.suffix, token, head), w.prefix, w.suffix,
-               head_of(args.out, token, head), static_cast<size_t>(args.head_size));
+      Blend<T>(head_of(args.prefix, token, head), head_of(args.suffix, token, head), w.prefix,
+               w.suffix, head_of(args.out, token, head), static_cast<size_t>(args.head_size));
       if (args.out_lse.data != nullptr) *lse_of(args.out_lse, token, head) = w.lse;
     }
   }

@@ -34,7 +34,8 @@ struct MergeArgs {
   int64_t head_size;
   DType dtype;
 };
-// Where neither part saw a key (both log-sum-exps are infinite) the prefix is copied and the log-sum-exp is -inf.
+// Where neither part saw a key (both log-sum-exps are infinite) the prefix is copied and the
+// log-sum-exp is -inf.
 void MergeAttentionStates(const MergeArgs& args);
 
 }  // namespace vllm

@@ -1,4 +1,5 @@
-// RMS normalization over the last dimension (Zhang and Sennrich, 2019): x / sqrt(mean(x^2) + epsilon) * weight.
+// RMS normalization over the last dimension (Zhang and Sennrich, 2019): x / sqrt(mean(x^2) +
+// epsilon) * weight.
 #pragma once
 
 #include <cstdint>

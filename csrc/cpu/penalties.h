@@ -7,8 +7,8 @@
 
 namespace vllm {
 
-// Rows of `vocab` logits; a token in either mask has a positive logit divided by the row's penalty, a negative one
-// multiplied by it (CTRL; Keskar et al., 2019).
+// Rows of `vocab` logits; a token in either mask has a positive logit divided by the row's penalty,
+// a negative one multiplied by it (CTRL; Keskar et al., 2019).
 struct RepetitionPenaltyArgs {
   void* logits;
   int64_t logits_stride;  // elements from row to row
@@ -23,8 +23,8 @@ struct RepetitionPenaltyArgs {
 };
 void ApplyRepetitionPenalties(const RepetitionPenaltyArgs& args);
 
-// The tokens that row r has seen are token_ids[row_offsets[r] .. row_offsets[r + 1]), each once; counts says how often
-// the output holds it, 0 for one that only the prompt holds.
+// The tokens that row r has seen are token_ids[row_offsets[r] .. row_offsets[r + 1]), each once;
+// counts says how often the output holds it, 0 for one that only the prompt holds.
 struct SparsePenaltyArgs {
   float* logits;
   int64_t logits_stride;

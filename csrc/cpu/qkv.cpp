@@ -38,7 +38,8 @@ HWY_INLINE void NormalizeHead(const T* HWY_RESTRICT x, const T* HWY_RESTRICT wei
 }
 
 template <typename T>
-HWY_INLINE void StoreHead(const float* HWY_RESTRICT x, T* HWY_RESTRICT out, size_t begin, size_t size) {
+HWY_INLINE void StoreHead(const float* HWY_RESTRICT x, T* HWY_RESTRICT out, size_t begin,
+                          size_t size) {
   const F32 d;
   const size_t lanes = hn::Lanes(d);
   for (size_t i = begin; i < size; i += lanes) {
@@ -47,10 +48,11 @@ HWY_INLINE void StoreHead(const float* HWY_RESTRICT x, T* HWY_RESTRICT out, size
   }
 }
 
-// One query or key head: x -> out, which may be the same memory. cos_sin is null where nothing is rotated.
+// One query or key head: x -> out, which may be the same memory. cos_sin is null where nothing is
+// rotated.
 template <typename T>
-HWY_INLINE void TransformHead(const QkvArgs& args, const T* x, const T* weight, const float* cos_sin,
-                              T* out) {
+HWY_INLINE void TransformHead(const QkvArgs& args, const T* x, const T* weight,
+                              const float* cos_sin, T* out) {
   const size_t size = static_cast<size_t>(args.head_size);
   const size_t rotary_size = static_cast<size_t>(args.table.rotary_size);
   if (weight != nullptr) {
@@ -65,7 +67,8 @@ HWY_INLINE void TransformHead(const QkvArgs& args, const T* x, const T* weight, 
     Rotate(x, out, cos_sin, rotary_size / 2, args.is_neox);
     rotated = rotary_size;
   }
-  if (x != out && rotated < size) std::memcpy(out + rotated, x + rotated, (size - rotated) * sizeof(T));
+  if (x != out && rotated < size)
+    std::memcpy(out + rotated, x + rotated, (size - rotated) * sizeof(T));
 }
 
 template <typename T>
@@ -92,7 +95,8 @@ void QkvTokensOf(const QkvArgs& args, int64_t begin, int64_t end) {
       TransformHead(args, head, static_cast<const T*>(args.k_weight), cos_sin, key);
     }
     T* value = CacheHead<T>(args.value_cache, block, offset);
-    for (int64_t h = 0; h < args.kv_heads; ++h, head += size, value += args.value_cache.head_stride) {
+    for (int64_t h = 0; h < args.kv_heads;
+         ++h, head += size, value += args.value_cache.head_stride) {
       std::memcpy(value, head, static_cast<size_t>(size) * sizeof(T));
     }
   }

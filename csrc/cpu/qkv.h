@@ -1,4 +1,5 @@
-// Between the qkv projection and attention, in one pass over each token: norm, rotary embedding, cache write.
+// Between the qkv projection and attention, in one pass over each token: norm, rotary embedding,
+// cache write.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 
 namespace vllm {
 
-// A paged cache [blocks, block_size, kv_heads, head_size]; strides in elements, the elements of a head adjacent.
+// A paged cache [blocks, block_size, kv_heads, head_size]; strides in elements, the elements of a
+// head adjacent.
 struct PagedCache {
   void* data;
   int64_t block_stride;
@@ -32,11 +34,12 @@ struct QkvArgs {
   PagedCache key_cache;
   PagedCache value_cache;
   int64_t block_size;
-  const int64_t* slots;  // block * block_size + offset for each token; negative: key and value are not stored
+  const int64_t*
+      slots;  // block * block_size + offset for each token; negative: key and value are not stored
   DType dtype;
 };
-// Normalizes and rotates queries in place; normalizes and rotates keys into key_cache; copies values into value_cache.
-// Norm and rotation are computed in f32 and rounded once.
+// Normalizes and rotates queries in place; normalizes and rotates keys into key_cache; copies
+// values into value_cache. Norm and rotation are computed in f32 and rounded once.
 void QkvNormRopeCache(const QkvArgs& args);
 
 }  // namespace vllm

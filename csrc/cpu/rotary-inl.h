@@ -22,7 +22,8 @@ HWY_INLINE void ConvertToF32(const T* HWY_RESTRICT from, float* HWY_RESTRICT to,
   if (i < size) hn::StoreN(LoadF32N(d, from + i, size - i), d, to + i, size - i);
 }
 
-// Row `position` of the table as f32; the table's own memory where it is f32 already, else `buffer`.
+// Row `position` of the table as f32; the table's own memory where it is f32 already, else
+// `buffer`.
 HWY_INLINE const float* TableRow(const RotaryTable& table, int64_t position, float* buffer) {
   const int64_t offset = position * table.row_stride;
   const size_t size = static_cast<size_t>(table.rotary_size);
@@ -41,7 +42,8 @@ HWY_INLINE const float* TableRow(const RotaryTable& table, int64_t position, flo
 
 // out = rotation of x by the angles of `cos_sin` = [half cosines, half sines]. out may be x.
 template <typename TIn, typename TOut>
-HWY_INLINE void RotateNeox(const TIn* x, TOut* out, const float* HWY_RESTRICT cos_sin, size_t half) {
+HWY_INLINE void RotateNeox(const TIn* x, TOut* out, const float* HWY_RESTRICT cos_sin,
+                           size_t half) {
   const F32 d;
   const size_t lanes = hn::Lanes(d);
   for (size_t i = 0; i < half; i += lanes) {

@@ -9,7 +9,8 @@ namespace vllm {
 
 inline constexpr int64_t kMaxHeadSize = 1024;
 
-// A table of cosines and sines: row p is cos(p f_0) ... cos(p f_h-1) sin(p f_0) ... sin(p f_h-1), h = rotary_size / 2.
+// A table of cosines and sines: row p is cos(p f_0) ... cos(p f_h-1) sin(p f_0) ... sin(p f_h-1), h
+// = rotary_size / 2.
 struct RotaryTable {
   const void* data;
   int64_t row_stride;  // elements
@@ -32,7 +33,7 @@ struct RotaryArgs {
   const int64_t* positions;
   int64_t positions_outer_stride;
   int64_t positions_stride;
-  int64_t outer;   // sizes of the token dimensions
+  int64_t outer;  // sizes of the token dimensions
   int64_t tokens;
   int64_t head_size;
   RotaryTable table;

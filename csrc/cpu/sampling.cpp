@@ -24,14 +24,16 @@ namespace HWY_NAMESPACE {
 // Rows are scanned in chunks: of each its maximum is kept for top-k, its weight for the final draw.
 constexpr size_t kChunk = 256;
 
-// A thread's working memory; kMaxLanes more than asked for, as compressing stores write whole vectors.
+// A thread's working memory; kMaxLanes more than asked for, as compressing stores write whole
+// vectors.
 struct SampleScratch {
   static constexpr size_t kMaxLanes = HWY_MAX_BYTES / sizeof(float);
-  std::vector<float> maxima;   // of each chunk of logits
-  std::vector<float> values;   // logits, then weights, of the tokens that top-k leaves; or weights of all
-  std::vector<int32_t> ids;    // of the tokens that top-k leaves
-  std::vector<float> work;     // for selections
-  std::vector<double> sums;    // weight of each chunk
+  std::vector<float> maxima;  // of each chunk of logits
+  std::vector<float>
+      values;  // logits, then weights, of the tokens that top-k leaves; or weights of all
+  std::vector<int32_t> ids;  // of the tokens that top-k leaves
+  std::vector<float> work;   // for selections
+  std::vector<double> sums;  // weight of each chunk
 
   template <typename T>
   static T* Get(std::vector<T>& buffer, size_t size) {
@@ -99,7 +101,8 @@ size_t SelectTopK(const float* HWY_RESTRICT x, size_t n, size_t k, SampleScratch
       const VF32 v = hn::LoadN(d, x + i, m);
       const auto keep = hn::And(hn::Ge(v, vfloor), hn::FirstN(d, m));
       if (hn::AllFalse(d, keep)) continue;
-      hn::CompressStore(hn::Iota(di, static_cast<int32_t>(i)), hn::RebindMask(di, keep), di, ids + count);
+      hn::CompressStore(hn::Iota(di, static_cast<int32_t>(i)), hn::RebindMask(di, keep), di,
+                        ids + count);
       count += hn::CompressStore(v, keep, d, values + count);
     }
   }
@@ -116,12 +119,14 @@ size_t SelectTopK(const float* HWY_RESTRICT x, size_t n, size_t k, SampleScratch
   return kept;
 }
 
-// weights = e^((x - highest) / temperature), 0 where that is below `min_p`; fills the chunks' sums, returns their sum.
-double Weigh(const float* x, size_t n, float highest, float inverse_temperature, float min_p, float* weights,
-             double* HWY_RESTRICT sums) {
+// weights = e^((x - highest) / temperature), 0 where that is below `min_p`; fills the chunks' sums,
+// returns their sum.
+double Weigh(const float* x, size_t n, float highest, float inverse_temperature, float min_p,
+             float* weights, double* HWY_RESTRICT sums) {
   const F32 d;
   const size_t lanes = hn::Lanes(d);
-  const VF32 top = hn::Set(d, highest), scale = hn::Set(d, inverse_temperature), lowest = hn::Set(d, min_p);
+  const VF32 top = hn::Set(d, highest), scale = hn::Set(d, inverse_temperature),
+             lowest = hn::Set(d, min_p);
   double total = 0.0;
   for (size_t begin = 0; begin < n; begin += kChunk) {
     const size_t end = HWY_MIN(n, begin + kChunk);
@@ -140,7 +145,8 @@ double Weigh(const float* x, size_t n, float highest, float inverse_temperature,
 }
 
 // The chunks' sums of the weights that reach `threshold`, and their sum.
-double SumAbove(const float* HWY_RESTRICT weights, size_t n, float threshold, double* HWY_RESTRICT sums) {
+double SumAbove(const float* HWY_RESTRICT weights, size_t n, float threshold,
+                double* HWY_RESTRICT sums) {
   double total = 0.0;
   for (size_t begin = 0; begin < n; begin += kChunk) {
     sums[begin / kChunk] = MassFrom(weights + begin, HWY_MIN(kChunk, n - begin), threshold);
@@ -149,9 +155,11 @@ double SumAbove(const float* HWY_RESTRICT weights, size_t n, float threshold, do
   return total;
 }
 
-// Place of the first weight at which the running sum of those that reach `threshold` exceeds `target`.
+// Place of the first weight at which the running sum of those that reach `threshold` exceeds
+// `target`.
 size_t Draw(const float* weights, size_t n, float threshold, const double* sums, double target) {
-  const auto counts = [&](size_t i) HWY_ATTR { return weights[i] > 0.0f && weights[i] >= threshold; };
+  const auto counts = [&](size_t i)
+                          HWY_ATTR { return weights[i] > 0.0f && weights[i] >= threshold; };
   double sum = 0.0;
   size_t chunk = 0;
   const size_t last = (n - 1) / kChunk;
@@ -161,7 +169,8 @@ size_t Draw(const float* weights, size_t n, float threshold, const double* sums,
     sum += static_cast<double>(weights[i]);
     if (sum > target) return i;
   }
-  // Rounding: the sums, added in another order, came out a little larger. The last token that counts is the one.
+  // Rounding: the sums, added in another order, came out a little larger. The last token that
+  // counts is the one.
   size_t i = HWY_MIN(n, (chunk + 1) * kChunk);
   while (i > 1 && !counts(i - 1)) --i;
   return i - 1;
@@ -175,7 +184,8 @@ int64_t SampleRow(const SampleArgs& args, int64_t row, SampleScratch& scratch) {
   const float highest = maxima[best];
   const float inverse_temperature = 1.0f / args.temperature[row];
   const int64_t greedy = FirstEqual(x, best * kChunk, HWY_MIN(n, (best + 1) * kChunk), highest);
-  if (!(args.temperature[row] > 0.0f) || !std::isfinite(inverse_temperature) || !std::isfinite(highest)) {
+  if (!(args.temperature[row] > 0.0f) || !std::isfinite(inverse_temperature) ||
+      !std::isfinite(highest)) {
     return greedy;
   }
   const int64_t k = args.top_k[row];
@@ -183,8 +193,8 @@ int64_t SampleRow(const SampleArgs& args, int64_t row, SampleScratch& scratch) {
   if (selected) n = SelectTopK(x, n, static_cast<size_t>(k), scratch);
   float* weights = SampleScratch::Get(scratch.values, n);
   double* sums = SampleScratch::Get(scratch.sums, hwy::DivCeil(n, kChunk));
-  double total =
-      Weigh(selected ? weights : x, n, highest, inverse_temperature, args.min_p[row], weights, sums);
+  double total = Weigh(selected ? weights : x, n, highest, inverse_temperature, args.min_p[row],
+                       weights, sums);
   float threshold = 0.0f;
   if (args.top_p[row] < 1.0f) {
     const double mass = std::max(0.0, static_cast<double>(args.top_p[row])) * total;
@@ -192,7 +202,8 @@ int64_t SampleRow(const SampleArgs& args, int64_t row, SampleScratch& scratch) {
     total = SumAbove(weights, n, threshold, sums);
   }
   if (!(total > 0.0)) return greedy;
-  const size_t drawn = Draw(weights, n, threshold, sums, static_cast<double>(args.uniform[row]) * total);
+  const size_t drawn =
+      Draw(weights, n, threshold, sums, static_cast<double>(args.uniform[row]) * total);
   return selected ? scratch.ids[drawn] : static_cast<int64_t>(drawn);
 }
 

@@ -5,8 +5,9 @@
 
 namespace vllm {
 
-// Rows are sampled by inverting the cumulative distribution of softmax(logits / temperature) over the tokens that
-// min_p, top_k and top_p leave, in the order of token ids. Tokens that tie with the last one kept are kept.
+// Rows are sampled by inverting the cumulative distribution of softmax(logits / temperature) over
+// the tokens that min_p, top_k and top_p leave, in the order of token ids. Tokens that tie with the
+// last one kept are kept.
 struct SampleArgs {
   const float* logits;
   int64_t row_stride;

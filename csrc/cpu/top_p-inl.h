@@ -1,4 +1,5 @@
-// The smallest weight that top-p keeps, found by selection rather than by sorting, for one Highway target at a time.
+// The smallest weight that top-p keeps, found by selection rather than by sorting, for one Highway
+// target at a time.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -84,12 +85,13 @@ inline Bracket GuessBracket(const float* w, size_t n, double target) {
   const double wanted = target / (static_cast<double>(n) / kSample);
   size_t place = 0;
   while (place + 1 < kSample && (sum += static_cast<double>(sample[place])) < wanted) ++place;
-  return {sample[HWY_MIN(kSample - 1, place + kMargin)], sample[place < kMargin ? 0 : place - kMargin]};
+  return {sample[HWY_MIN(kSample - 1, place + kMargin)],
+          sample[place < kMargin ? 0 : place - kMargin]};
 }
 
-// The largest t such that the weights w >= t sum to at least `target`. Weights are in [0, 1]; `work` has room for n and
-// a vector more. Each round keeps the part of the weights in which t lies: about an eighth where the sample guesses
-// right, and always fewer.
+// The largest t such that the weights w >= t sum to at least `target`. Weights are in [0, 1];
+// `work` has room for n and a vector more. Each round keeps the part of the weights in which t
+// lies: about an eighth where the sample guesses right, and always fewer.
 float TopPThreshold(const float* w, size_t n, double target, float* work) {
   constexpr size_t kSorted = 256;
   constexpr float kAboveAll = 2.0f;

@@ -104,22 +104,22 @@ HWY_AFTER_NAMESPACE();
 
 // Runs the statement with T as the element type that `dtype` names.
 #ifndef VLLM_FOR_DTYPE
-#define VLLM_FOR_DTYPE(dtype, T, ...)    \
-  switch (dtype) {                       \
-    case ::vllm::DType::kFloat32: {      \
-      using T = float;                   \
-      __VA_ARGS__;                       \
-      break;                             \
-    }                                    \
-    case ::vllm::DType::kBFloat16: {     \
-      using T = hwy::bfloat16_t;         \
-      __VA_ARGS__;                       \
-      break;                             \
-    }                                    \
-    case ::vllm::DType::kFloat16: {      \
-      using T = hwy::float16_t;          \
-      __VA_ARGS__;                       \
-      break;                             \
-    }                                    \
+#define VLLM_FOR_DTYPE(dtype, T, ...) \
+  switch (dtype) {                    \
+    case ::vllm::DType::kFloat32: {   \
+      using T = float;                \
+      __VA_ARGS__;                    \
+      break;                          \
+    }                                 \
+    case ::vllm::DType::kBFloat16: {  \
+      using T = hwy::bfloat16_t;      \
+      __VA_ARGS__;                    \
+      break;                          \
+    }                                 \
+    case ::vllm::DType::kFloat16: {   \
+      using T = hwy::float16_t;       \
+      __VA_ARGS__;                    \
+      break;                          \
+    }                                 \
   }
 #endif

@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support import kernel_reference as reference
 from support.kernel_inputs import assert_close, dtypes, hidden_sizes, layouts, randn, seeds, with_layout
-
 from vllm.kernels import activation
 
 GATED = {

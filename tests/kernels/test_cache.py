@@ -2,8 +2,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.kernel_inputs import dtypes, randn, seeds
 
+from support.kernel_inputs import dtypes, randn, seeds
 from vllm.kernels import cache
 
 ONE = torch.ones(1)
@@ -102,9 +102,9 @@ def test_classic_refusals():
     key, value = torch.zeros(2, 1, 2, 16)
     values = torch.zeros(4, 2, 16, 8)
     slots = torch.tensor([0])
-    with pytest.raises(RuntimeError, match="key_cache has shape .* last dimension that divides head_size 16"):
+    with pytest.raises(RuntimeError, match=r"key_cache has shape .* last dimension that divides head_size 16"):
         cache.reshape_and_cache(key, value, torch.zeros(4, 2, 5, 8, 3), values, slots, "auto", ONE, ONE)
-    with pytest.raises(RuntimeError, match="key_cache has strides .* expected a contiguous tensor"):
+    with pytest.raises(RuntimeError, match=r"key_cache has strides .* expected a contiguous tensor"):
         strided = torch.zeros(4, 2, 4, 4, 8).transpose(3, 4)
         cache.reshape_and_cache(key, value, strided, values, slots, "auto", ONE, ONE)
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support import kernel_reference as reference
 from support.kernel_inputs import assert_close, dtypes, layouts, randn, seeds, with_layout
-
 from vllm.kernels.merge_states import merge_attn_states
 
 INF = float("inf")
@@ -45,5 +45,5 @@ def test_refusals():
         merge_attn_states(x, x, lse.t(), x, lse)
     with pytest.raises(RuntimeError, match="suffix_lse is float16, expected float32"):
         merge_attn_states(x, x, lse, x, lse.half())
-    with pytest.raises(RuntimeError, match="output has shape .* expected 3 dimensions"):
+    with pytest.raises(RuntimeError, match=r"output has shape .* expected 3 dimensions"):
         merge_attn_states(x[0], x, lse, x, lse)

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support import kernel_reference as reference
 from support.kernel_inputs import assert_close, dtypes, hidden_sizes, layouts, randn, seeds, with_layout
-
 from vllm.kernels import norm
 
 leading = st.lists(st.integers(0, 5), min_size=0, max_size=3).map(tuple)

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support import kernel_reference as reference
 from support.kernel_inputs import assert_close, dtypes, randn, seeds
-
 from vllm.kernels.qkv import qkv_norm_rope_cache
 
 BLOCKS, BLOCK_SIZE = 6, 8

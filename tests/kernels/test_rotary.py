@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support import kernel_reference as reference
 from support.kernel_inputs import assert_close, dtypes, randn, seeds
-
 from vllm.kernels.rotary import rotary_embedding
 
 # (head size, rotary size): whole and partial rotation, sizes that no vector length divides.

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support import kernel_reference as reference
 from support.kernel_inputs import assert_close, dtypes, randn, seeds
-
 from vllm.kernels.sampling import apply_penalties, apply_repetition_penalties, sample_tokens
 
 INF = float("inf")
@@ -25,8 +25,8 @@ def sample(logits, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, uniform=0.5):
 @given(
     vocab=vocabularies, temperature=st.sampled_from([0.1, 0.7, 1.0, 3.0]), top_k=st.sampled_from([0, 1, 5, 50, 1000]),
     top_p=st.sampled_from([1.0, 0.99, 0.9, 0.5, 0.01, 0.0]), min_p=st.sampled_from([0.0, 0.05, 1.0]),
-    spread=st.sampled_from([0.05, 1.0, 4.0]), coarse=st.booleans(), uniform=st.floats(0.0, 1.0, width=32, exclude_max=True),
-    seed=seeds,
+    spread=st.sampled_from([0.05, 1.0, 4.0]), coarse=st.booleans(),
+    uniform=st.floats(0.0, 1.0, width=32, exclude_max=True), seed=seeds,
 )  # fmt: skip
 def test_inverts_the_distribution(vocab, temperature, top_k, top_p, min_p, spread, coarse, uniform, seed):
     logits = randn((1, vocab), torch.float32, seed, spread)

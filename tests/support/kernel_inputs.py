@@ -18,7 +18,7 @@ ATOL = 1e-5
 
 
 def assert_close(actual: Tensor, expected: Tensor, dtype: torch.dtype | None = None, terms: float = 0.0) -> None:
-    """`expected` is f32 or f64. `terms`: size of the terms that a result sums up where they are larger than the result."""
+    """`expected` is f32 or f64; `terms`: size of the terms that a result sums up, where they are larger than it."""
     dtype = dtype or actual.dtype
     atol = ATOL + RTOL[dtype] * terms
     torch.testing.assert_close(actual.float(), expected.float(), rtol=RTOL[dtype], atol=atol, equal_nan=True)

@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from support import kernel_reference as reference
 from support.kernel_inputs import DTYPES, assert_close, randn
-
 from vllm.kernels import (
     activation,
     attention,
@@ -123,7 +122,8 @@ def choices(dtype: torch.dtype) -> Iterator[Check]:
     masks, penalties = randn((2, 2, 1000), torch.float32, 14) > 1, torch.tensor([1.2, 0.8])
     penalized = logits.clone()
     sampling.apply_repetition_penalties(penalized, masks[0], masks[1], penalties)
-    yield "apply_repetition_penalties_", penalized, reference.repetition_penalties(logits, masks[0] | masks[1], penalties)
+    expected = reference.repetition_penalties(logits, masks[0] | masks[1], penalties)
+    yield "apply_repetition_penalties_", penalized, expected
     for options in ((0, 1.0, 0.0), (40, 1.0, 0.0), (0, 0.9, 0.0), (600, 0.8, 0.01)):
         probabilities = reference.token_distribution(logits[0].float(), 0.8, *options)
         uniform = torch.linspace(0.0, 0.999, 50)
@@ -132,7 +132,8 @@ def choices(dtype: torch.dtype) -> Iterator[Check]:
         drawn = sampling.sample_tokens(row, torch.full((50,), 0.8), k.int(), p, m, uniform)
         # The cumulative distribution, inverted and applied again, is the uniform number within a token's probability.
         middle = probabilities.cumsum(-1)[drawn] - probabilities[drawn] / 2
-        yield f"sample_tokens {options}", ((middle - uniform).abs() <= probabilities[drawn] / 2 + 1e-3).float(), torch.ones(50)
+        right = (middle - uniform).abs() <= probabilities[drawn] / 2 + 1e-3
+        yield f"sample_tokens {options}", right.float(), torch.ones(50)
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ def load() -> None:
     import torch
 
     if not LIBRARY.exists():
-        raise ImportError(f"vllm's kernels are not built: {LIBRARY} is missing; install the package with `pip install .`")
+        raise ImportError(f"vllm's kernels are not built: {LIBRARY} is missing; install them with `pip install .`")
     try:
         torch.ops.load_library(LIBRARY)
     except OSError as error:
@@ -34,7 +34,7 @@ def load() -> None:
 
 
 def cpu_isa() -> str:
-    """Instruction set that CPU kernels run with, as ``VLLM_CPU_ISA`` spells it: the best one unless that names another."""
+    """Instruction set that CPU kernels run with, as ``VLLM_CPU_ISA`` spells it; unless it names one, the best."""
     import torch
 
     load()

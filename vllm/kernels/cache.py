@@ -1,8 +1,8 @@
 """Writes to paged key and value caches.
 
-``key`` and ``value`` are ``[tokens, heads, head_size]`` f32, bf16 or f16 with contiguous heads; caches have their dtype:
-on CPU ``kv_cache_dtype`` must be ``"auto"`` and the scales are not read. ``slot_mapping`` is i64, ``block * block_size +
-offset`` for each token; a negative one is skipped. It may be shorter than ``key``, whose rest is padding then.
+``key`` and ``value`` are ``[tokens, heads, head_size]`` f32, bf16 or f16 with contiguous heads; caches have their
+dtype: on CPU ``kv_cache_dtype`` must be ``"auto"`` and the scales are not read. ``slot_mapping`` is i64, ``block *
+block_size + offset`` for each token; a negative one is skipped. It may be shorter than ``key``, whose rest is padding.
 Anything that does not fit, or a slot outside the cache, raises RuntimeError.
 """
 
@@ -53,7 +53,7 @@ def reshape_and_cache_flash(
 
 
 def swap_blocks(src: Tensor, dst: Tensor, block_size_in_bytes: int, block_mapping: Tensor) -> None:
-    """Copy blocks from ``src`` to ``dst``, both contiguous: ``block_mapping`` is i64 ``[pairs, (source, destination)]``."""
+    """Copy blocks of contiguous ``src`` to ``dst``; ``block_mapping`` is i64 ``[pairs, (source, destination)]``."""
     _swap_blocks(src, dst, block_size_in_bytes, block_mapping)
 
 

@@ -16,14 +16,14 @@ _rms_norm = torch.ops._C.rms_norm.default
 _fused_add_rms_norm = torch.ops._C.fused_add_rms_norm.default
 
 
-def rms_norm(out: Tensor, x: Tensor, weight: Tensor, epsilon: float) -> None:
-    """Write the norm of ``x`` ``[..., hidden]`` to ``out``, of the same shape; they may be the same tensor."""
-    _rms_norm(out, x, weight, epsilon)
+def rms_norm(out: Tensor, input: Tensor, weight: Tensor, epsilon: float) -> None:
+    """Write the norm of ``input`` ``[..., hidden]`` to ``out``, of the same shape; they may be the same tensor."""
+    _rms_norm(out, input, weight, epsilon)
 
 
-def fused_add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> None:
-    """``residual += x``, rounded to the dtype, then ``x = rms_norm(residual)``; both ``[..., hidden]``, in place."""
-    _fused_add_rms_norm(x, residual, weight, epsilon)
+def fused_add_rms_norm(input: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> None:
+    """``residual += input``, rounded to the dtype, then ``input = rms_norm(residual)``: ``[..., hidden]``, in place."""
+    _fused_add_rms_norm(input, residual, weight, epsilon)
 
 
 @torch.library.register_fake("_C::rms_norm")

@@ -92,7 +92,5 @@ def _(
 
 
 @torch.library.register_fake("_C::sample_tokens")
-def _(
-    logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor, uniform: Tensor
-) -> Tensor:
+def _(logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor, uniform: Tensor) -> Tensor:
     return logits.new_empty(logits.shape[0], dtype=torch.int64)

@@ -1,0 +1,99 @@
+"""vLLM's functions over the native ops, under its names and with its arguments.
+
+Activations and everything else without a function here are called as ``torch.ops._C.<op>``, as in vLLM; importing this
+module registers them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vllm.kernels import activation, attention  # noqa: F401  (their ops, and the fake ones that torch.compile needs)
+from vllm.kernels.cache import reshape_and_cache, reshape_and_cache_flash, swap_blocks
+from vllm.kernels.merge_states import merge_attn_states
+from vllm.kernels.norm import fused_add_rms_norm, rms_norm
+from vllm.kernels.rotary import rotary_embedding
+from vllm.kernels.sampling import apply_repetition_penalties
+
+__all__ = [
+    "apply_repetition_penalties",
+    "fused_add_rms_norm",
+    "merge_attn_states",
+    "paged_attention_v1",
+    "paged_attention_v2",
+    "reshape_and_cache",
+    "reshape_and_cache_flash",
+    "rms_norm",
+    "rotary_embedding",
+    "swap_blocks",
+]
+
+
+def paged_attention_v1(
+    out: Tensor,
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    num_kv_heads: int,
+    scale: float,
+    block_tables: Tensor,
+    seq_lens: Tensor,
+    block_size: int,
+    max_seq_len: int,
+    alibi_slopes: Tensor | None,
+    kv_cache_dtype: str,
+    k_scale: Tensor,
+    v_scale: Tensor,
+    tp_rank: int = 0,
+    blocksparse_local_blocks: int = 0,
+    blocksparse_vert_stride: int = 0,
+    blocksparse_block_size: int = 64,
+    blocksparse_head_sliding_step: int = 0,
+) -> None:
+    """Write the attention of one token a sequence over the classic cache layout to ``out``.
+
+    Args:
+        out, query: ``[seqs, heads, head_size]``.
+        key_cache: ``[blocks, num_kv_heads, head_size / x, block_size, x]`` with ``x = 16 / itemsize``.
+        value_cache: ``[blocks, num_kv_heads, head_size, block_size]``.
+        block_tables: i32 ``[seqs, max_blocks]``.
+        seq_lens: i32 ``[seqs]``.
+    """
+    torch.ops._C.paged_attention_v1.default(
+        out, query, key_cache, value_cache, num_kv_heads, scale, block_tables, seq_lens, block_size, max_seq_len,
+        alibi_slopes, kv_cache_dtype, k_scale, v_scale, tp_rank, blocksparse_local_blocks, blocksparse_vert_stride,
+        blocksparse_block_size, blocksparse_head_sliding_step,
+    )  # fmt: skip
+
+
+def paged_attention_v2(
+    out: Tensor,
+    exp_sum: Tensor,
+    max_logits: Tensor,
+    tmp_out: Tensor,
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    num_kv_heads: int,
+    scale: float,
+    block_tables: Tensor,
+    seq_lens: Tensor,
+    block_size: int,
+    max_seq_len: int,
+    alibi_slopes: Tensor | None,
+    kv_cache_dtype: str,
+    k_scale: Tensor,
+    v_scale: Tensor,
+    tp_rank: int = 0,
+    blocksparse_local_blocks: int = 0,
+    blocksparse_vert_stride: int = 0,
+    blocksparse_block_size: int = 64,
+    blocksparse_head_sliding_step: int = 0,
+) -> None:
+    """:func:`paged_attention_v1`, with room for partial results in ``exp_sum``, ``max_logits`` and ``tmp_out``."""
+    torch.ops._C.paged_attention_v2.default(
+        out, exp_sum, max_logits, tmp_out, query, key_cache, value_cache, num_kv_heads, scale, block_tables, seq_lens,
+        block_size, max_seq_len, alibi_slopes, kv_cache_dtype, k_scale, v_scale, tp_rank, blocksparse_local_blocks,
+        blocksparse_vert_stride, blocksparse_block_size, blocksparse_head_sliding_step,
+    )  # fmt: skip
