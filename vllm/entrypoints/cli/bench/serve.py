@@ -116,10 +116,8 @@ def _metric_names(text: str) -> list[str]:
 
 async def _run(args: argparse.Namespace) -> int:
     async with connect(args) as target:
-        pool, count_tokens = await target.token_pool(), {}
-        if args.dataset_name == "sharegpt":
-            count_tokens = await target.count_all(args.dataset_path)
-        samples = make_samples(args, pool, count_tokens.get, args.seed)
+        counts = await target.count_all(args.dataset_path) if args.dataset_name == "sharegpt" else {}
+        samples = make_samples(args, await target.token_pool(), counts.__getitem__, args.seed)
         bodies = [await _body(args, target, sample) for sample in samples]
         await _try_one(target, args, bodies[0])
         for index in range(args.num_warmups):
