@@ -11,96 +11,28 @@ import time
 from typing import Any
 
 from vllm.entrypoints.cli.bench.client import Outcome, measure
-from vllm.entrypoints.cli.bench.options import (
-    add_output_flag,
-    add_progress_flag,
-    percentile_list,
-    real_number,
-    whole_number,
-)
 from vllm.entrypoints.cli.bench.report import check_writable, progress, write_json
 from vllm.entrypoints.cli.bench.samples import Sample, add_dataset_flags, check_dataset_flags, make_samples
+from vllm.entrypoints.cli.bench.serve_flags import ENDPOINTS, add_load_flags, add_report_flags, add_server_flags
 from vllm.entrypoints.cli.bench.serve_report import METRICS, figures_of, print_figures
 from vllm.entrypoints.cli.bench.target import Target, connect
 from vllm.entrypoints.cli.registry import UsageError
 
 EXIT_FAILED = 1
-_ENDPOINTS = {"openai": "/v1/completions", "vllm": "/v1/completions", "openai-chat": "/v1/chat/completions"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    server = parser.add_argument_group("server")
-    server.add_argument(
-        "--backend", choices=tuple(_ENDPOINTS), default="openai", help="kind of requests (default openai)"
-    )
-    server.add_argument("--base-url", metavar="URL", help="the server's address, in place of --host and --port")
-    server.add_argument("--host", default="127.0.0.1", help="(default 127.0.0.1)")
-    server.add_argument("--port", type=whole_number(1), default=8000, help="(default 8000)")
-    server.add_argument("--endpoint", metavar="PATH", help="route to send to (default: the backend's)")
-    server.add_argument("--model", help="model to ask for (default: the first that is served)")
-    server.add_argument("--api-key", metavar="KEY", help="key that the server asks for (default OPENAI_API_KEY)")
-    server.add_argument(
-        "--ready-check-timeout-sec",
-        type=real_number(0),
-        default=0.0,
-        metavar="S",
-        help="how long to wait for the server (default 0)",
-    )
-    load = parser.add_argument_group("load")
-    load.add_argument(
-        "--request-rate",
-        type=real_number(0, above=True),
-        default=math.inf,
-        metavar="R",
-        help="requests a second; inf sends all at once (default inf)",
-    )
-    load.add_argument(
-        "--burstiness",
-        type=real_number(0, above=True),
-        default=1.0,
-        metavar="B",
-        help="1 is a Poisson process, less is burstier, more is evener (default 1)",
-    )
-    load.add_argument("--max-concurrency", type=whole_number(1), metavar="N", help="most requests open at once")
-    load.add_argument(
-        "--num-warmups",
-        type=whole_number(0),
-        default=0,
-        metavar="N",
-        help="requests before those that count (default 0)",
-    )
-    load.add_argument("--temperature", type=real_number(0), default=0.0, metavar="T", help="(default 0)")
-    load.add_argument(
-        "--ignore-eos",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="go on to the length asked for (default: with random prompts)",
-    )
-    load.add_argument("--seed", type=int, default=0, help="seed of prompts and of arrival times (default 0)")
+    add_server_flags(parser)
+    add_load_flags(parser)
     add_dataset_flags(parser)
-    report = parser.add_argument_group("report")
-    report.add_argument(
-        "--percentile-metrics",
-        default="ttft,tpot,itl,e2el",
-        metavar="NAMES",
-        help=f"metrics to report, of {','.join(METRICS)} (default all)",
-    )
-    report.add_argument(
-        "--metric-percentiles",
-        type=percentile_list,
-        default=[99.0],
-        metavar="LIST",
-        help="percentiles to report, as 50,90,99 (default 99)",
-    )
-    add_output_flag(report)
-    add_progress_flag(report)
+    add_report_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     check_writable(args.output_json)
     check_dataset_flags(args)
     args.percentile_metrics = _metric_names(args.percentile_metrics)
-    args.endpoint = args.endpoint or _ENDPOINTS[args.backend]
+    args.endpoint = args.endpoint or ENDPOINTS[args.backend]
     if args.ignore_eos is None:
         args.ignore_eos = args.dataset_name == "random"
     return asyncio.run(_run(args))
