@@ -79,6 +79,12 @@ BROKEN = {
         "rope_type 'llama3' needs",
     ),
     "negative size": (lambda f: edit_config(f, hidden_size=-1), "hidden_size=-1 is not accepted"),
+    "quantized": (
+        lambda f: edit_config(f, quantization_config={"quant_method": "gptq"}),
+        r"is quantized \(gptq\), which is not offered yet",
+    ),
+    "uneven heads": (lambda f: edit_config(f, num_key_value_heads=3), "4 heads cannot share 3"),
+    "odd head size": (lambda f: edit_config(f, head_dim=20), "head size 20 is not supported"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"has no \*\.safetensors file"),
     "truncated weights": (truncate, r"model\.safetensors is damaged or truncated"),
     "corrupt header": (corrupt_header, r"model\.safetensors is damaged or truncated"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vllm.exceptions import ModelError
 from vllm.kernels.attention import paged_attention_varlen
 from vllm.kernels.qkv import qkv_norm_rope_cache
 from vllm.worker.step_input import StepInput
@@ -12,12 +13,18 @@ from vllm.worker.step_input import StepInput
 
 @dataclass(slots=True)
 class AttentionShape:
-    """Heads of one layer. `sliding_window` 0 sees everything; `window` counts the token itself."""
+    """Heads of one layer. `sliding_window` counts the token itself; 0 sees everything."""
 
     num_heads: int
     num_kv_heads: int
     head_size: int
     sliding_window: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_heads % self.num_kv_heads:
+            raise ModelError(f"{self.num_heads} heads cannot share {self.num_kv_heads} key and value heads evenly")
+        if self.head_size % 8 or self.head_size > 256:
+            raise ModelError(f"head size {self.head_size} is not supported: it must be a multiple of 8 up to 256")
 
     @property
     def query_width(self) -> int:

@@ -40,6 +40,8 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
     hf_config = read_hf_config(folder, args.hf_overrides)
     name = architecture(hf_config, folder)
     ModelRegistry.check_supported(name)
+    if method := (hf_config.get("quantization_config") or {}).get("quant_method"):
+        raise ModelError(f"{folder} is quantized ({method}), which is not offered yet: take the unquantized model")
     tokenizer_folder = folder
     if args.tokenizer and not args.skip_tokenizer_init:
         tokenizer_folder = resolve_model(args.tokenizer, revision=args.tokenizer_revision, **source)

@@ -1,17 +1,21 @@
 """The engine's core: one loop of schedule, run, sample. Synchronous: no threads, no sockets, no tokenizer."""
 
+import logging
+
 from vllm.config import VllmConfig
 from vllm.engine.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.exceptions import VLLMValidationError
 from vllm.kvcache.manager import KVCacheManager
 from vllm.scheduler.scheduler import Scheduler
 
+_log = logging.getLogger(__name__)
+
 
 class EngineCore:
     """Holds the model, the KV cache and the requests that run.
 
     Building it loads the model (seconds). Raises ModelError where the folder does not hold one that it can run,
-    VLLMValidationError where max_model_len does not fit into the KV cache.
+    VLLMValidationError where the KV cache has no room for a single block.
     """
 
     def __init__(self, config: VllmConfig):
@@ -20,7 +24,15 @@ class EngineCore:
         cache = config.cache_config
         self._runner = ModelRunner(config)
         self._kv_cache = KVCacheManager(self._runner.num_blocks, cache.block_size, cache.enable_prefix_caching)
-        self._scheduler = Scheduler(config.scheduler_config, self._kv_cache, config.model_config.max_model_len)
+        max_model_len = config.model_config.max_model_len
+        if self._kv_cache.num_tokens < max_model_len:
+            _log.warning(
+                "The KV cache holds %d tokens, less than max_model_len=%d: longer requests are refused. "
+                "Set VLLM_CPU_KVCACHE_SPACE (GiB) higher or max_model_len lower.",
+                self._kv_cache.num_tokens,
+                max_model_len,
+            )
+        self._scheduler = Scheduler(config.scheduler_config, self._kv_cache, max_model_len)
 
     def add_request(self, request: EngineRequest) -> None:
         """Queues one sequence. Raises VLLMValidationError where it can never fit into the KV cache."""

@@ -43,6 +43,7 @@ class _RequestState:
     request: ProcessedInput
     sequences: list[SequenceOutput]
     unfinished: int
+    final_only: bool  # nothing is shown before the end
     prompt_logprobs: PromptLogprobs | None = None
     num_cached_tokens: int = 0
     error: str | None = None
@@ -64,7 +65,8 @@ class OutputProcessor:
             SequenceOutput(index, each, request.arrival_time, self._tokenizer)
             for index, each in enumerate(request.engine_requests)
         ]
-        state = _RequestState(request, sequences, len(sequences))
+        final_only = request.params.output_kind == RequestOutputKind.FINAL_ONLY
+        state = _RequestState(request, sequences, len(sequences), final_only)
         self._requests[request.request_id] = state
         for each, sequence in zip(request.engine_requests, sequences, strict=True):
             self._sequences[each.request_id] = (state, sequence)
@@ -85,7 +87,8 @@ class OutputProcessor:
                 continue
             state, sequence = found
             self._take(output, state, sequence, now, result)
-            changed.setdefault(state.request.request_id, (state, []))[1].append(sequence)
+            if state.unfinished == 0 or not state.final_only:
+                changed.setdefault(state.request.request_id, (state, []))[1].append(sequence)
         for state, sequences in changed.values():
             if (made := self._request_output(state, sequences)) is not None:
                 result.request_outputs.append(made)
@@ -136,14 +139,10 @@ class OutputProcessor:
             del self._requests[state.request.request_id]
 
     def _request_output(self, state: _RequestState, changed: list[SequenceOutput]) -> RequestOutput | None:
-        """None where this request's output kind shows nothing yet."""
+        """None where a stream has nothing new to show."""
         kind = state.request.params.output_kind
         finished = state.unfinished == 0
-        if kind == RequestOutputKind.FINAL_ONLY:
-            if not finished:
-                return None
-            changed = state.sequences
-        made = [each.take_output(kind, finished) for each in changed]
+        made = [each.take_output(kind) for each in (state.sequences if state.final_only else changed)]
         completions: list[CompletionOutput] = [each for each in made if each is not None]
         if not completions and not finished:
             return None

@@ -45,7 +45,7 @@ class SequenceOutput:
         if output.finish_reason is not None:
             self._finish(output.finish_reason, output.stop_reason)
 
-    def take_output(self, kind: RequestOutputKind, request_finished: bool) -> CompletionOutput | None:
+    def take_output(self, kind: RequestOutputKind) -> CompletionOutput | None:
         """What the user sees now; None where a stream has nothing new."""
         end = len(self.text) if self.finish_reason else max(len(self.text) - self._held_back, self._sent_text)
         text_from, tokens_from = 0, 0

@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor
 
 from vllm.attention.paged import AttentionShape, PagedAttention
-from vllm.exceptions import ModelError
 from vllm.hf_config import rope_parameters
 from vllm.layers.embedding import load_embedding_and_head
 from vllm.layers.linear import Linear
@@ -77,8 +76,6 @@ class LlamaForCausalLM:
         head_size = fields.positive("head_dim", hidden_size // num_heads)
         num_kv_heads = fields.positive("num_key_value_heads", num_heads)
         num_layers = fields.positive("num_hidden_layers")
-        if num_heads % num_kv_heads:
-            raise ModelError(f"config.json: {num_heads} heads cannot share {num_kv_heads} key and value heads")
         partial = rope_parameters(hf_config).get("partial_rotary_factor", hf_config.get("partial_rotary_factor", 1.0))
         bias = bool(hf_config.get("attention_bias", False))
         return LlamaShape(

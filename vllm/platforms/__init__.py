@@ -1,1 +1,21 @@
-"""What machine this is."""
+"""What machine this is. `current_platform` is found when it is first used, without importing torch."""
+
+from functools import cache
+from typing import Any
+
+from vllm.platforms.interface import Platform, PlatformEnum
+
+__all__ = ["Platform", "PlatformEnum", "current_platform"]
+
+
+@cache
+def _current() -> Platform:
+    from vllm.platforms.cpu import CpuPlatform
+
+    return CpuPlatform()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "current_platform":
+        return _current()
+    raise AttributeError(f"module 'vllm.platforms' has no attribute {name!r}")

@@ -1,5 +1,7 @@
 """From logits to tokens, for the rows of one step."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,6 +10,7 @@ from vllm.engine.messages import TokenLogprobs
 from vllm.kernels.sampling import sample_tokens
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.processors import apply_processors, needs_processors
+from vllm.sampling.uniform import uniform
 from vllm.scheduler.request import Request
 
 _SEED_MASK = 2**64 - 1
@@ -33,21 +36,24 @@ class Sampler:
         return tokens, dict(zip(wanted, entries, strict=True))
 
     def _draw(self, logits: Tensor, requests: list[Request]) -> Tensor:
-        from vllm.sampling.uniform import uniform
-
-        rows = len(requests)
-        if all(request.params.greedy for request in requests):
-            zeros = torch.zeros(rows)
-            return sample_tokens(logits, zeros, torch.zeros(rows, dtype=torch.int32), zeros, zeros, zeros)
+        if all(request.greedy for request in requests):
+            zeros, no_top_k = _greedy_arguments(len(requests))
+            return sample_tokens(logits, zeros, no_top_k, zeros, zeros, zeros)
         params = [request.params for request in requests]
         seeds = np.array([(p.seed or 0) & _SEED_MASK for p in params], np.uint64)
         counters = np.array([request.num_output_tokens for request in requests], np.uint64)
         vocab_size = logits.shape[1]
         return sample_tokens(
             logits,
-            torch.tensor([0.0 if p.greedy else p.temperature for p in params]),
+            torch.tensor([0.0 if r.greedy else r.params.temperature for r in requests]),
             torch.tensor([min(p.top_k, vocab_size) for p in params], dtype=torch.int32),
             torch.tensor([p.top_p for p in params], dtype=torch.float32),
             torch.tensor([p.min_p for p in params], dtype=torch.float32),
             torch.from_numpy(uniform(seeds, counters)),
         )
+
+
+@lru_cache(maxsize=4)
+def _greedy_arguments(rows: int) -> tuple[Tensor, Tensor]:
+    """Temperature (and every other number) 0, and top_k 0."""
+    return torch.zeros(rows), torch.zeros(rows, dtype=torch.int32)

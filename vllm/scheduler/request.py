@@ -12,6 +12,7 @@ class Request:
         "arrival_time",
         "blocks",
         "eos_token_ids",
+        "greedy",
         "is_running",
         "max_tokens",
         "num_cached_tokens",
@@ -30,6 +31,7 @@ class Request:
         params = request.sampling_params
         self.request_id = request.request_id
         self.params: SamplingParams = params
+        self.greedy = params.greedy
         self.token_ids = list(request.prompt_token_ids)  # prompt and answer
         self.num_prompt_tokens = len(self.token_ids)
         self.num_computed_tokens = 0

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from vllm import envs
 from vllm.attention.paged import AttentionShape
 from vllm.config import VllmConfig
 from vllm.exceptions import VLLMValidationError
+from vllm.platforms import current_platform
 
 _GIB = 2**30
 _DEFAULT_BYTES = 4 * _GIB
@@ -40,8 +40,8 @@ def number_of_blocks(config: VllmConfig, shapes: list[AttentionShape], dtype: to
     elif space is not None:
         given, source = int(space * _GIB), "VLLM_CPU_KVCACHE_SPACE"
     else:
-        free = psutil.virtual_memory().available
-        given, source = min(_DEFAULT_BYTES, int(free * _SHARE_OF_FREE_MEMORY)), "free memory"
+        free = current_platform.free_memory()
+        given, source = min(_DEFAULT_BYTES, int(free * _SHARE_OF_FREE_MEMORY)), "half of the free memory"
     blocks = min(given // size, useful)
     if blocks < 1:
         raise VLLMValidationError(

@@ -1,10 +1,13 @@
 """Runs the model on one step after another."""
 
+import os
+
 import torch
 from torch import Tensor
 
 from vllm.config import VllmConfig
 from vllm.engine.messages import TokenLogprobs
+from vllm.platforms import current_platform
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.sampler import Sampler
 from vllm.scheduler.output import ScheduledStep, StepResult
@@ -20,6 +23,8 @@ class ModelRunner:
     """Owns the model and the KV cache. `num_blocks` is the cache's size."""
 
     def __init__(self, config: VllmConfig):
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(current_platform.num_threads())
         self._model = load_model(config)
         dtype = DTYPES[config.model_config.dtype]
         shapes = [attention.shape for attention in self._model.attentions]

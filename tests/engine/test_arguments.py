@@ -1,0 +1,130 @@
+"""Engine arguments from Python and from the command line, environment variables, and what importing costs."""
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from support.models import save_tokenizer
+from vllm import AsyncEngineArgs, EngineArgs, envs
+from vllm.exceptions import ModelError, NotOfferedError, VLLMValidationError
+
+CONFIG = (
+    '{"architectures": ["LlamaForCausalLM"], "vocab_size": 320, "max_position_embeddings": 512, "dtype": "float16"}'
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text(CONFIG)
+    return str(tmp_path)
+
+
+def parse(*flags):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    return AsyncEngineArgs.from_cli_args(AsyncEngineArgs.add_cli_args(parser).parse_args(flags))
+
+
+def test_defaults(folder):
+    config = EngineArgs(model=folder).create_engine_config()
+    assert (config.model_config.dtype, config.model_config.max_model_len) == ("float16", 512)
+    assert config.model_config.served_model_name == [folder]
+    assert config.cache_config.enable_prefix_caching and config.cache_config.block_size == 32
+
+
+@pytest.mark.parametrize(
+    ("flags", "field", "value"),
+    [
+        (["--max-model-len", "4k"], "max_model_len", 4000),
+        (["--max-model-len", "1.5K"], "max_model_len", 1536),
+        (["--no-enable-prefix-caching"], "enable_prefix_caching", False),
+        (["--served-model-name", "a", "b"], "served_model_name", ["a", "b"]),
+        (["--hf-overrides", '{"rope_theta": 5}'], "hf_overrides", {"rope_theta": 5}),
+        (["--enable-log-requests"], "enable_log_requests", True),
+        ([], "max_num_seqs", None),
+    ],
+)
+def test_flags(flags, field, value):
+    assert getattr(parse(*flags), field) == value
+
+
+@pytest.mark.parametrize("flags", [["--max-model-len", "4x"], ["--hf-overrides", "[1]"], ["--load-format", "pickle"]])
+def test_bad_flags(flags):
+    with pytest.raises(argparse.ArgumentError):
+        parse(*flags)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"quantization": "awq"}, "quantization='awq' is not offered yet: give None"),
+        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size=2 is not offered yet: give 1"),
+        ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype='fp8' is not offered yet: give 'auto'"),
+        ({"distributed_executor_backend": "ray"}, "give None or 'uni'"),
+        ({"logits_processors": ["x"]}, "logits_processors=.* is not offered yet"),
+        ({"enable_lora": True}, "enable_lora=True is not offered yet"),
+    ],
+)
+def test_not_offered(arguments, expected):
+    with pytest.raises(NotOfferedError, match=expected):
+        EngineArgs(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"dtype": "int8"}, "dtype='int8' is not accepted: give one of auto, bfloat16"),
+        ({"block_size": 10}, "block_size=10 is not accepted"),
+        ({"max_num_seqs": 0}, "max_num_seqs=0 is not accepted: give an integer from 1"),
+        ({"max_model_len": 513}, "made for at most 512 tokens"),
+        ({"max_num_batched_tokens": 4, "max_num_seqs": 8}, "must be at least max_num_seqs, which is 8"),
+        ({"enable_chunked_prefill": False, "max_num_batched_tokens": 256}, "at least max_model_len, which is 512"),
+        ({"scheduling_policy": "random"}, "scheduling_policy='random' is not accepted"),
+        ({"kv_cache_memory_bytes": -1}, "kv_cache_memory_bytes=-1 is not accepted"),
+    ],
+)
+def test_refused(folder, arguments, expected):
+    with pytest.raises(VLLMValidationError, match=expected):
+        EngineArgs(model=folder, **arguments).create_engine_config()
+
+
+def test_no_model():
+    with pytest.raises(ModelError, match="no model was given"):
+        EngineArgs().create_engine_config()
+
+
+def test_rope_extension_lengthens_the_model(folder):
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "rope_theta": 1e4}
+    config = EngineArgs(model=folder, hf_overrides={"rope_scaling": yarn}).create_engine_config()
+    assert config.model_config.max_model_len == 2048
+
+
+def test_environment_variables(monkeypatch):
+    assert envs.VLLM_CPU_KVCACHE_SPACE is None or envs.VLLM_CPU_KVCACHE_SPACE > 0
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0.5")
+    assert envs.VLLM_CPU_KVCACHE_SPACE == 0.5
+    for bad in ("lots", "-1", "nan"):
+        monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", bad)
+        with pytest.raises(VLLMValidationError, match="give a number greater than 0"):
+            _ = envs.VLLM_CPU_KVCACHE_SPACE
+    with pytest.raises(AttributeError, match="VLLM_NO_SUCH"):
+        _ = envs.VLLM_NO_SUCH
+
+
+def test_importing_and_configuring_load_no_torch(folder):
+    code = (
+        "import sys; from vllm import SamplingParams, EngineArgs, RequestOutput; "
+        f"EngineArgs(model={folder!r}).create_engine_config(); "
+        "from vllm.platforms import current_platform as p; assert p.is_cpu() and p.free_memory() > 0; "
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pooling_names_are_refused_by_name():
+    import vllm
+
+    with pytest.raises(AttributeError, match="PoolingParams is not offered"):
+        _ = vllm.PoolingParams

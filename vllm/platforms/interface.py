@@ -1,0 +1,41 @@
+"""What the engine asks of a platform."""
+
+from abc import ABC, abstractmethod
+from enum import Enum, auto
+
+
+class PlatformEnum(Enum):
+    """Kinds of devices."""
+
+    CUDA = auto()
+    ROCM = auto()
+    CPU = auto()
+    UNSPECIFIED = auto()
+
+
+class Platform(ABC):
+    """One kind of device and its limits."""
+
+    kind: PlatformEnum
+    device_type: str  # torch's name of the device
+
+    def is_cpu(self) -> bool:
+        return self.kind is PlatformEnum.CPU
+
+    def is_cuda(self) -> bool:
+        return self.kind is PlatformEnum.CUDA
+
+    def is_rocm(self) -> bool:
+        return self.kind is PlatformEnum.ROCM
+
+    @abstractmethod
+    def device_name(self) -> str:
+        """The device as its maker names it."""
+
+    @abstractmethod
+    def free_memory(self) -> int:
+        """Bytes that weights and the KV cache may still take."""
+
+    @abstractmethod
+    def num_threads(self) -> int:
+        """Threads that kernels should use."""
