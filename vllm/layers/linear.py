@@ -22,8 +22,8 @@ class Linear:
     def load(
         cls, checkpoint: Checkpoint, names: list[str], out_features: list[int], in_features: int, bias: bool = False
     ) -> "Linear":
-        """Reads `name.weight` (and `name.bias`) of each name and stacks them; one layer's weight is copied at most."""
-        weight = load_stacked(checkpoint, names, out_features, in_features)
+        """Reads `name.weight` (and `name.bias`) of each name and stacks them."""
+        weight = checkpoint.take_stacked([f"{n}.weight" for n in names], out_features, in_features)
         if not bias:
             return cls(weight)
         biases = [checkpoint.take(f"{n}.bias", (s,)) for n, s in zip(names, out_features, strict=True)]
@@ -32,9 +32,3 @@ class Linear:
     def __call__(self, x: Tensor, out: Tensor) -> None:
         """x [tokens, in_features] (any row stride) to out [tokens, out_features]."""
         linear_packed(out, x, self.packed, self.bias)
-
-
-def load_stacked(checkpoint: Checkpoint, names: list[str], out_features: list[int], in_features: int) -> Tensor:
-    """Weights one below the other [sum(out_features), in_features]; a single one stays a view of the file."""
-    parts = [checkpoint.take(f"{n}.weight", (s, in_features)) for n, s in zip(names, out_features, strict=True)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)

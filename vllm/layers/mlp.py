@@ -4,7 +4,7 @@ from torch import Tensor
 
 from vllm.kernels.activation import silu_and_mul
 from vllm.kernels.linear import linear_packed_silu_and_mul, pack_gate_up_weight
-from vllm.layers.linear import Linear, load_stacked
+from vllm.layers.linear import Linear
 from vllm.worker.checkpoint import Checkpoint
 
 
@@ -19,7 +19,8 @@ class GatedMLP:
         if bias:
             self._gate_up = Linear.load(checkpoint, names, [intermediate] * 2, hidden, bias=True)
         else:
-            self._fused = pack_gate_up_weight(load_stacked(checkpoint, names, [intermediate] * 2, hidden))
+            weights = checkpoint.take_stacked([f"{n}.weight" for n in names], [intermediate] * 2, hidden)
+            self._fused = pack_gate_up_weight(weights)
         self._down = Linear.load(checkpoint, [f"{name}.down_proj"], [hidden], intermediate, bias)
 
     def __call__(self, x: Tensor, activated: Tensor, out: Tensor) -> None:

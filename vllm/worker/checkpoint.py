@@ -1,8 +1,9 @@
 """Reads a model's weights from safetensors files, mapped into memory."""
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import safetensors
 import torch
@@ -16,23 +17,41 @@ _INDEX = "model.safetensors.index.json"
 _DERIVED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "attn.masked_bias")
 
 
-class Checkpoint(Protocol):
+class Checkpoint(ABC):
     """Where a model takes its weights from."""
 
+    def __init__(self, dtype: torch.dtype):
+        self._dtype = dtype
+        self._staging = torch.empty(0, dtype=dtype)
+
+    @abstractmethod
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """A weight in the model's dtype, perhaps a view of the file: not to be written to. ModelError if wrong."""
 
-    def has(self, name: str) -> bool: ...
-
+    @abstractmethod
     def finish(self) -> None:
         """Raises ModelError where the files hold weights that the model did not take."""
 
+    def take_stacked(self, names: list[str], rows: list[int], columns: int) -> Tensor:
+        """Matrices one below the other [sum(rows), columns], valid until the next call.
 
-class SafetensorsCheckpoint:
+        They are copied into one buffer that serves all layers: new memory for each would cost more than the copy.
+        """
+        parts = [self.take(name, (count, columns)) for name, count in zip(names, rows, strict=True)]
+        if len(parts) == 1:
+            return parts[0]
+        size = sum(rows) * columns
+        if self._staging.numel() < size:
+            self._staging = torch.empty(size, dtype=self._dtype)
+        return torch.cat(parts, out=self._staging[:size].view(-1, columns))
+
+
+class SafetensorsCheckpoint(Checkpoint):
     """model.safetensors, the shards of an index, or whatever *.safetensors there are."""
 
     def __init__(self, folder: Path, dtype: torch.dtype, ignored: tuple[str, ...] = ()):
-        self._folder, self._dtype, self._ignored = folder, dtype, ignored
+        super().__init__(dtype)
+        self._folder, self._ignored = folder, ignored
         self._files: list[Any] = []
         self._owner: dict[str, tuple[Any, Path]] = {}
         for path in _weight_files(folder):
@@ -40,9 +59,6 @@ class SafetensorsCheckpoint:
             self._files.append(handle)
             self._owner.update(dict.fromkeys(handle.keys(), (handle, path)))
         self._unused = set(self._owner)
-
-    def has(self, name: str) -> bool:
-        return name in self._owner
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
         if name not in self._owner:
@@ -64,15 +80,12 @@ class SafetensorsCheckpoint:
             raise ModelError(f"{self._folder} holds weights that this architecture does not have: {shown}")
 
 
-class DummyCheckpoint:
+class DummyCheckpoint(Checkpoint):
     """Small random weights of whatever shape is asked for (load_format="dummy"); the same every time."""
 
     def __init__(self, dtype: torch.dtype):
-        self._dtype = dtype
+        super().__init__(dtype)
         self._generator = torch.Generator().manual_seed(0)
-
-    def has(self, name: str) -> bool:
-        return True
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
         if len(shape) == 1 and name.endswith(".weight"):
