@@ -12,5 +12,8 @@ for library in "$SP_DIR"/vllm/*.so; do
   "${STRIP:-strip}" --strip-unneeded "$library"
 done
 
+# pip's note of where the sources lay, which is nowhere on another machine.
+rm -f "$SP_DIR"/vllm-*.dist-info/direct_url.json
+
 # rattler-build writes the entry point, so that it starts whichever Python the package is installed for.
 rm -f "$PREFIX/bin/vllm"
