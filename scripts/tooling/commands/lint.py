@@ -31,7 +31,7 @@ def steps(root: Path, fix: bool) -> dict[str, list[str]]:
         "ruff check": ["ruff", "check", "--quiet", *(["--fix"] if fix else []), "."],
         "ruff format": ["ruff", "format", "--quiet", *([] if fix else ["--check"]), "."],
         "clang-format": ["clang-format", *(["-i"] if fix else ["--dry-run", "-Werror"]), *sources],
-        "shellcheck": ["shellcheck", "--external-sources", *shell_scripts(root)],
+        "shellcheck": ["shellcheck", "--shell=bash", "--severity=warning", "--external-sources", *shell_scripts(root)],
     }
 
 
