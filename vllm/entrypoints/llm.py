@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vllm.chat_template import text_messages
@@ -18,6 +18,16 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.tokenizer import Tokenizer
 
 Conversation = list[dict[str, Any]]
+_POOLING = "this version generates text only, use generate or chat"
+
+
+def _not_offered(name: str, advice: str) -> Callable[..., NoReturn]:
+    """A method of vLLM's LLM that is refused by name."""
+
+    def refuse(self: "LLM", *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotOfferedError(f"LLM.{name} is not offered: {advice}", name)
+
+    return refuse
 
 
 class LLM:
@@ -113,23 +123,17 @@ class LLM:
         """Counters of the engine from its start."""
         return self.llm_engine.stats()
 
-    def embed(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse_pooling("embed")
-
-    def encode(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse_pooling("encode")
-
-    def classify(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse_pooling("classify")
-
-    def score(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse_pooling("score")
-
-    def sleep(self, level: int = 1) -> NoReturn:
-        raise NotOfferedError("LLM.sleep is not offered: delete the LLM to free its memory")
-
-    def _refuse_pooling(self, name: str) -> NoReturn:
-        raise NotOfferedError(f"LLM.{name} is not offered: this version generates text only, use generate or chat")
+    embed = _not_offered("embed", _POOLING)
+    encode = _not_offered("encode", _POOLING)
+    classify = _not_offered("classify", _POOLING)
+    score = _not_offered("score", _POOLING)
+    reward = _not_offered("reward", _POOLING)
+    beam_search = _not_offered("beam_search", "use generate, with n for several answers")
+    sleep = _not_offered("sleep", "delete the LLM to free its memory")
+    wake_up = _not_offered("wake_up", "there is no sleep mode to wake up from")
+    collective_rpc = _not_offered("collective_rpc", "there is one worker, in this process")
+    start_profile = _not_offered("start_profile", "use a profiler of your own")
+    stop_profile = _not_offered("stop_profile", "use a profiler of your own")
 
     def _run(
         self,
