@@ -27,13 +27,13 @@ def endless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # One of +x and -x is above zero, where all other tokens are.
     head[TEXT_TOKENS[0]], head[TEXT_TOKENS[1]] = row, -row
     save_file(tensors, folder / "model.safetensors")
+    (folder / "generation_config.json").write_text('{"temperature": 0.0}')
     return folder
 
 
 @pytest.fixture(scope="session")
 def server(endless_model: Path) -> Iterator[Server]:
-    greedy = '{"temperature": 0}'
-    with Server(endless_model, "--served-model-name", "endless", "--override-generation-config", greedy) as running:
+    with Server(endless_model, "--served-model-name", "endless") as running:
         yield running
 
 

@@ -151,6 +151,20 @@ def test_a_server_that_dies_is_reported(endless_model: Path) -> None:
         assert "cannot be reached" in page.elements(".error span")[1].text
 
 
+def test_an_engine_that_dies_is_reported_and_comes_back(endless_model: Path) -> None:
+    with Server(endless_model) as server, Page(server.url) as page:
+        page.send("hello")
+        page.wait(lambda p: p.elements(".message.assistant .body > p"), "the first words")
+        server.core.kill()
+        page.wait(lambda p: p.elements(".error"), "an error")
+        assert "engine" in page.text(".error span")
+        page.wait(lambda p: server.http.get("/health").status_code == 200, "the engine's return")
+        page.wait(lambda p: p.text("#engine") == "ready", "the badge")
+        set_value(page, "#max-tokens", "3")
+        page.element(".error button").click()
+        page.wait(lambda p: p.elements(".note"), "an answer")
+
+
 def test_it_fits_a_phone_and_every_field_has_a_label(server: Server) -> None:
     with Page(server.url, *NARROW) as page:
         set_value(page, "#max-tokens", "50")

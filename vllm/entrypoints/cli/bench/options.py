@@ -74,6 +74,16 @@ def load_llm(args: argparse.Namespace) -> "LLM":
         raise UsageError(str(error)) from None
 
 
+def check_engine_args(args: argparse.Namespace) -> None:
+    """Finds the model and checks the engine's flags with it. Raises UsageError or VLLMValidationError."""
+    from vllm.exceptions import ModelError
+
+    try:
+        EngineArgs(**given_engine_args(args)).create_engine_config()
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+
+
 def add_output_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-json", metavar="FILE", help="write the figures to this file")
 

@@ -13,6 +13,7 @@ from vllm.entrypoints.cli.bench.options import (
     add_model_flags,
     add_output_flag,
     add_progress_flag,
+    check_engine_args,
     given_engine_args,
     real_number,
     whole_number,
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check_writable(args.output_json)
+    check_engine_args(args)
     command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *_serve_words(given_engine_args(args))]
     times: list[float] = []
     with progress(args.num_iters_warmup + args.num_iters, "startup", "start", args.disable_tqdm) as bar:
