@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,13 +115,23 @@ def read_lock(text: str) -> list[Pin]:
     return pins
 
 
+Watch = Callable[[str, int, "int | None"], None]
+"""Called with a file's name, the bytes that have arrived, and how many there will be where this is known."""
+
+
+class Stopped(Exception):
+    """Raised by a watcher to end a download."""
+
+
 class Downloads:
     """Files fetched from pip's sources. Each gets its final name when it is whole and its hash was checked."""
 
-    def __init__(self, folder: Path, sources: Sources, finder: PackageFinder | None = None) -> None:
+    def __init__(self, folder: Path, sources: Sources, watch: Watch = lambda name, done, total: None) -> None:
+        """`watch` is told how much of a file has arrived; when it raises Stopped, the download is given up."""
         self.folder = folder
         self.sources = sources
-        self.finder = finder or make_finder(sources)
+        self.finder = make_finder(sources)
+        self._watch = watch
 
     def fetch_pin(self, pin: Pin) -> Path:
         """The pinned file, looked up only when it is not there already."""
@@ -165,7 +176,9 @@ class Downloads:
     def _download(self, link: Link, target: Path, hashes: dict[str, list[str]] | None) -> Path:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self.finder.download(link, target, hashes)
+                return self.finder.download(link, target, hashes, self._report)
+            except Stopped:
+                raise UserError(f"the download of {link.filename} was stopped; run the command again") from None
             except HashMismatchError:
                 raise UserError(
                     f"{link.filename} does not have the sha256 that it should have; run the command again, and if it "
@@ -177,6 +190,9 @@ class Downloads:
                 if attempt == ATTEMPTS:
                     raise self._unreachable(link.filename, error) from None
         raise AssertionError
+
+    def _report(self, link: Link, done: int, total: int | None) -> None:
+        self._watch(link.filename, done, total)
 
     def _unreachable(self, what: str, error: Exception) -> UserError:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -13,7 +13,7 @@ from pathlib import Path
 from standin import plan
 from standin.apt import Apt
 from standin.builder import VARIANTS, Job, render
-from standin.index import Downloads, read_sources
+from standin.index import Downloads, Stopped, read_sources
 from standin.schedule import Board, Workers, run
 from standin.store import Store, Unit, key_of
 from tooling.errors import UserError
@@ -21,6 +21,8 @@ from tooling.progress import Progress
 
 SUBDIRS = ("linux-64", "noarch")
 CHANNELS_KEPT = 3
+SHOWN_FROM = 8e6
+"""Bytes from which on a download is worth showing."""
 
 
 class Making:
@@ -35,6 +37,7 @@ class Making:
         self.engine = f"rattler-build {version('py-rattler-build')}, {VARIANTS.read_text()}"
         self.made_with: dict[str, list[str]] = {}
         self.keys: dict[str, str] = {}
+        self.stopped = False
         self.records: dict[str, dict] = {subdir: {} for subdir in SUBDIRS}
 
     def run(self, only: frozenset[str] = frozenset()) -> None:
@@ -53,6 +56,7 @@ class Making:
                 self.step = step
                 run(self._fetches(), Board(names), self._needs, self._build, self._done, jobs, only)
         finally:
+            self.stopped = True
             self.workers.stop()
             shutil.rmtree(self.work / "render", ignore_errors=True)
 
@@ -81,13 +85,21 @@ class Making:
 
     def _fetches(self) -> list:
         """torch first: it is the largest download and the longest build."""
-        downloads = Downloads(self.home / "wheels", read_sources())
+        downloads = Downloads(self.home / "wheels", read_sources(), self._watch)
         return [
             partial(plan.fetch_debs, Apt(self.home / "apt")),
             partial(plan.fetch_torch, downloads),
             partial(plan.fetch_highway, downloads),
             *(partial(plan.fetch_wheel, downloads, pin) for pin in plan.pinned_wheels()),
         ]
+
+    def _watch(self, name: str, done: int, total: int | None) -> None:
+        """Show how far a large download is. Called from the downloads' threads."""
+        if self.stopped:
+            raise Stopped
+        if done > SHOWN_FROM:
+            size = f"{done / 1e6:.0f}" + (f" of {total / 1e6:.0f}" if total else "")
+            self.step.update(text=f"downloading {name.partition('-')[0]}, {size} MB")
 
     def _needs(self, unit: Unit) -> list[str]:
         """Every name that must be in the channel before the unit can be built and tested."""

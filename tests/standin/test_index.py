@@ -2,7 +2,16 @@
 
 import pytest
 
-from standin.index import Downloads, Pin, Sources, configured_sources, parse_pip_config, read_lock, read_sources
+from standin.index import (
+    Downloads,
+    Pin,
+    Sources,
+    Stopped,
+    configured_sources,
+    parse_pip_config,
+    read_lock,
+    read_sources,
+)
 from support.wheels import downloads_from, make_wheel, sha256
 from tooling.errors import UserError
 
@@ -88,7 +97,7 @@ def test_interrupted_download_leaves_nothing_under_its_final_name(tmp_path, monk
     wheel = make_wheel(tmp_path / "links", "demo", "1.0")
     downloads = downloads_from(tmp_path / "got", tmp_path / "links")
 
-    def interrupted(link, target, hashes):
+    def interrupted(link, target, hashes, report):
         (target / link.filename).write_bytes(wheel.read_bytes()[:10])
         raise KeyboardInterrupt
 
@@ -121,21 +130,39 @@ def test_transport_errors_are_tried_again(tmp_path, monkeypatch):
     calls = []
     whole = downloads.finder.download
 
-    def flaky(link, target, hashes):
+    def flaky(link, target, hashes, report):
         calls.append(link)
         if len(calls) == 1:
             raise RuntimeError("connection reset")
-        return whole(link, target, hashes)
+        return whole(link, target, hashes, report)
 
     monkeypatch.setattr(downloads.finder, "download", flaky)
     assert downloads.fetch_pin(pin_of(wheel)).exists() and len(calls) == 2
+
+
+def test_stopped_download_is_given_up(tmp_path, index):
+    wheel = make_wheel(index.folder / "simple" / "demo", "demo", "1.0", files={"demo.py": "x" * 100_000})
+    link = f'<a href="{wheel.name}#sha256={sha256(wheel)}">{wheel.name}</a>'
+    (index.folder / "simple/demo/index.html").write_text(f"<!DOCTYPE html><html><body>{link}</body></html>")
+    seen = []
+
+    def watch(name, done, total):
+        seen.append((name, done, total))
+        raise Stopped
+
+    downloads = Downloads(tmp_path / "got", Sources((index.address,), ()), watch)
+    with pytest.raises(UserError, match="was stopped; run the command again"):
+        downloads.fetch_pin(pin_of(wheel))
+    assert len(seen) == 1 and seen[0][2] == wheel.stat().st_size
+    assert list((tmp_path / "got").iterdir()) == []
+    assert Downloads(tmp_path / "got", Sources((index.address,), ())).fetch_pin(pin_of(wheel)).exists()
 
 
 def test_disk_error_is_named(tmp_path, monkeypatch):
     wheel = make_wheel(tmp_path / "links", "demo", "1.0")
     downloads: Downloads = downloads_from(tmp_path / "got", tmp_path / "links")
 
-    def full(link, target, hashes):
+    def full(link, target, hashes, report):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(downloads.finder, "download", full)

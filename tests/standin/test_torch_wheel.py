@@ -1,9 +1,5 @@
 """A CPU build of torch is found among others, cheaply; where there is none, one line says what to add."""
 
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from standin.torch_wheel import choose_cpu_torch, fetch_cpu_torch, is_cpu_build, label_of
@@ -21,23 +17,6 @@ def torch(folder, version, metadata=CPU, tag=TAG):
 
 def choose(tmp_path, *places, **indexes):
     return choose_cpu_torch(downloads_from(tmp_path / "got", *places, **indexes)).version
-
-
-@pytest.fixture
-def index(tmp_path):
-    """An index over HTTP: its folder, its address, and the paths that were asked for."""
-    folder = tmp_path / "www"
-    asked = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            asked.append(self.path)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}/simple", asked
-    server.shutdown()
-    server.server_close()
 
 
 def publish(folder, versions, serve_metadata=True):
@@ -119,26 +98,23 @@ def test_only_gpu_builds_says_what_to_add(tmp_path):
 
 
 def test_index_is_judged_without_downloading_a_wheel(tmp_path, index):
-    folder, address, asked = index
-    publish(folder, {"2.15.0": CUDA, "2.14.0": CUDA, "2.13.0": CUDA})
+    publish(index.folder, {"2.15.0": CUDA, "2.14.0": CUDA, "2.13.0": CUDA})
     with pytest.raises(UserError, match="only GPU builds"):
-        choose(tmp_path, index_urls=(address,))
-    assert asked and not any(path.endswith(".whl") for path in asked)
+        choose(tmp_path, index_urls=(index.address,))
+    assert index.asked and not any(path.endswith(".whl") for path in index.asked)
 
 
 def test_cpu_build_in_an_index_is_seen_by_its_metadata(tmp_path, index):
-    folder, address, asked = index
-    publish(folder, {"2.15.0": CUDA, "2.14.0": CPU})
-    assert choose(tmp_path, index_urls=(address,)) == "2.14.0"
-    assert not any(path.endswith(".whl") for path in asked)
+    publish(index.folder, {"2.15.0": CUDA, "2.14.0": CPU})
+    assert choose(tmp_path, index_urls=(index.address,)) == "2.14.0"
+    assert not any(path.endswith(".whl") for path in index.asked)
 
 
 def test_index_without_metadata_is_not_trusted(tmp_path, index):
-    folder, address, asked = index
-    publish(folder, {"2.13.0": CPU}, serve_metadata=False)
+    publish(index.folder, {"2.13.0": CPU}, serve_metadata=False)
     with pytest.raises(UserError, match="a CPU build is needed"):
-        choose(tmp_path, index_urls=(address,))
-    assert not any(path.endswith(".whl") for path in asked)
+        choose(tmp_path, index_urls=(index.address,))
+    assert not any(path.endswith(".whl") for path in index.asked)
 
 
 def test_fetch_keeps_the_wheel(tmp_path):

@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from standin.index import Downloads, Sources, make_finder
+from standin.index import Downloads, Sources
 
 
 def make_wheel(
@@ -40,4 +40,4 @@ def sha256(path: Path) -> str:
 def downloads_from(folder: Path, *find_links: Path | str, index_urls: tuple[str, ...] = ()) -> Downloads:
     """Downloads into `folder` from nothing but the places given."""
     sources = Sources(index_urls=index_urls, find_links=tuple(map(str, find_links)))
-    return Downloads(folder, sources, make_finder(sources))
+    return Downloads(folder, sources)
