@@ -55,7 +55,7 @@ def execute(options: argparse.Namespace) -> str:
         from standin.lock import write_lock
         from standin.wheel_recipe import WheelTable
 
-        return f"{write_lock(WheelTable.read(HERE / 'wheels.yaml'), HERE / 'wheels.lock')} wheels pinned"
+        return f"{write_lock(WheelTable.read(HERE / 'wheels.yaml').roots, HERE / 'wheels.lock')} wheels pinned"
     if options.only:
         return "\n".join(map(str, build_only(cache, frozenset(options.only), Progress())))
     return str(ensure_channel(cache, Progress()))

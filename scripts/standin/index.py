@@ -18,12 +18,9 @@ from unearth import HashMismatchError, Link, Package, PackageFinder, TargetPytho
 from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers.sync import PyPIClient
 
+from standin.lock import Pin
+from standin.target import ABIS, PLATFORMS, PYTHON
 from tooling.errors import UserError
-
-PYTHON = (3, 11)
-PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)]
-PLATFORMS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
-"""What runs on Debian 12, whichever Python and machine this code itself runs on."""
 
 ATTEMPTS = 3
 
@@ -86,33 +83,8 @@ def make_finder(sources: Sources) -> PackageFinder:
         client,
         index_urls=sources.index_urls,
         find_links=[place for place in sources.find_links if "://" in place or os.path.exists(place)],
-        target_python=TargetPython(PYTHON, abis=["cp311", "abi3", "none"], impl="cp", platforms=PLATFORMS),
+        target_python=TargetPython(PYTHON, abis=list(ABIS), impl="cp", platforms=list(PLATFORMS)),
     )
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One line of the lock: exactly this file."""
-
-    name: str
-    version: str
-    sha256: str
-
-
-LOCK_LINE = re.compile(r"^([\w.-]+)==(\S+) --hash=sha256:([0-9a-f]{64})$")
-
-
-def read_lock(text: str) -> list[Pin]:
-    """Read NAME==VERSION --hash=sha256:DIGEST lines (the format of a pip requirements file)."""
-    pins = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        match = LOCK_LINE.match(line)
-        if match is None:
-            raise UserError(f"lock line {number} is not NAME==VERSION --hash=sha256:DIGEST: {line}")
-        pins.append(Pin(*match.groups()))
-    return pins
 
 
 Watch = Callable[[str, int, "int | None"], None]

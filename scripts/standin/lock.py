@@ -1,24 +1,51 @@
-"""Writes wheels.lock: what pip's resolver chooses today for the roots of wheels.yaml."""
+"""wheels.lock: the wheels that the channel is made of, as pip's resolver chose them for the roots of wheels.yaml."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from standin.index import PLATFORMS
-from standin.wheel_recipe import WheelTable
+from standin.target import ABIS, PLATFORMS, PYTHON
 from tooling.errors import UserError
 
 HEADER = "# Written by `python -m standin --lock`: the wheels of wheels.yaml's roots and of all that they require.\n"
 
 
+@dataclass(frozen=True)
+class Pin:
+    """One line of the lock: exactly this file."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+LOCK_LINE = re.compile(r"^([\w.-]+)==(\S+) --hash=sha256:([0-9a-f]{64})$")
+
+
+def read_lock(text: str) -> list[Pin]:
+    """Read NAME==VERSION --hash=sha256:DIGEST lines (the format of a pip requirements file)."""
+    pins = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = LOCK_LINE.match(line)
+        if match is None:
+            raise UserError(f"lock line {number} is not NAME==VERSION --hash=sha256:DIGEST: {line}")
+        pins.append(Pin(*match.groups()))
+    return pins
+
+
 def resolve_command(roots: tuple[str, ...]) -> list[str]:
     """pip's command line that resolves for the stand-in's Python and writes a report to standard output."""
-    target = ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "abi3", "--abi", "none"]
+    target = ["--python-version", ".".join(map(str, PYTHON)), "--implementation", "cp"]
+    target += [part for abi in ABIS for part in ("--abi", abi)]
     target += [part for platform in PLATFORMS for part in ("--platform", platform)]
     options = ["--dry-run", "--ignore-installed", "--quiet", "--report", "-", "--only-binary", ":all:"]
     options += ["--target", "unused"]  # older pips want one before they resolve for another platform
@@ -35,9 +62,9 @@ def lock_lines(report: dict) -> list[str]:
     return [lines[name] for name in sorted(lines)]
 
 
-def write_lock(table: WheelTable, path: Path) -> int:
+def write_lock(roots: tuple[str, ...], path: Path) -> int:
     """Resolve and write; how many wheels were pinned."""
-    done = subprocess.run(resolve_command(table.roots), capture_output=True, text=True)
+    done = subprocess.run(resolve_command(roots), capture_output=True, text=True)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise UserError(f"pip cannot resolve wheels.yaml: {(errors or ['no reason given'])[0]}")

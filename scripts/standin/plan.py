@@ -6,10 +6,12 @@ from pathlib import Path
 
 from standin import libraries, wheel_recipe
 from standin.apt import Apt, deb_version
-from standin.index import Downloads, Pin, read_lock
+from standin.index import Downloads
+from standin.lock import Pin, read_lock
 from standin.store import HERE, SHARED, Unit, read_recipe
 from standin.torch_wheel import fetch_cpu_torch
-from standin.wheel_recipe import Wheel, WheelTable
+from standin.wheel import Wheel
+from standin.wheel_recipe import WheelTable
 
 RECIPES = HERE / "recipes"
 NUMPY_SOURCE = Pin("numpy", "2.4.6", "f3a3570c4a2a16746ac2c31a7c7c7b0c186b95ce902e33db6f28094ed7387dda")

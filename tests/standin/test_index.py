@@ -2,16 +2,8 @@
 
 import pytest
 
-from standin.index import (
-    Downloads,
-    Pin,
-    Sources,
-    Stopped,
-    configured_sources,
-    parse_pip_config,
-    read_lock,
-    read_sources,
-)
+from standin.index import Downloads, Sources, Stopped, configured_sources, parse_pip_config, read_sources
+from standin.lock import Pin, read_lock
 from support.wheels import downloads_from, make_wheel, sha256
 from tooling.errors import UserError
 

@@ -6,7 +6,8 @@ from packaging.specifiers import SpecifierSet
 
 from standin.builder import render
 from standin.store import HERE, Unit
-from standin.wheel_recipe import Wheel, WheelTable, conda_specifier, console_scripts, make_recipe, spdx_of
+from standin.wheel import Wheel, console_scripts, spdx_of
+from standin.wheel_recipe import WheelTable, conda_specifier, make_recipe
 from support.wheels import make_wheel
 from tooling.errors import UserError
 
