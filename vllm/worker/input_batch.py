@@ -38,8 +38,12 @@ class InputBatch:
         self._positions = _Buffer(max_num_tokens, np.int64)
         self._slots = _Buffer(max_num_tokens, np.int64)
         self._query_start = _Buffer(max_num_seqs + 1, np.int32)
+        self._counted = 0  # _query_start holds 0, 1, 2, ... up to this
         self._seq_lens = _Buffer(max_num_seqs, np.int32)
         self._block_table = _Buffer(max_num_seqs * max_blocks, np.int32)
+        self._block_table_view = self._block_table.view(0)
+        self._gathered: tuple[list[int], int] = ([], 0)  # what the view was made of
+        self._rows_changed = False
 
     def release(self, request_ids: list[str]) -> None:
         """Frees rows of sequences that finished or were preempted; those that never ran have none."""
@@ -53,26 +57,52 @@ class InputBatch:
         requests, counts = step.requests, step.num_new_tokens
         rows = [self._row(request) for request in requests]
         starts = [request.num_computed_tokens for request in requests]
-        tokens: list[int] = []
-        for request, start, count in zip(requests, starts, counts, strict=True):
-            if count == 1:
-                tokens.append(request.token_ids[start])
-            else:
-                tokens.extend(request.token_ids[start : start + count])
-        num_tokens = len(tokens)
-        self._token_ids.array[:num_tokens] = tokens
-        row_array, start_array = np.array(rows), np.array(starts)
-        self._fill_sequences(start_array, np.array(counts))
-        self._fill_positions(row_array, start_array, counts, num_tokens)
+        num_tokens = sum(counts)
+        if num_tokens == len(rows):
+            self._fill_decode(requests, starts)
+        else:
+            self._fill_mixed(requests, np.array(rows), starts, counts, num_tokens)
+        longest = max(start + count for start, count in zip(starts, counts, strict=True))
         return StepInput(
             token_ids=self._token_ids.view(num_tokens),
             positions=self._positions.view(num_tokens),
             slot_mapping=self._slots.view(num_tokens),
             query_start_loc=self._query_start.view(len(rows) + 1),
             seq_lens=self._seq_lens.view(len(rows)),
-            block_table=self._gather_block_table(row_array),
+            block_table=self._gather_block_table(rows, -(-longest // self._block_size)),
             logits_indices=None if wanted is None else torch.tensor(wanted, dtype=torch.int64),
         )
+
+    def _fill_decode(self, requests: list[Request], starts: list[int]) -> None:
+        """A token a sequence. A few numbers are faster in Python than in numpy."""
+        count, size = len(starts), self._block_size
+        self._token_ids.array[:count] = [r.token_ids[at] for r, at in zip(requests, starts, strict=True)]
+        self._positions.array[:count] = starts
+        self._slots.array[:count] = [
+            r.blocks.block_ids[at // size] * size + at % size for r, at in zip(requests, starts, strict=True)
+        ]
+        self._seq_lens.array[:count] = [at + 1 for at in starts]
+        if self._counted < count:
+            self._query_start.array[: count + 1] = range(count + 1)
+            self._counted = count
+
+    def _fill_mixed(
+        self, requests: list[Request], rows: np.ndarray, starts: list[int], counts: list[int], num_tokens: int
+    ) -> None:
+        """Any number of tokens a sequence."""
+        tokens: list[int] = []
+        for request, start, count in zip(requests, starts, counts, strict=True):
+            tokens += request.token_ids[start : start + count]
+        self._token_ids.array[:num_tokens] = tokens
+        sequences, self._counted = len(counts), 0
+        np.cumsum(counts, out=self._query_start.array[1 : sequences + 1])
+        np.add(starts, counts, out=self._seq_lens.array[:sequences], casting="same_kind")
+        positions = self._positions.array[:num_tokens]
+        offsets = np.array(starts) - self._query_start.array[:sequences]
+        np.add(np.repeat(offsets, counts), np.arange(num_tokens), out=positions)
+        block, offset = np.divmod(positions, self._block_size)
+        blocks = self._block_rows[np.repeat(rows, counts), block].astype(np.int64)
+        np.add(blocks * self._block_size, offset, out=self._slots.array[:num_tokens])
 
     def _row(self, request: Request) -> int:
         """The sequence's row, with all of its blocks written to it."""
@@ -83,31 +113,15 @@ class InputBatch:
         if len(blocks) > written:
             self._block_rows[row, written : len(blocks)] = blocks[written:]
             self._row_blocks[row] = len(blocks)
+            self._rows_changed = True
         return row
 
-    def _fill_sequences(self, starts: np.ndarray, counts: np.ndarray) -> None:
-        np.cumsum(counts, out=self._query_start.array[1 : len(counts) + 1])
-        np.add(starts, counts, out=self._seq_lens.array[: len(counts)], casting="same_kind")
-
-    def _fill_positions(self, rows: np.ndarray, starts: np.ndarray, counts: list[int], num_tokens: int) -> None:
-        positions = self._positions.array[:num_tokens]
-        if num_tokens == len(counts):  # decode only: a token a sequence
-            positions[:] = starts
-        else:
-            offsets = starts - self._query_start.array[: len(counts)]
-            np.add(np.repeat(offsets, counts), np.arange(num_tokens), out=positions)
-            rows = np.repeat(rows, counts)
-        block, offset = np.divmod(positions, self._block_size)
-        np.add(
-            self._block_rows[rows, block].astype(np.int64) * self._block_size,
-            offset,
-            out=self._slots.array[:num_tokens],
-        )
-
-    def _gather_block_table(self, rows: np.ndarray) -> Tensor:
-        """[sequences, most blocks of any] of the rows in the batch's order."""
-        width = -(-int(self._seq_lens.array[: len(rows)].max()) // self._block_size)
-        size = len(rows) * width
-        table = self._block_table.array[:size].reshape(len(rows), width)
-        np.take(self._block_rows[:, :width], rows, axis=0, out=table)
-        return self._block_table.view(size).view(len(rows), width)
+    def _gather_block_table(self, rows: list[int], width: int) -> Tensor:
+        """[sequences, width] of the rows in the batch's order; the last step's, where nothing has changed."""
+        if (rows, width) != self._gathered or self._rows_changed:
+            size = len(rows) * width
+            table = self._block_table.array[:size].reshape(len(rows), width)
+            np.take(self._block_rows[:, :width], rows, axis=0, out=table, mode="clip")
+            self._block_table_view = self._block_table.view(size).view(len(rows), width)
+            self._gathered, self._rows_changed = (rows, width), False
+        return self._block_table_view
