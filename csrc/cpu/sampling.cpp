@@ -197,8 +197,8 @@ int64_t SampleRow(const SampleArgs& args, int64_t row, SampleScratch& scratch) {
                        weights, sums);
   float threshold = 0.0f;
   if (args.top_p[row] < 1.0f) {
-    const double mass = std::max(0.0, static_cast<double>(args.top_p[row])) * total;
-    threshold = TopPThreshold(weights, n, mass, SampleScratch::Get(scratch.work, n));
+    const double target = std::max(0.0, static_cast<double>(args.top_p[row])) * total;
+    threshold = TopPThreshold(weights, n, target, total, SampleScratch::Get(scratch.work, n));
     total = SumAbove(weights, n, threshold, sums);
   }
   if (!(total > 0.0)) return greedy;

@@ -75,44 +75,52 @@ struct Bracket {
   float high;
 };
 
-// Two of the weights w[0, n), between which a sample of them expects the threshold for `target`.
-inline Bracket GuessBracket(const float* w, size_t n, double target) {
+// Two of the weights w[0, n), around the one at which a sample of them, in descending order, has
+// summed up to `share` of its sum; around its median where `share` is negative.
+inline Bracket GuessBracket(const float* w, size_t n, double share) {
   constexpr size_t kSample = 128, kMargin = 8;
   float sample[kSample];
-  double sum = 0.0;
-  for (size_t i = 0; i < kSample; ++i) sample[i] = w[i * (n - 1) / (kSample - 1)];
+  double sum = 0.0, reached = 0.0;
+  for (size_t i = 0; i < kSample; ++i) {
+    sample[i] = w[i * (n - 1) / (kSample - 1)];
+    sum += static_cast<double>(sample[i]);
+  }
   std::sort(sample, sample + kSample, std::greater<float>());
-  const double wanted = target / (static_cast<double>(n) / kSample);
-  size_t place = 0;
-  while (place + 1 < kSample && (sum += static_cast<double>(sample[place])) < wanted) ++place;
+  size_t place = share < 0.0 ? kSample / 2 : 0;
+  while (place + 1 < kSample && (reached += static_cast<double>(sample[place])) < share * sum)
+    ++place;
   return {sample[HWY_MIN(kSample - 1, place + kMargin)],
           sample[place < kMargin ? 0 : place - kMargin]};
 }
 
-// The largest t such that the weights w >= t sum to at least `target`. Weights are in [0, 1];
-// `work` has room for n and a vector more. Each round keeps the part of the weights in which t
-// lies: about an eighth where the sample guesses right, and always fewer.
-float TopPThreshold(const float* w, size_t n, double target, float* work) {
+// The largest t such that the weights w >= t sum to at least `target` of their sum `mass`. Weights
+// are in [0, 1]; `work` has room for n and a vector more. Each round keeps the part of the weights
+// in which t lies: about an eighth where the sample guesses right, and half of them in the round
+// after a wrong guess.
+float TopPThreshold(const float* w, size_t n, double target, double mass, float* work) {
   constexpr size_t kSorted = 256;
   constexpr float kAboveAll = 2.0f;
   // Zeros never help to reach a target.
   size_t count = Cut(w, n, std::numeric_limits<float>::min(), kAboveAll, work);
+  bool guess = true;
   while (count > kSorted) {
-    Bracket bracket = GuessBracket(work, count, target);
+    Bracket bracket = GuessBracket(work, count, guess ? target / mass : -1.0);
     const bool equal = bracket.low == bracket.high;
     if (equal) bracket.high = std::nextafter(bracket.low, kAboveAll);  // holds what equals low
     const double above = MassFrom(work, count, bracket.high);
+    const double from_low = above >= target ? above : MassFrom(work, count, bracket.low);
+    guess = above < target && from_low >= target;
     if (above >= target) {
+      mass = above;
       count = Cut(work, count, bracket.high, kAboveAll, work);
-      continue;
-    }
-    const double from_low = MassFrom(work, count, bracket.low);
-    if (from_low >= target) {
+    } else if (from_low >= target) {
       if (equal) return bracket.low;
       target -= above;
+      mass = from_low - above;
       count = Cut(work, count, bracket.low, bracket.high, work);
     } else {
       target -= from_low;
+      mass -= from_low;
       count = Cut(work, count, 0.0f, bracket.low, work);
       if (count == 0) return bracket.low;  // the sums' rounding
     }
