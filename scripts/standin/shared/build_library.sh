@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # Unpack this recipe's debs and keep what a library needs at run time.
 set -euo pipefail
 for deb in "$RECIPE_DIR"/inputs/*.deb; do

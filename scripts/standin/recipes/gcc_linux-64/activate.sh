@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The variables that conda-forge's gcc_linux-64 sets. In a package build the tools lie in BUILD_PREFIX and what is
 # compiled against in PREFIX; elsewhere both are the environment itself.
 _tools="${BUILD_PREFIX:-$CONDA_PREFIX}"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 set -euo pipefail
 tar -xzf "$RECIPE_DIR"/inputs/numpy-*.tar.gz --strip-components=1 --wildcards '*/numpy/_core/src/highway/*'
 # shellcheck disable=SC2086  # CMAKE_ARGS is a list of words

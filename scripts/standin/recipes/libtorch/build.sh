@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # conda-forge keeps torch's libraries and headers in the environment's own lib/ and include/.
 set -euo pipefail
 python3 "$RECIPE_DIR/unpack_wheel.py" "$RECIPE_DIR"/inputs/*.whl root \

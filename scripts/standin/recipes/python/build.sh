@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # Move Debian's interpreter, built for /usr, into the environment.
 set -euo pipefail
 for deb in "$RECIPE_DIR"/inputs/*.deb; do

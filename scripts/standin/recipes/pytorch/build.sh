@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # torch's Python files. What libtorch holds is linked into the places where the wheel has it.
 set -euo pipefail
 site="$PREFIX/lib/python3.11/site-packages"

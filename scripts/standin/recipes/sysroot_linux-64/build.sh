@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 set -euo pipefail
 for deb in "$RECIPE_DIR"/inputs/*.deb; do
   dpkg-deb -x "$deb" root
