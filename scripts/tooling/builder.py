@@ -88,6 +88,7 @@ def publish(layout: Layout, packages: list[Path]) -> list[str]:
     for package in packages:
         target = layout.channel / package.parent.name / package.name
         target.parent.mkdir(parents=True, exist_ok=True)
+        package.chmod(0o644)
         os.replace(package, target)
         files.append(f"{target.parent.name}/{target.name}")
     (layout.channel / "noarch").mkdir(parents=True, exist_ok=True)
