@@ -26,6 +26,20 @@ QUESTION = re.compile(
 )
 
 
+WHAT_IS = re.compile(r"^what(?:'s| is) ((?:\S+ ?){1,6})$", re.I)
+HOW_DO_I = re.compile(r"^how (?:do|can) I (.+)$", re.I)
+
+
+def indirectly(text: str, rng: random.Random) -> str:
+    """Ask the same as part of a longer sentence: what is X - please tell me what X is."""
+    lead = rng.choice(LISTS["leads"])
+    if match := WHAT_IS.match(text):
+        return f"{lead} what {match[1]} is"
+    if match := HOW_DO_I.match(text):
+        return rng.choice([f"{lead} how to {match[1]}", f"how could I {match[1]}", f"how does one {match[1]}"])
+    return f"{lead} {text}" if QUESTION.match(text) else text
+
+
 def misspell(text: str, rng: random.Random) -> str:
     """Change one letter inside one longer word: dropped, doubled or swapped with the next."""
     words = text.split(" ")
@@ -42,6 +56,8 @@ def misspell(text: str, rng: random.Random) -> str:
 
 def as_typed(text: str, rng: random.Random, wording: bool = True) -> str:
     """Vary a question as people type: politeness, case, punctuation, slips. wording=False leaves the words alone."""
+    if wording and rng.random() < 0.12:
+        text = indirectly(text, rng)
     if wording and rng.random() < 0.22:
         text = rng.choice(LISTS["prefixes"]) + text
     if wording and rng.random() < 0.12:
