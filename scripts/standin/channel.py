@@ -6,12 +6,18 @@ import hashlib
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tooling.checks import require_disk
 from tooling.errors import UserError
 from tooling.locks import exclusive
 from tooling.progress import Progress
+
+if TYPE_CHECKING:
+    from standin.making import Making
 
 HERE = Path(__file__).parent
 DISK_NEEDED = 3.5e9
@@ -45,36 +51,43 @@ def ensure_channel(cache_dir: Path, progress: Progress) -> Path:
     """
     channel = channel_of(cache_dir)
     if not channel.is_dir():
-        with exclusive(home_of(cache_dir) / "lock", progress):
+        with _home_locked(cache_dir, progress) as home:
             if not channel.is_dir():
-                _make(cache_dir, progress).publish(channel)
+                _make(home, progress).publish(channel)
     return channel
 
 
 def build_only(cache_dir: Path, names: frozenset[str], progress: Progress) -> list[Path]:
     """Build the packages `names` and what they need; the files of `names`, in the store of finished packages."""
-    with exclusive(home_of(cache_dir) / "lock", progress):
-        return _make(cache_dir, progress, names).files(names)
+    with _home_locked(cache_dir, progress) as home:
+        return _make(home, progress, names).files(names)
 
 
-def _make(cache_dir: Path, progress: Progress, only: frozenset[str] = frozenset()):
+@contextmanager
+def _home_locked(cache_dir: Path, progress: Progress) -> Iterator[Path]:
+    """The stand-in's folder, for one run at a time; what the file system refuses becomes one line."""
+    home = home_of(cache_dir)
+    try:
+        with exclusive(home / "lock", progress):
+            yield home
+    except OSError as error:
+        raise UserError(
+            f"the stand-in channel cannot be written: {error.strerror} ({error.filename or home}); free some space, or "
+            "set XDG_CACHE_HOME to another disk, and run the command again to go on"
+        ) from None
+
+
+def _make(home: Path, progress: Progress, only: frozenset[str] = frozenset()) -> Making:
     """Build what is missing; the run, whose results have not been published."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise UserError(
             f"the stand-in channel is for x86_64 Linux, and this is {platform.machine()} {sys.platform}: "
             "make conda-forge reachable"
         )
-    home = home_of(cache_dir)
     require_disk(home, DISK_NEEDED, "building the stand-in channel")
-    os.environ.setdefault("RATTLER_CACHE_DIR", str(Path(cache_dir).absolute() / "rattler"))
+    os.environ.setdefault("RATTLER_CACHE_DIR", str(home.parent / "rattler"))
     from standin.making import Making
 
     making = Making(home, progress)
-    try:
-        making.run(only)
-    except OSError as error:
-        raise UserError(
-            f"the stand-in channel cannot be written: {error.strerror} ({error.filename or home}); "
-            "free some space or set XDG_CACHE_HOME to another disk, and run the command again to go on"
-        ) from None
+    making.run(only)
     return making

@@ -127,7 +127,7 @@ class Making:
         """Put a finished package into the growing channel."""
         entry = self._entry(unit.name)
         subdir, file = entry["subdir"], entry["file"]
-        os.link(self._finished(unit.name) / subdir / file, self.growing / subdir / file)
+        _link(self._finished(unit.name) / subdir / file, self.growing / subdir / file)
         self.records[subdir][file] = entry["record"]
         self._write_repodata(subdir)
         self.step.advance(text=unit.name)
@@ -144,6 +144,14 @@ class Making:
         new = self.growing / subdir / ".repodata.json"
         new.write_text(json.dumps({**content, "repodata_version": 1}))
         os.replace(new, self.growing / subdir / "repodata.json")
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system knows none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
 
 
 async def _index(channel: Path) -> None:

@@ -121,6 +121,21 @@ def test_disk_that_fills_up_while_building(few, tmp_path, monkeypatch):
         channel.ensure_channel(tmp_path / "cache", quiet())
 
 
+def test_cache_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "cache").write_text("a file")
+    assert command.main(["--cache", str(tmp_path / "cache")]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written: Not a directory" in error and error.count("\n") == 1
+
+
+def test_file_system_without_hard_links(few, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(making.os, "link", refuse)
+    assert len(list(channel.ensure_channel(tmp_path / "cache", quiet()).glob("noarch/*.conda"))) == 2
+
+
 def test_interrupt_is_one_line(tmp_path, monkeypatch, capsys):
     def interrupted(*args):
         raise KeyboardInterrupt
