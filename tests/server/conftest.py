@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from support.server import Server
 from support.tiny_model import write_tiny_model
 

@@ -1,6 +1,7 @@
 """Keys, origins, and paths behind a proxy."""
 
 import pytest
+
 from support.server import Server
 
 MODELS = "/v1/models"

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from support.server import Server, post_events
 
 PATH = "/v1/chat/completions"

@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from support.server import run_vllm
 
 import vllm
+from support.server import run_vllm
 from vllm.entrypoints.cli.not_offered import NOT_OFFERED_FLAGS
 from vllm.entrypoints.cli.parser import CommandParser
 from vllm.entrypoints.cli.registry import COMMANDS

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from support.server import post_events
 
 PATH = "/v1/completions"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from support.server import Server, run_vllm
 
 

@@ -2,12 +2,16 @@
 
 import json
 import signal
+import subprocess
+import tempfile
 import threading
 import time
 
 import httpx
+import psutil
 import pytest
-from support.server import Server, post_events, wait_until
+
+from support.server import COMMAND, Server, post_events, wait_until
 
 LONG = {"prompt": "on and on", "max_tokens": 4000, "ignore_eos": True}
 
@@ -97,8 +101,6 @@ def test_server_gives_up_when_engines_keep_dying(own_server):
 
 
 def own_server_children(server: Server):
-    import psutil
-
     try:
         return psutil.Process(server.process.pid).children()
     except psutil.NoSuchProcess:
@@ -165,12 +167,6 @@ def test_engine_does_not_outlive_a_killed_server(tiny_model):
 
 
 def test_engine_does_not_outlive_a_server_that_is_killed_while_loading(tiny_model):
-    import subprocess
-    import tempfile
-
-    import psutil
-    from support.server import COMMAND
-
     process = subprocess.Popen([*COMMAND, "serve", str(tiny_model), "--port", "0"], cwd=tempfile.gettempdir())
     parent = psutil.Process(process.pid)
     wait_until(lambda: bool(parent.children()), what="an engine process")

@@ -20,6 +20,7 @@ from vllm.engine import wire
 from vllm.engine.messages import EngineRequest
 from vllm.engine.wire import Kind
 from vllm.exceptions import VLLMValidationError
+from vllm.log import set_up_logging
 
 if TYPE_CHECKING:
     from vllm.engine.core import EngineCore
@@ -34,6 +35,7 @@ def main(descriptor: int) -> None:
         signal.signal(signum, signal.SIG_IGN)
     # Whatever a library prints belongs on stderr: stdout is the client's.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    set_up_logging()
     connection = socket.socket(fileno=descriptor)
     frame = wire.read_frame(connection)
     if frame is None:

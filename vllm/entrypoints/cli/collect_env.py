@@ -23,6 +23,7 @@ _PACKAGES = (
     "transformers",
 )
 _VARIABLES = ("VLLM_", "OMP_", "KMP_", "MKL_", "TORCH_", "HF_", "CUDA_", "CONDA_PREFIX", "LD_PRELOAD")
+_INSTRUCTION_SETS = ("sse4_2", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
@@ -64,7 +65,7 @@ def _machine() -> Iterator[tuple[str, object]]:
     memory = psutil.virtual_memory()
     yield "memory", f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB available"
     flags = _processor_flags()
-    yield "instruction sets", " ".join(f for f in ("sse4_2", "avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags)
+    yield "instruction sets", " ".join(name for name in _INSTRUCTION_SETS if name in flags)
 
 
 def _processor() -> str:

@@ -36,7 +36,7 @@ COMMANDS = (
     Command("chat", "talk with a served model", "vllm.entrypoints.cli.chat"),
     Command("complete", "complete text with a served model", "vllm.entrypoints.cli.complete"),
     Command("bench", "measure latency, throughput, serving and startup", "vllm.entrypoints.cli.bench"),
-    Command("collect-env", "print what a bug report needs to know about this machine", "vllm.entrypoints.cli.collect_env"),
+    Command("collect-env", "print what a bug report needs", "vllm.entrypoints.cli.collect_env"),
 )
 
 NOT_OFFERED = {

@@ -30,4 +30,3 @@ def run(args: argparse.Namespace) -> int:
     from vllm.entrypoints.openai.launch import launch
 
     return launch(AsyncEngineArgs.from_cli_args(args), settings)
-

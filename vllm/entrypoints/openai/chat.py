@@ -65,9 +65,7 @@ class ChatWriter(AnswerWriter):
     def write_body(self, outputs: list[RequestOutput]) -> ChatCompletion:
         output = outputs[0]
         choices = [self._choice(output, completion) for completion in output.outputs]
-        body = ChatCompletion(
-            id=self.id, created=self.created, model=self.model, choices=choices, usage=self.usage()
-        )
+        body = ChatCompletion(id=self.id, created=self.created, model=self.model, choices=choices, usage=self.usage())
         self._add_prompt(body, output)
         return body
 

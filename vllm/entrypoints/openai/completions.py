@@ -60,7 +60,8 @@ def truncate_prompt(
     """Keeps the last `limit` tokens; -1 is as many as fit."""
     if limit is None:
         return prompt
-    ids = state.tokenizer().encode(prompt, add_special_tokens) if isinstance(prompt, str) else prompt["prompt_token_ids"]
+    is_text = isinstance(prompt, str)
+    ids = state.tokenizer().encode(prompt, add_special_tokens) if is_text else prompt["prompt_token_ids"]
     keep = state.max_model_len - 1 if limit == -1 else limit
     return {"prompt_token_ids": ids[-keep:] if keep else []}
 
@@ -89,9 +90,7 @@ class CompletionWriter(AnswerWriter):
     def usage_chunk(self, usage: Usage) -> Completion:
         return self._completion([], usage)
 
-    def _completion(
-        self, choices: list[CompletionChoice], usage: Usage | None | msgspec.UnsetType
-    ) -> Completion:
+    def _completion(self, choices: list[CompletionChoice], usage: Usage | None | msgspec.UnsetType) -> Completion:
         return Completion(id=self.id, created=self.created, model=self.model, choices=choices, usage=usage)
 
     def _index(self, position: int, completion: CompletionOutput) -> int:
@@ -138,5 +137,3 @@ class CompletionWriter(AnswerWriter):
         if self.request.logprobs is None or output.prompt_logprobs is None:
             return None
         return writer.write(ids, output.prompt_logprobs, self.state.tokenizer().decode(ids[:1]))
-
-

@@ -14,7 +14,17 @@ from vllm.entrypoints.openai.errors import ApiError
 
 # Bookkeeping of OpenAI's platform and hints about scheduling: without effect on the answer.
 NEUTRAL_FIELDS = frozenset(
-    ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "parallel_tool_calls", "include_reasoning"]
+    [
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "parallel_tool_calls",
+        "include_reasoning",
+    ]
 )
 
 _NO_TOOLS = "tool calls are not parsed"

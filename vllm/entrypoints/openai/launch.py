@@ -1,19 +1,18 @@
 """Starting `vllm serve`: what can be wrong is checked first, and the engine loads while this process imports."""
 
 import contextlib
-import logging
 import os
 import socket
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from vllm import envs
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.client import CoreProcess
 from vllm.entrypoints.openai.settings import ServerSettings
 from vllm.entrypoints.openai.sockets import address_of, bind, describe_bind_error
 from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
+from vllm.log import set_up_logging
 from vllm.version import __version__
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def launch(engine_args: AsyncEngineArgs, settings: ServerSettings) -> int:
 
     Raises VLLMValidationError for whatever of the configuration is at fault, before a model is loaded.
     """
-    _set_up_logging()
+    set_up_logging()
     _check_tls(settings)
     try:
         config = engine_args.create_engine_config()
@@ -75,11 +74,16 @@ def _serve(config, core: CoreProcess, settings: ServerSettings, bound: socket.so
 
 def _announce(state: "ServerState", address: str) -> None:
     """The line that says where the server is and how long it took from the process's beginning."""
-    import psutil
-
-    seconds = time.time() - psutil.Process().create_time()
     names = ", ".join(state.model_names)
-    print(f"vllm {__version__} serves {names} at {address} (ready after {seconds:.1f} s)", flush=True)
+    print(f"vllm {__version__} serves {names} at {address} (ready after {_process_age():.1f} s)", flush=True)
+
+
+def _process_age() -> float:
+    """Seconds since the kernel started this process: what a user waits for includes starting Python."""
+    with open("/proc/self/stat") as file:
+        # The fields after the command's name, which may hold anything, even brackets; the 20th is the start time.
+        start_ticks = int(file.read().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _check_tls(settings: ServerSettings) -> None:
@@ -93,12 +97,3 @@ def _check_tls(settings: ServerSettings) -> None:
             raise VLLMValidationError(f"{flag} {path}: there is no such file, or it cannot be read")
     if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
         raise VLLMValidationError("--ssl-keyfile needs --ssl-certfile, too")
-
-
-def _set_up_logging() -> None:
-    logging.basicConfig(
-        level=envs.VLLM_LOGGING_LEVEL, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    # Libraries' own chatter is of no use to who serves a model.
-    for name in ("httpx", "httpcore", "urllib3", "filelock", "huggingface_hub"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -57,9 +57,7 @@ def join(first: CompletionLogprobs | None, second: CompletionLogprobs | None) ->
     )
 
 
-def chat_logprobs(
-    token_ids: list[int], logprobs: SampleLogprobs, num_top: int, as_token_ids: bool
-) -> ChatLogprobs:
+def chat_logprobs(token_ids: list[int], logprobs: SampleLogprobs, num_top: int, as_token_ids: bool) -> ChatLogprobs:
     """For /v1/chat/completions: each token with its `num_top` most likely alternatives."""
     content = []
     for token_id, candidates in zip(token_ids, logprobs, strict=True):

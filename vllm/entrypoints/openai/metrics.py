@@ -13,8 +13,8 @@ from vllm.engine.async_llm import AsyncLLM
 from vllm.engine.output_processor import FinishedRequest, ProcessedOutputs
 from vllm.version import __version__
 
-_SECONDS_TO_FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160)
-_SECONDS_BETWEEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10, 20)
+_SECONDS_TO_FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10, 20, 40, 80)
+_SECONDS_BETWEEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2.5, 5, 10)
 _SECONDS_OF_REQUEST = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920)
 _TOKENS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 _FINISH_REASONS = ("stop", "length", "abort", "error")
@@ -49,9 +49,9 @@ class EngineMetrics(Collector):
     def __init__(self, llm: AsyncLLM):
         self._llm = llm
         self._labels = (llm.config.model_config.served_model_name[0], "0")
-        self._first = Histogram("vllm:time_to_first_token_seconds", "From arrival to the first token", _SECONDS_TO_FIRST)
-        self._between = Histogram("vllm:inter_token_latency_seconds", "Between tokens of a sequence", _SECONDS_BETWEEN)
-        self._request = Histogram("vllm:e2e_request_latency_seconds", "From arrival to the end", _SECONDS_OF_REQUEST)
+        self._first = Histogram("vllm:time_to_first_token_seconds", "Arrival to first token", _SECONDS_TO_FIRST)
+        self._between = Histogram("vllm:inter_token_latency_seconds", "Between tokens", _SECONDS_BETWEEN)
+        self._request = Histogram("vllm:e2e_request_latency_seconds", "Arrival to end", _SECONDS_OF_REQUEST)
         self._prompt = Histogram("vllm:request_prompt_tokens", "Prompt tokens of finished sequences", _TOKENS)
         self._generation = Histogram("vllm:request_generation_tokens", "Tokens made for finished sequences", _TOKENS)
         self._finished: Counter[str] = Counter(dict.fromkeys(_FINISH_REASONS, 0))
@@ -103,7 +103,8 @@ class EngineMetrics(Collector):
         yield self._counter("num_preemptions", "Sequences set back for want of KV cache", stats.num_preemptions)
         yield self._counter("prompt_tokens", "Prompt tokens processed", stats.prompt_tokens)
         yield self._counter("generation_tokens", "Tokens generated", stats.generation_tokens)
-        success = CounterMetricFamily("vllm:request_success", "Finished sequences", labels=(*_LABELS, "finished_reason"))
+        labels = (*_LABELS, "finished_reason")
+        success = CounterMetricFamily("vllm:request_success", "Finished sequences", labels=labels)
         for reason, count in self._finished.items():
             success.add_metric((*self._labels, reason), count)
         yield success

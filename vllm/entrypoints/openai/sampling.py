@@ -11,7 +11,9 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 MAX_SEQUENCES = 2048
 DEFAULT_COMPLETION_TOKENS = 16
 
-_SHARED_FIELDS = ["n", "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "seed", "stop", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens", "skip_special_tokens", "spaces_between_special_tokens", "logit_bias", "allowed_token_ids", "bad_words", "prompt_logprobs"]
+_SHARED_FIELDS = """n temperature top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop
+    stop_token_ids include_stop_str_in_output ignore_eos min_tokens skip_special_tokens spaces_between_special_tokens
+    logit_bias allowed_token_ids bad_words prompt_logprobs""".split()
 
 
 def completion_params(request: CompletionRequest, defaults: dict[str, Any]) -> SamplingParams:
