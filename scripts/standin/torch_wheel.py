@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
@@ -81,12 +82,12 @@ def no_cpu_build(usable: list[Package], places: str) -> str:
 
 
 def fetch_cpu_torch(downloads: Downloads) -> Path:
-    """Download the chosen wheel; its contents prove that it is a CPU build."""
+    """Download the chosen wheel, unless an earlier run did; its contents prove that it is a CPU build."""
+    for wheel in downloads.folder.glob("torch-*/*.whl"):
+        return wheel
     package = choose_cpu_torch(downloads)
-    place = downloads.folder / f"torch-{package.version}"
-    wheel = place / package.link.filename
-    if not wheel.exists():
-        wheel = downloads.fetch(package.link, place)
+    wheel = downloads.fetch(package.link, downloads.folder / f"torch-{package.version}")
     if not is_cpu_build(read_metadata(wheel)):
+        shutil.rmtree(wheel.parent)
         raise UserError(no_cpu_build([package], downloads.sources.describe()))
     return wheel

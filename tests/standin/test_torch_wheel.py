@@ -120,11 +120,13 @@ def test_index_without_metadata_is_not_trusted(tmp_path, index):
 def test_fetch_keeps_the_wheel(tmp_path):
     wheel = torch(tmp_path / "links", "2.13.0+cpu")
     downloads = downloads_from(tmp_path / "got", tmp_path / "links")
-    assert fetch_cpu_torch(downloads).read_bytes() == wheel.read_bytes()
-    assert fetch_cpu_torch(downloads).parent.parent == tmp_path / "got"
+    kept = fetch_cpu_torch(downloads)
+    assert kept.read_bytes() == wheel.read_bytes() and kept.parent.parent == tmp_path / "got"
+    assert fetch_cpu_torch(downloads_from(tmp_path / "got", index_urls=("http://127.0.0.1:9/simple",))) == kept
 
 
 def test_label_that_lies_is_found_out(tmp_path):
     torch(tmp_path / "links", "2.13.0+cpu", CUDA)
     with pytest.raises(UserError, match="a CPU build is needed"):
         fetch_cpu_torch(downloads_from(tmp_path / "got", tmp_path / "links"))
+    assert list((tmp_path / "got").iterdir()) == []
