@@ -4,6 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vllm.platforms import current_platform
+
+# Tests load torch before an engine does. Its threads must not spin either, with anything else on the machine.
+current_platform.prepare()
+
 VOCAB_SIZE = 320
 _COMMON = {
     "vocab_size": VOCAB_SIZE,

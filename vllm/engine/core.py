@@ -6,6 +6,7 @@ from vllm.config import VllmConfig
 from vllm.engine.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.exceptions import VLLMValidationError
 from vllm.kvcache.manager import KVCacheManager
+from vllm.platforms import current_platform
 from vllm.scheduler.scheduler import Scheduler
 
 _log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ class EngineCore:
     """
 
     def __init__(self, config: VllmConfig):
+        current_platform.prepare()
         from vllm.worker.runner import ModelRunner
 
         cache = config.cache_config

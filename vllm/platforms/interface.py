@@ -28,6 +28,9 @@ class Platform(ABC):
     def is_rocm(self) -> bool:
         return self.kind is PlatformEnum.ROCM
 
+    def prepare(self) -> None:
+        """Settings that must be made before torch is loaded; none by default."""
+
     @abstractmethod
     def device_name(self) -> str:
         """The device as its maker names it."""
