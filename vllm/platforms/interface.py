@@ -28,8 +28,9 @@ class Platform(ABC):
     def is_rocm(self) -> bool:
         return self.kind is PlatformEnum.ROCM
 
+    @abstractmethod
     def prepare(self) -> None:
-        """Settings that must be made before torch is loaded; none by default."""
+        """Makes the settings that must be made before torch is loaded."""
 
     @abstractmethod
     def device_name(self) -> str:
