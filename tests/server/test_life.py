@@ -30,7 +30,8 @@ def in_background(work) -> threading.Thread:
 
 def test_client_that_leaves_a_stream_frees_its_request(server):
     with server.client() as client, client.stream("POST", "/v1/completions", json={**LONG, "stream": True}) as response:
-        next(response.iter_lines())
+        lines = response.iter_lines()
+        next(lines)
         assert server.metric("num_requests_running") >= 1
     server.wait_idle()
     assert server.http.get("/load").json() == {"server_load": 0}
@@ -76,6 +77,7 @@ def test_engine_that_dies_is_replaced_and_its_requests_hear_why(own_server):
     assert "SIGKILL" in json.loads(answers["streamed"][-2])["error"]["message"]
     wait_until(lambda: server.http.get("/health").status_code == 200, 60, "a healthy server")
     assert server.core.pid != first_core
+    assert "SIGKILL" in server.errors() and "ready again" in server.errors()
     assert server.http.post("/v1/completions", json={"prompt": "x", "max_tokens": 2}).status_code == 200
     assert server.metric("num_requests_running") == 0
 
@@ -121,34 +123,44 @@ def test_first_signal_lets_running_requests_end(tiny_model, signum):
         assert server.process.wait(30) == 0
 
 
-def test_interrupted_server_takes_no_new_connections(tiny_model):
+def test_second_signal_ends_running_requests_with_an_error(tiny_model):
     with Server(tiny_model, "--max-model-len", "8192") as server:
         body = {"prompt": "x", "max_tokens": 8000, "ignore_eos": True, "stream": True}
         with server.client() as client, client.stream("POST", "/v1/completions", json=body) as response:
-            next(response.iter_lines())
+            lines = (line for line in response.iter_lines() if line)
+            next(lines)
             server.interrupt()
-
-            def refused() -> bool:
-                try:
-                    with server.client() as other:
-                        other.get("/health")
-                except httpx.TransportError:
-                    return True
-                return False
-
-            wait_until(refused, what="a refused connection")
+            wait_until(lambda: refuses_connections(server), what="a refused connection")
             assert server.process.poll() is None
             server.interrupt()
-            assert server.process.wait(30) == 0
+            events = list(lines)
+        assert events[-1] == "data: [DONE]"
+        assert "shut down" in json.loads(events[-2].removeprefix("data: "))["error"]["message"]
+        assert server.process.wait(30) == 0
+        assert "Traceback" not in server.errors()
 
 
-def test_shutdown_timeout_ends_long_requests(tiny_model):
+def refuses_connections(server: Server) -> bool:
+    try:
+        with server.client() as other:
+            other.get("/health")
+    except httpx.TransportError:
+        return True
+    return False
+
+
+def test_shutdown_timeout_ends_running_requests(tiny_model):
     with Server(tiny_model, "--max-model-len", "8192", "--shutdown-timeout", "0.2") as server:
-        body = {"prompt": "x", "max_tokens": 8000, "ignore_eos": True, "stream": True}
-        with server.client() as client, client.stream("POST", "/v1/completions", json=body) as response:
-            next(response.iter_lines())
+        body = {"prompt": "x", "max_tokens": 8000, "ignore_eos": True}
+        answers = []
+        with server.client() as client:
+            thread = in_background(lambda: answers.append(client.post("/v1/completions", json=body)))
+            wait_until(lambda: server.metric("num_requests_running") == 1, what="a running request")
             server.interrupt()
-            assert server.process.wait(30) == 0
+            thread.join(30)
+        assert answers[0].status_code == 500
+        assert "shut down" in answers[0].json()["error"]["message"]
+        assert server.process.wait(30) == 0
 
 
 def test_idle_server_ends_at_once_and_takes_its_engine_along(tiny_model):

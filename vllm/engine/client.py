@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import pickle
 import signal
 import socket
@@ -15,6 +16,8 @@ from vllm.engine import wire
 from vllm.engine.messages import EngineRequest
 from vllm.engine.wire import Kind
 from vllm.exceptions import EngineDeadError, ModelError
+
+logger = logging.getLogger("vllm.engine")
 
 # A core that dies before it has served this long died quickly.
 QUICK_DEATH_SECONDS = 60.0
@@ -215,9 +218,11 @@ class CoreClient(asyncio.Protocol):
                 cause = str(error)
                 continue
             await self.attach()
+            logger.info("the engine is ready again")
             return
 
     def _report_death(self, cause: str) -> None:
+        logger.error("%s", cause)
         self.cause = f"{cause}; it is being started again"
         for reply in self._replies.values():
             reply.set_exception(EngineDeadError(cause))

@@ -14,18 +14,29 @@ from vllm.entrypoints.openai.state import ServerState
 from vllm.entrypoints.openai.stats_log import log_stats
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# For clients to take the error that ends their request.
+_LAST_WORDS_SECONDS = 2.0
 
 
 class HttpServer(uvicorn.Server):
-    """The first signal lets running requests end, the second does not wait for them."""
+    """The first signal lets running requests end; a second one, or the shutdown timeout, ends them with an error."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]):
+    def __init__(self, config: uvicorn.Config, state: ServerState, on_ready: Callable[[], None]):
         super().__init__(config)
+        self._state = state
         self._on_ready = on_ready
+        self._hurry = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ending = asyncio.create_task(self._end_requests())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ending.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -37,10 +48,21 @@ class HttpServer(uvicorn.Server):
         finally:
             for signum in _SIGNALS:
                 loop.remove_signal_handler(signum)
+                # What is left to do takes no time; interrupting it would only spoil the exit status.
+                signal.signal(signum, signal.SIG_IGN)
 
     def _stop(self) -> None:
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self._hurry.set()
         self.should_exit = True
+
+    async def _end_requests(self) -> None:
+        """Waits for a reason to hurry, then fails the open requests; clients that do not read are left behind."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), self._state.settings.shutdown_timeout)
+        self._state.llm.shutdown()
+        await asyncio.sleep(_LAST_WORDS_SECONDS)
+        self.force_exit = True
 
 
 async def serve(state: ServerState, bound: socket.socket, on_ready: Callable[[], None]) -> str | None:
@@ -49,7 +71,7 @@ async def serve(state: ServerState, bound: socket.socket, on_ready: Callable[[],
     Raises OSError when another server has begun to listen at the bound address.
     """
     causes: list[str] = []
-    server = HttpServer(_uvicorn_config(state), on_ready)
+    server = HttpServer(_uvicorn_config(state), state, on_ready)
 
     def give_up(cause: str) -> None:
         causes.append(cause)
@@ -57,7 +79,7 @@ async def serve(state: ServerState, bound: socket.socket, on_ready: Callable[[],
 
     state.llm.on_give_up = give_up
     await state.llm.attach()
-    logging_task = asyncio.create_task(log_stats(state)) if not state.settings.disable_log_stats else None
+    logging_task = None if state.settings.disable_log_stats else asyncio.create_task(log_stats(state))
     try:
         await server.serve(sockets=[bound])
     finally:
@@ -77,7 +99,6 @@ def _uvicorn_config(state: ServerState) -> uvicorn.Config:
         ssl_keyfile=settings.ssl_keyfile,
         ssl_certfile=settings.ssl_certfile,
         ssl_ca_certs=settings.ssl_ca_certs,
-        timeout_graceful_shutdown=settings.shutdown_timeout,
         http="httptools",
         ws="none",
         lifespan="off",
