@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
-from vllm.engine.async_llm import AsyncLLM, RequestAbortedError
+from vllm.engine.async_llm import AsyncLLM
+from vllm.engine.request_stream import RequestAbortedError
 from vllm.exceptions import EngineDeadError, ModelError, NotOfferedError, VLLMValidationError
 from vllm.sampling_params import RequestOutputKind
 

@@ -2,16 +2,17 @@
 
 import asyncio
 import functools
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from vllm.config import VllmConfig
 from vllm.engine import wire
-from vllm.engine.client import CoreClient, CoreProcess
+from vllm.engine.client import CoreClient
+from vllm.engine.core_child import CoreProcess
 from vllm.engine.input_processor import InputProcessor, ProcessedInput
 from vllm.engine.messages import EngineStats
 from vllm.engine.output_processor import OutputProcessor, ProcessedOutputs
+from vllm.engine.request_stream import RequestAbortedError, RequestStream
 from vllm.exceptions import EngineDeadError, NotOfferedError, VLLMValidationError
 from vllm.inputs import PromptType
 from vllm.outputs import RequestOutput
@@ -21,59 +22,8 @@ from vllm.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
-
-class RequestAbortedError(RuntimeError):
-    """The request was ended by `abort`."""
-
-
 # Tokenizing more text than this takes long enough (tens of milliseconds) to make other requests wait.
 _LONG_PROMPT_CHARACTERS = 20_000
-
-
-class RequestStream:
-    """The outputs of requests that belong together, as they come. Close it, whatever happens: that frees them."""
-
-    def __init__(self, requests: list[ProcessedInput], llm: "AsyncLLM"):
-        self.requests = requests
-        self._llm = llm
-        self._unfinished = {request.request_id for request in requests}
-        self._outputs: deque[RequestOutput] = deque()
-        self._error: Exception | None = None
-        self._waiter: asyncio.Future | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether `get` has returned everything."""
-        return not self._unfinished
-
-    async def get(self) -> list[RequestOutput]:
-        """The outputs that came since the last call, at least one. Raises what `fail` was given."""
-        if not self._outputs and self._error is None:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if self._error is not None:
-            raise self._error
-        outputs = list(self._outputs)
-        self._outputs.clear()
-        self._unfinished.difference_update(output.request_id for output in outputs if output.finished)
-        return outputs
-
-    def put(self, output: RequestOutput) -> None:
-        self._outputs.append(output)
-        self._wake()
-
-    def fail(self, error: Exception) -> None:
-        """Ends the stream: the next `get` raises the error."""
-        self._error = error
-        self._wake()
-
-    def close(self) -> None:
-        """Frees the requests, wherever they are; nothing to do once they have finished."""
-        self._llm.forget(self)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class AsyncLLM:
@@ -173,7 +123,7 @@ class AsyncLLM:
         """
         await self.attach()
         await self.check_health()
-        stream = RequestStream(requests, self)
+        stream = RequestStream(requests, on_close=self.forget)
         try:
             for request in requests:
                 self._outputs.add_request(request)

@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from vllm.engine.async_llm import RequestAbortedError, RequestStream
+from vllm.engine.request_stream import RequestAbortedError, RequestStream
 from vllm.entrypoints.openai.connection import EventStream, run_while_connected
 from vllm.entrypoints.openai.errors import to_api_error
 from vllm.entrypoints.openai.requests import GenerationRequest

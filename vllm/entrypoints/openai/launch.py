@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.engine.client import CoreProcess
+from vllm.engine.core_child import CoreProcess
 from vllm.entrypoints.openai.settings import ServerSettings
 from vllm.entrypoints.openai.sockets import address_of, bind, describe_bind_error
 from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
