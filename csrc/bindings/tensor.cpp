@@ -1,5 +1,6 @@
 #include "bindings/tensor.h"
 
+#include <array>
 #include <stdexcept>
 
 namespace vllm {
@@ -32,6 +33,26 @@ const char* TypeName(int32_t scalar_type) {
   }
 }
 
+// ScalarType of a dtype code, as the stable ABI passes dtypes; -1 for types that no op takes. The
+// codes are asked for once: torch's own conversion asks for one after the other in every call.
+int32_t TypeOfCode(int32_t code) {
+  static const auto types = [] {
+    std::array<int8_t, 64> table;
+    table.fill(-1);
+    for (ScalarType type :
+         {ScalarType::Float, ScalarType::BFloat16, ScalarType::Half, ScalarType::Double,
+          ScalarType::Long, ScalarType::Int, ScalarType::Short, ScalarType::Char, ScalarType::Byte,
+          ScalarType::Bool}) {
+      const int32_t its_code =
+          torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
+      table.at(static_cast<size_t>(its_code)) = static_cast<int8_t>(type);
+    }
+    return table;
+  }();
+  return code >= 0 && code < static_cast<int32_t>(types.size()) ? types[static_cast<size_t>(code)]
+                                                                : -1;
+}
+
 std::string ListString(const int64_t* values, int64_t count) {
   std::string text = "[";
   for (int64_t i = 0; i < count; ++i) {
@@ -50,7 +71,8 @@ TensorView View(const char* op, const char* name, const Tensor& tensor) {
   int64_t* sizes = nullptr;
   int64_t* strides = nullptr;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(handle, &device));
-  if (device != aoti_torch_device_type_cpu()) Fail(view, "is not on the CPU; move it there first");
+  static const int32_t cpu = aoti_torch_device_type_cpu();
+  if (device != cpu) Fail(view, "is not on the CPU; move it there first");
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_data_ptr(handle, &view.data));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_dim(handle, &view.dim));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_sizes(handle, &sizes));
@@ -58,9 +80,7 @@ TensorView View(const char* op, const char* name, const Tensor& tensor) {
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(handle, &view.scalar_type));
   view.sizes = sizes;
   view.strides = strides;
-  // Shim codes, not ScalarType's own values, cross the stable ABI.
-  view.scalar_type = static_cast<int32_t>(
-      torch::stable::detail::to<ScalarType>(torch::stable::detail::from(view.scalar_type)));
+  view.scalar_type = TypeOfCode(view.scalar_type);
   return view;
 }
 
