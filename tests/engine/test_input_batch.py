@@ -5,7 +5,7 @@ import random
 import torch
 
 from vllm import SamplingParams
-from vllm.engine.messages import EngineRequest
+from vllm.messages import EngineRequest
 from vllm.scheduler.output import ScheduledStep
 from vllm.scheduler.request import Request
 from vllm.worker.input_batch import InputBatch

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vllm import SamplingParams
-from vllm.engine.messages import EngineRequest
+from vllm.messages import EngineRequest
 from vllm.sampling.sampler import Sampler
 from vllm.sampling.uniform import uniform
 from vllm.scheduler.request import Request

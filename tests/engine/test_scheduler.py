@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from vllm import SamplingParams
 from vllm.config import SchedulerConfig
-from vllm.engine.messages import EngineRequest
 from vllm.exceptions import PromptTooLongError, VLLMValidationError
 from vllm.kvcache.manager import KVCacheManager
+from vllm.messages import EngineRequest
 from vllm.scheduler.output import StepResult
 from vllm.scheduler.scheduler import Scheduler
 

@@ -10,13 +10,13 @@ import pytest
 
 from vllm.config import CacheConfig, ModelConfig, SchedulerConfig, VllmConfig
 from vllm.engine import wire
-from vllm.engine.messages import EngineRequest
 from vllm.engine.wire import Kind
+from vllm.messages import EngineRequest
 from vllm.sampling_params import SamplingParams
 
 CORE = """
 import sys, types
-from vllm.engine.messages import EngineOutput, EngineStats
+from vllm.messages import EngineOutput, EngineStats
 from vllm.exceptions import ModelError, VLLMValidationError
 
 class EngineCore:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vllm.engine import wire
-from vllm.engine.messages import EngineOutput, EngineRequest, EngineStats, TokenLogprobs
 from vllm.engine.wire import Kind
+from vllm.messages import EngineOutput, EngineRequest, EngineStats, TokenLogprobs
 from vllm.sampling_params import SamplingParams
 
 REQUEST = EngineRequest("r", [1, 2, 3], SamplingParams(temperature=0.5, logit_bias={7: -1.5}, stop=["x"]), [2], 12.5)

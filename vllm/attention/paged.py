@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vllm.attention.step_input import StepInput
 from vllm.exceptions import ModelError
 from vllm.kernels.attention import paged_attention_varlen
 from vllm.kernels.qkv import qkv_norm_rope_cache
-from vllm.worker.step_input import StepInput
 
 
 @dataclass(slots=True)

@@ -10,11 +10,11 @@ from vllm.engine import wire
 from vllm.engine.client import CoreClient
 from vllm.engine.core_child import CoreProcess
 from vllm.engine.input_processor import InputProcessor, ProcessedInput
-from vllm.engine.messages import EngineStats
 from vllm.engine.output_processor import OutputProcessor, ProcessedOutputs
 from vllm.engine.request_stream import RequestAbortedError, RequestStream
 from vllm.exceptions import EngineDeadError, NotOfferedError, VLLMValidationError
 from vllm.inputs import PromptType
+from vllm.messages import EngineStats
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer

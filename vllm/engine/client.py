@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from vllm.config import VllmConfig
 from vllm.engine import wire
 from vllm.engine.core_child import CoreProcess
-from vllm.engine.messages import EngineRequest
 from vllm.engine.wire import Kind
 from vllm.exceptions import EngineDeadError, ModelError
+from vllm.messages import EngineRequest
 
 logger = logging.getLogger("vllm.engine")
 

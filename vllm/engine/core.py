@@ -3,9 +3,9 @@
 import logging
 
 from vllm.config import VllmConfig
-from vllm.engine.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.exceptions import VLLMValidationError
 from vllm.kvcache.manager import KVCacheManager
+from vllm.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.platforms import current_platform
 from vllm.scheduler.scheduler import Scheduler
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from vllm.config import VllmConfig
 from vllm.engine import wire
-from vllm.engine.messages import EngineRequest
 from vllm.engine.wire import Kind
 from vllm.exceptions import VLLMValidationError
 from vllm.log import set_up_logging
+from vllm.messages import EngineRequest
 
 if TYPE_CHECKING:
     from vllm.engine.core import EngineCore

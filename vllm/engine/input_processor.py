@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm.config import VllmConfig
-from vllm.engine.messages import EngineRequest
 from vllm.exceptions import (
     EmptyPromptError,
     PromptTooLongError,
@@ -15,6 +14,7 @@ from vllm.exceptions import (
 )
 from vllm.generation_config import eos_token_ids
 from vllm.inputs import PromptType
+from vllm.messages import EngineRequest
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer
 

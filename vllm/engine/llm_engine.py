@@ -4,9 +4,9 @@ from vllm.config import VllmConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.core import EngineCore
 from vllm.engine.input_processor import InputProcessor
-from vllm.engine.messages import EngineStats
 from vllm.engine.output_processor import OutputProcessor
 from vllm.inputs import PromptType
+from vllm.messages import EngineStats
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer

@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass, field
 
 from vllm.engine.input_processor import ProcessedInput
-from vllm.engine.messages import EngineOutput
 from vllm.engine.sequence_output import SequenceOutput, decode_logprobs
 from vllm.exceptions import VLLMValidationError
 from vllm.logprobs import PromptLogprobs
+from vllm.messages import EngineOutput
 from vllm.outputs import CompletionOutput, RequestMetrics, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.tokenizer import Tokenizer

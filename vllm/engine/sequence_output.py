@@ -1,8 +1,8 @@
 """The growing answer of one sequence: text, stop strings, logprobs."""
 
 from vllm.detokenizer import IncrementalDetokenizer
-from vllm.engine.messages import EngineOutput, EngineRequest, TokenLogprobs
 from vllm.logprobs import Logprob, SampleLogprobs
+from vllm.messages import EngineOutput, EngineRequest, TokenLogprobs
 from vllm.outputs import CompletionOutput, RequestMetrics
 from vllm.sampling_params import RequestOutputKind
 from vllm.tokenizer import Tokenizer

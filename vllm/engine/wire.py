@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import msgspec
 
-from vllm.engine.messages import EngineOutput, EngineRequest, EngineStats
+from vllm.messages import EngineOutput, EngineRequest, EngineStats
 
 HEADER = struct.Struct("<IB")
 # What the kernel buffers before a step waits for a client that is busy; the kernel caps it at its own limit.

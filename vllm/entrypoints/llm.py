@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 from vllm.chat_template import text_messages
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.llm_engine import LLMEngine
-from vllm.engine.messages import EngineStats
 from vllm.exceptions import NotOfferedError, VLLMValidationError
 from vllm.generation_config import default_sampling_values
 from vllm.inputs import PromptType
+from vllm.messages import EngineStats
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.tokenizer import Tokenizer

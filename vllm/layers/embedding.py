@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from vllm.checkpoint import Checkpoint
 from vllm.kernels.linear import gather_packed_rows, linear_packed, pack_linear_weight
-from vllm.worker.checkpoint import Checkpoint
 
 
 class OutputHead:

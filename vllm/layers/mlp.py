@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
+from vllm.checkpoint import Checkpoint
 from vllm.kernels.activation import silu_and_mul
 from vllm.kernels.linear import linear_packed_silu_and_mul, pack_gate_up_weight
 from vllm.layers.linear import Linear
-from vllm.worker.checkpoint import Checkpoint
 
 
 class GatedMLP:

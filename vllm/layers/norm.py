@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from vllm.checkpoint import Checkpoint
 from vllm.kernels.norm import fused_add_rms_norm, rms_norm
-from vllm.worker.checkpoint import Checkpoint
 
 
 class RMSNorm:

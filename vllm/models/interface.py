@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from vllm.attention.paged import PagedAttention
-from vllm.worker.checkpoint import Checkpoint
-from vllm.worker.step_input import StepInput
+from vllm.attention.step_input import StepInput
+from vllm.checkpoint import Checkpoint
 
 
 @dataclass(slots=True)

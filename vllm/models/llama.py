@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from vllm.attention.paged import AttentionShape, PagedAttention
+from vllm.attention.step_input import StepInput
+from vllm.checkpoint import Checkpoint
 from vllm.hf_config import rope_parameters
 from vllm.layers.embedding import load_embedding_and_head
 from vllm.layers.linear import Linear
@@ -15,8 +17,6 @@ from vllm.layers.rotary import cos_sin_table
 from vllm.layers.workspace import Workspace
 from vllm.models.hf_fields import Fields
 from vllm.models.interface import BuildContext
-from vllm.worker.checkpoint import Checkpoint
-from vllm.worker.step_input import StepInput
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from vllm.attention.paged import AttentionShape, PagedAttention
+from vllm.attention.step_input import StepInput
+from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
 from vllm.layers.embedding import load_embedding_and_head
 from vllm.layers.linear import Linear
@@ -13,8 +15,6 @@ from vllm.layers.norm import LayerNorm
 from vllm.layers.workspace import Workspace
 from vllm.models.hf_fields import Fields
 from vllm.models.interface import BuildContext
-from vllm.worker.checkpoint import Checkpoint
-from vllm.worker.step_input import StepInput
 
 # The first rows of OPT's position table belong to padding.
 _POSITION_OFFSET = 2

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vllm.engine.messages import TokenLogprobs
+from vllm.messages import TokenLogprobs
 
 
 def token_logprobs(logits: Tensor, tokens: list[int], counts: list[int]) -> list[TokenLogprobs]:

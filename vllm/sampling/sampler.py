@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vllm.engine.messages import TokenLogprobs
 from vllm.kernels.sampling import sample_tokens
+from vllm.messages import TokenLogprobs
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.processors import apply_processors, needs_processors
 from vllm.sampling.uniform import uniform

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from vllm.engine.messages import TokenLogprobs
+from vllm.messages import TokenLogprobs
 from vllm.scheduler.request import Request
 
 

@@ -1,7 +1,7 @@
 """One sequence as the scheduler sees it."""
 
-from vllm.engine.messages import EngineRequest, TokenLogprobs
 from vllm.kvcache.manager import SequenceBlocks
+from vllm.messages import EngineRequest, TokenLogprobs
 from vllm.sampling_params import SamplingParams
 
 

@@ -1,9 +1,9 @@
 """Continuous batching: every step computes the next tokens of running sequences and admits waiting ones."""
 
 from vllm.config import SchedulerConfig
-from vllm.engine.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.exceptions import PromptTooLongError, VLLMValidationError
 from vllm.kvcache.manager import KVCacheManager
+from vllm.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.scheduler.output import ScheduledStep, StepResult
 from vllm.scheduler.queue import RequestQueue
 from vllm.scheduler.request import Request

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vllm.attention.step_input import StepInput
 from vllm.scheduler.output import ScheduledStep
 from vllm.scheduler.request import Request
-from vllm.worker.step_input import StepInput
 
 
 class _Buffer:

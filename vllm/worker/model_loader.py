@@ -2,10 +2,10 @@
 
 import torch
 
+from vllm.checkpoint import Checkpoint, DummyCheckpoint, SafetensorsCheckpoint
 from vllm.config import VllmConfig
 from vllm.models.interface import BuildContext, Model
 from vllm.models.registry import ModelRegistry
-from vllm.worker.checkpoint import Checkpoint, DummyCheckpoint, SafetensorsCheckpoint
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 

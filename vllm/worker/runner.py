@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vllm.config import VllmConfig
-from vllm.engine.messages import TokenLogprobs
+from vllm.messages import TokenLogprobs
 from vllm.platforms import current_platform
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.sampler import Sampler

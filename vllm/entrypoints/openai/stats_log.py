@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from vllm.engine.messages import EngineStats
 from vllm.entrypoints.openai.state import ServerState
+from vllm.messages import EngineStats
 
 logger = logging.getLogger("vllm.stats")
 
