@@ -38,7 +38,7 @@ def test_names_of_the_recipe_are_there():
     names = set(plan.package_names())
     assert {"python", "pytorch", "libtorch", "cmake", "ninja", "libhwy", "libgomp", "pip", "setuptools"} <= names
     assert {"gcc_linux-64", "gxx_linux-64", "sysroot_linux-64", "python_abi"} <= names
-    assert {"prometheus_client", "huggingface_hub", "typing_extensions", "pyyaml", "pyzmq", "msgspec"} <= names
+    assert {"prometheus_client", "huggingface_hub", "typing_extensions", "pyyaml", "msgspec"} <= names
 
 
 def test_every_library_has_its_recipe():
