@@ -1,5 +1,9 @@
 # vllm._C: every CPU kernel in one module. Instruction sets are compiled side by side by Highway and chosen at run time.
-find_package(hwy 1.3 REQUIRED)
+find_package(hwy 1.3 QUIET)
+if(NOT hwy_FOUND)
+  message(FATAL_ERROR "Highway >= 1.3 was not found: install it (conda-forge: libhwy; Debian 12's libhwy-dev is too old) "
+    "and pass -DCMAKE_PREFIX_PATH=<its prefix>, with pip as CMAKE_ARGS")
+endif()
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 
 # A family is csrc/cpu/<family>.cpp (kernels, no torch) and csrc/bindings/<family>.cpp (schemas, checks).
