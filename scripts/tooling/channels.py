@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import cache
 from pathlib import Path
 
 from tooling.errors import UserError
@@ -14,8 +15,9 @@ ANSWER_TIMEOUT_S = 10.0
 CONDA_FORGE = "conda-forge"
 
 
+@cache
 def base_channel(layout: Layout, progress: Progress) -> str:
-    """The base channel's name or URL; builds the stand-in when it is needed and not there."""
+    """The base channel's name or URL; builds the stand-in when it is needed and not there. Asked once a run."""
     chosen = os.environ.get("VLLM_RECIPES_CHANNEL")
     if chosen:
         return _named_channel(chosen)
