@@ -97,6 +97,32 @@ RowContext<T> LoadRows(const AttentionArgs& args, const AttentionItem& item, int
   return {&args, rows, memory.query, memory.positions, args.alibi_slopes ? memory.slopes : nullptr};
 }
 
+// The tile of positions [begin, min(begin + kKvTile, end)), read or copied.
+template <typename T>
+KvTileView<T> LoadTile(const AttentionArgs& args, const AttentionItem& item, int64_t begin,
+                       int64_t end, const ItemMemory<T>& memory) {
+  const int64_t count = std::min(kKvTile, end - begin);
+  KvTileView<T> tile{};
+  tile.begin = begin;
+  tile.padded = (count + kKvGroup - 1) / kKvGroup * kKvGroup;
+  tile.values = memory.values;
+  const CacheCursor<T> cursor(args, item.seq, item.kv_head, begin);
+  KvTile<T>::LoadValues(cursor, args.head_size, count, tile.padded, memory.values);
+  const bool in_place = KvTile<T>::ReadsKeysInPlace(args);
+  tile.key_stride = in_place ? args.key_strides.slot / KvTile<T>::kPair
+                             : KvTile<T>::KeyUnits(args.head_size);
+  if (!in_place) KvTile<T>::LoadKeys(cursor, args.head_size, count, tile.padded, memory.keys);
+  for (int64_t i = 0; i < tile.padded; i += kKvGroup) {
+    tile.keys[i / kKvGroup] =
+        in_place ? reinterpret_cast<const typename KvTile<T>::A*>(
+                       FindGroup<T>(args, item.seq, item.kv_head, begin + i).key)
+                 : memory.keys + i * tile.key_stride;
+    const int64_t ahead = begin + kKvTile + i;
+    if (ahead < end) tile.next[i / kKvGroup] = FindGroup<T>(args, item.seq, item.kv_head, ahead);
+  }
+  return tile;
+}
+
 // Attention of an item's rows over the positions of one part.
 template <typename T>
 void RunPart(const RowContext<T>& context, const AttentionItem& item, int64_t part,
@@ -109,11 +135,7 @@ void RunPart(const RowContext<T>& context, const AttentionItem& item, int64_t pa
   }
   state.Clear(context.rows, args.head_size);
   for (; begin < std::min(end, (part + 1) * kKvPart); begin += kKvTile) {
-    const int64_t count = std::min(kKvTile, end - begin), padded = (count + 7) / 8 * 8;
-    const CacheCursor<T> cursor(args, item.seq, item.kv_head, begin);
-    KvTile<T>::LoadKeys(cursor, args.head_size, count, padded, memory.keys);
-    KvTile<T>::LoadValues(cursor, args.head_size, count, padded, memory.values);
-    AttendTile<T>(context, {memory.keys, memory.values, begin, padded}, state);
+    AttendTile<T>(context, LoadTile<T>(args, item, begin, end, memory), state);
   }
 }
 

@@ -98,6 +98,30 @@ HWY_INLINE void PairRows(const uint16_t* HWY_RESTRICT low, const uint16_t* HWY_R
   for (; i < size; ++i) to[i] = low[i] | (high ? static_cast<uint32_t>(high[i]) << 16 : 0);
 }
 
+// Positions whose rows are addressed together.
+inline constexpr int64_t kKvGroup = 16;
+
+// Where the rows of a group lie in the cache; null if they are not in one block.
+template <typename T>
+struct GroupRows {
+  const T* key = nullptr;
+  const T* value = nullptr;
+};
+
+// `position` is a multiple of kKvGroup.
+template <typename T>
+GroupRows<T> FindGroup(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t position) {
+  if (args.layout != KvLayout::kRows || args.block_size % kKvGroup != 0) return {};
+  const int64_t slot = position % args.block_size;
+  const int64_t block =
+      args.block_table[seq * args.block_table_stride + position / args.block_size];
+  const auto row = [=](const void* cache, const KvStrides& strides) {
+    return static_cast<const T*>(cache) + block * strides.block + kv_head * strides.head +
+           slot * strides.slot;
+  };
+  return {row(args.key_cache, args.key_strides), row(args.value_cache, args.value_strides)};
+}
+
 // Keys of positions [position, position + count) as rows of A [padded][Units(head_size)]; rows from
 // `count` on are zero. Values as A [padded / kPair][head_size], the positions of a pair together.
 template <typename T>
@@ -106,6 +130,13 @@ struct KvTile {
   static constexpr int64_t kPair = kUsesPairs<T> ? 2 : 1;
 
   static int64_t KeyUnits(int64_t head_size) { return head_size / kPair; }
+
+  // Whether keys can be operands as they lie in the cache. What a block holds past the sequence's
+  // end is multiplied, then masked.
+  static bool ReadsKeysInPlace(const AttentionArgs& args) {
+    return sizeof(A) == kPair * sizeof(T) && args.layout == KvLayout::kRows &&
+           args.block_size % kKvGroup == 0 && args.key_strides.slot % kPair == 0;
+  }
 
   static void LoadKeys(CacheCursor<T> cursor, int64_t head_size, int64_t count, int64_t padded,
                        A* HWY_RESTRICT keys) {

@@ -37,6 +37,9 @@ struct RowState {
   float* out;  // [head_size][rows]
 };
 
+// Vectors of sums in a tile: with one operand vector of each kind they fit 32 or 16 registers.
+constexpr int kTileSums = HWY_MAX_BYTES == 64 || !HWY_ARCH_X86 ? 16 : 8;
+
 // What the rows of an item share.
 template <typename T>
 struct RowContext {
@@ -51,11 +54,49 @@ struct RowContext {
 
 template <typename T>
 struct KvTileView {
-  const typename AttentionOperands<T>::A* keys;
-  const typename AttentionOperands<T>::A* values;
+  using A = typename AttentionOperands<T>::A;
+
+  const A* keys[kKvTile / kKvGroup];
+  int64_t key_stride;
+  const A* values;
   int64_t begin;   // first position
-  int64_t padded;  // positions loaded, a multiple of 8
+  int64_t padded;  // positions loaded, a multiple of kKvGroup
+  // The tile after this one, fetched meanwhile.
+  GroupRows<T> next[kKvTile / kKvGroup];
 };
+
+template <typename T>
+HWY_INLINE void PrefetchGroup(const AttentionArgs& args, const GroupRows<T>& group) {
+  if (group.key == nullptr) return;
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < kKvGroup; ++i) {
+    for (int64_t d = 0; d < args.head_size; d += kLine) {
+      __builtin_prefetch(group.key + i * args.key_strides.slot + d, 0, 2);
+      __builtin_prefetch(group.value + i * args.value_strides.slot + d, 0, 2);
+    }
+  }
+}
+
+// logits[i][j] = dot product of key i and query row `column` + j.
+template <typename T, int kWidth>
+HWY_INLINE void DotProducts(const RowContext<T>& context, const KvTileView<T>& tile, int64_t column,
+                            float* HWY_RESTRICT logits) {
+  const hn::CappedTag<float, kWidth> df;
+  constexpr int kVecs = kWidth / static_cast<int>(hn::MaxLanes(df));
+  constexpr int kRows = HWY_MIN(kTileSums / kVecs, static_cast<int>(kKvGroup));
+  const AttentionArgs& args = *context.args;
+  const size_t rows = static_cast<size_t>(context.rows);
+  for (int64_t group = 0; group * kKvGroup < tile.padded; ++group) {
+    // Rows that share the tile find it in the cache.
+    if (column == 0) PrefetchGroup(args, tile.next[group]);
+    for (int64_t i = 0; i < kKvGroup; i += kRows) {
+      GemmTile<AttentionOperands<T>, kRows, kVecs>(
+          df, tile.keys[group] + i * tile.key_stride, static_cast<size_t>(tile.key_stride), One(),
+          context.query + column, rows, static_cast<size_t>(KvTile<T>::KeyUnits(args.head_size)),
+          logits + (group * kKvGroup + i) * kWidth, kWidth);
+    }
+  }
+}
 
 // Logit in units of log2, where it is more than a multiple of the dot product.
 template <class D, class V = hn::Vec<D>>
@@ -148,14 +189,29 @@ HWY_INLINE void Softmax(const float* HWY_RESTRICT logits, int64_t count, float f
   }
 }
 
+// out = out * rescale + values^T * probabilities, for kRows elements of the head at a time; returns
+// the first element left.
+template <typename T, int kWidth, int kRows>
+HWY_INLINE int64_t AddValues(const RowContext<T>& context, const KvTileView<T>& tile,
+                             const typename AttentionOperands<T>::A* probabilities,
+                             const float* rescale, int64_t d, float* out) {
+  const hn::CappedTag<float, kWidth> df;
+  const size_t head_size = static_cast<size_t>(context.args->head_size);
+  for (; d + kRows <= context.args->head_size; d += kRows) {
+    GemmTile<AttentionOperands<T>, kRows, kWidth / static_cast<int>(hn::MaxLanes(df)), true>(
+        df, tile.values + d, One(), head_size, probabilities, kWidth,
+        static_cast<size_t>(tile.padded / KvTile<T>::kPair), out + d * context.rows,
+        static_cast<size_t>(context.rows), rescale);
+  }
+  return d;
+}
+
 // Rows [column, column + kWidth) of an item against one tile.
 template <typename T, int kWidth>
 void AttendColumns(const RowContext<T>& context, const KvTileView<T>& tile, int64_t column,
                    const RowState& state) {
-  using Operands = AttentionOperands<T>;
-  const hn::CappedTag<float, kWidth> df;
-  constexpr int kVecs = kWidth / static_cast<int>(hn::MaxLanes(df));
-  constexpr int kTileRows = HWY_MAX_BYTES == 64 || !HWY_ARCH_X86 ? 8 : 4;
+  constexpr int kVecs = kWidth / static_cast<int>(hn::MaxLanes(hn::CappedTag<float, kWidth>()));
+  constexpr int kRows = HWY_MIN(kTileSums / kVecs, 16);
   const AttentionArgs& args = *context.args;
   const int64_t lowest = context.positions[column], highest = context.positions[column + kWidth - 1];
   const int64_t end = tile.begin + tile.padded;
@@ -164,26 +220,20 @@ void AttendColumns(const RowContext<T>& context, const KvTileView<T>& tile, int6
   if (tile.begin > highest || (windowed && end <= lowest - args.sliding_window + 1)) return;
 
   HWY_ALIGN float logits[kKvTile * kWidth];
-  HWY_ALIGN typename Operands::A probabilities[kKvTile * kWidth];
+  HWY_ALIGN typename AttentionOperands<T>::A probabilities[kKvTile * kWidth];
   HWY_ALIGN float rescale[kWidth];
-  const size_t units = static_cast<size_t>(KvTile<T>::KeyUnits(args.head_size));
-  const size_t rows = static_cast<size_t>(context.rows);
-  for (int64_t i = 0; i < tile.padded; i += kTileRows) {
-    GemmTile<Operands, kTileRows, kVecs>(df, tile.keys + i * units, units, One(),
-                                         context.query + column, rows, units, logits + i * kWidth,
-                                         kWidth);
-  }
+  DotProducts<T, kWidth>(context, tile, column, logits);
   const bool transform = context.slopes != nullptr || args.soft_cap > 0 || args.scale <= 0;
   if (transform || end - 1 > lowest || (windowed && tile.begin <= highest - args.sliding_window)) {
     PrepareLogits<T, kWidth>(context, tile, column, transform, logits);
   }
   Softmax<T, kWidth>(logits, tile.padded, transform ? 1.0f : args.scale * kLog2E, state.max + column,
                      state.sum + column, probabilities, rescale);
-  for (int64_t d = 0; d < args.head_size; d += kTileRows) {
-    GemmTile<Operands, kTileRows, kVecs, true>(
-        df, tile.values + d, One(), static_cast<size_t>(args.head_size), probabilities, kWidth,
-        static_cast<size_t>(tile.padded / KvTile<T>::kPair), state.out + d * rows + column, rows,
-        rescale);
+  float* out = state.out + column;
+  const int64_t left =
+      AddValues<T, kWidth, kRows>(context, tile, probabilities, rescale, 0, out);
+  if constexpr (kRows > 8) {
+    AddValues<T, kWidth, 8>(context, tile, probabilities, rescale, left, out);
   }
 }
 

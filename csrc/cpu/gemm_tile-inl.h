@@ -109,9 +109,9 @@ using One = std::integral_constant<size_t, 1>;
 // c[r][j] = sum over steps of a[r * a_row + step * a_step] * b[step * b_step + j], plus, with
 // `kAccumulate`, c[r][j] * column_scale[j].
 //
-// Not inlined, so that the sums get all vector registers. Strides count elements; either of A's may
-// be an integral_constant. Each step fetches
-// `kPrefetchLines` cache lines into the second-level cache, from `prefetch` on.
+// Strides count elements; either of A's may be an integral_constant. Each step fetches
+// `kPrefetchLines` cache lines into the second-level cache, from `prefetch` on. Not inlined, so that
+// the sums get all vector registers.
 template <class Operands, int kRows, int kVecs, bool kAccumulate = false, int kPrefetchLines = 0,
           class D, class ARow, class AStep>
 HWY_NOINLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARow a_row, AStep a_step,
