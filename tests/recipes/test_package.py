@@ -48,6 +48,8 @@ def test_library_paths_are_relative(library):
     printed = subprocess.run(["patchelf", "--print-rpath", library], capture_output=True, text=True, check=True)
     paths = printed.stdout.strip().split(":")
     assert paths and all(path.startswith("$ORIGIN") for path in paths)
+    folders = [Path(path.replace("$ORIGIN", str(Path(library).parent))).resolve() for path in paths]
+    assert PREFIX / "lib" in folders
 
 
 def test_uses_only_torchs_stable_abi(library):
