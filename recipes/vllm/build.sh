@@ -3,8 +3,10 @@
 set -euo pipefail
 
 export MAX_JOBS=${CPU_COUNT:-$(nproc)}
-# No build ids: two builds of the same sources give the same bytes.
-export LDFLAGS="${LDFLAGS:-} -Wl,--build-id=none"
+# Two builds of the same sources give the same bytes: no build ids, no path of this build's folders. CMake sets the
+# library's run-time paths; those that the compiler's activation adds name this build's folders.
+export LDFLAGS="${LDFLAGS//-Wl,-rpath,$PREFIX\/lib/} -Wl,--build-id=none"
+export CXXFLAGS="${CXXFLAGS:-} -ffile-prefix-map=$PREFIX=/usr/local -ffile-prefix-map=$BUILD_PREFIX=/usr/local"
 
 "$PYTHON" -m pip install . --no-deps --no-build-isolation -v
 

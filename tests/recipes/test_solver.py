@@ -22,7 +22,7 @@ def machine(glibc: str = "2.36", **others: str) -> list[GenericVirtualPackage]:
 def solved(specs: list[str], virtual_packages: list[GenericVirtualPackage]) -> dict[str, str]:
     channels = list(dict.fromkeys([channel_of("vllm"), channel_of("python")]))
     records = asyncio.run(solve(channels, specs, virtual_packages))
-    return {found.name.normalized: found.build for found in records}
+    return {found.name.normalized: str(found.build) for found in records}
 
 
 def test_a_machine_without_a_gpu_gets_the_cpu_build():

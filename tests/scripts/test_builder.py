@@ -103,7 +103,8 @@ def test_no_disk_is_told_before_any_work(layout, job, progress, monkeypatch):
 
 
 RUN_BUILD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where the tests run without one
 sys.path.insert(0, {scripts!r})
 from pathlib import Path
 from tooling import builder
