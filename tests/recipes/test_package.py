@@ -47,8 +47,6 @@ def test_library_paths_are_relative(library):
     printed = subprocess.run(["patchelf", "--print-rpath", library], capture_output=True, text=True, check=True)
     paths = [path.replace("$ORIGIN", str(library.parent)) for path in printed.stdout.strip().split(":")]
     assert [Path(path).resolve() for path in paths] == [library.parents[1] / "torch/lib", PREFIX / "lib"]
-    folders = [Path(path.replace("$ORIGIN", str(Path(library).parent))).resolve() for path in paths]
-    assert (PREFIX / "lib").resolve() in folders
 
 
 def test_uses_only_torchs_stable_abi(library):
