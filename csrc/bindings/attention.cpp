@@ -33,9 +33,8 @@ void CheckSequences(const AttentionArgs& args, const TensorView& query, const Te
     const int64_t length = args.seq_lens[seq], tokens = args.QueryLen(seq);
     const std::string at = " at " + std::to_string(seq);
     if (tokens < 0 || args.QueryBegin(seq) < 0 || args.QueryBegin(seq) + tokens > query.Size(0)) {
-      Fail(query, "has " + std::to_string(query.Size(0)) +
-                      " tokens, which query_start_loc leaves" + at +
-                      "; expected ascending offsets from 0 to at most that");
+      Fail(query, "has " + std::to_string(query.Size(0)) + " tokens, which query_start_loc leaves" +
+                      at + "; expected ascending offsets from 0 to at most that");
     }
     if (length < (args.query_start ? tokens : 0)) {
       Fail(seq_lens, "has " + std::to_string(length) + at + ", expected at least the sequence's " +
@@ -43,8 +42,9 @@ void CheckSequences(const AttentionArgs& args, const TensorView& query, const Te
     }
     const int64_t blocks = (length + args.block_size - 1) / args.block_size;
     if (blocks > block_table.Size(1)) {
-      Fail(block_table, "has " + std::to_string(block_table.Size(1)) + " blocks a sequence, expected " +
-                            std::to_string(blocks) + " for the length " + std::to_string(length) + at);
+      Fail(block_table, "has " + std::to_string(block_table.Size(1)) +
+                            " blocks a sequence, expected " + std::to_string(blocks) +
+                            " for the length " + std::to_string(length) + at);
     }
     const int32_t* row = args.block_table + seq * args.block_table_stride;
     for (int64_t i = 0; i < blocks; ++i) {

@@ -25,7 +25,7 @@ struct TensorView {
   int64_t dim;
   const int64_t* sizes;
   const int64_t* strides;  // in elements
-  int32_t scalar_type;  // a ScalarType, or -1 for one that no op takes
+  int32_t scalar_type;     // a ScalarType, or -1 for one that no op takes
 
   template <typename T>
   T* Data() const {

@@ -32,8 +32,8 @@ struct ItemMemory {
 
   ItemMemory(Scratch& scratch, int64_t rows, int64_t head_size) {
     const int64_t state = StateSize(rows, head_size), tile = kKvTile * head_size;
-    float* memory = scratch.Get<float>(
-        static_cast<size_t>(2 * state + rows * head_size + 2 * rows + 2 * tile));
+    float* memory =
+        scratch.Get<float>(static_cast<size_t>(2 * state + rows * head_size + 2 * rows + 2 * tile));
     const auto take = [&memory](int64_t units) { return std::exchange(memory, memory + units); };
     running = take(state);
     part = take(state);
@@ -109,14 +109,14 @@ KvTileView<T> LoadTile(const AttentionArgs& args, const AttentionItem& item, int
   const CacheCursor<T> cursor(args, item.seq, item.kv_head, begin);
   KvTile<T>::LoadValues(cursor, args.head_size, count, tile.padded, memory.values);
   const bool in_place = KvTile<T>::ReadsKeysInPlace(args);
-  tile.key_stride = in_place ? args.key_strides.slot / KvTile<T>::kPair
-                             : KvTile<T>::KeyUnits(args.head_size);
+  tile.key_stride =
+      in_place ? args.key_strides.slot / KvTile<T>::kPair : KvTile<T>::KeyUnits(args.head_size);
   if (!in_place) KvTile<T>::LoadKeys(cursor, args.head_size, count, tile.padded, memory.keys);
   for (int64_t i = 0; i < tile.padded; i += kKvGroup) {
-    tile.keys[i / kKvGroup] =
-        in_place ? reinterpret_cast<const typename KvTile<T>::A*>(
-                       FindGroup<T>(args, item.seq, item.kv_head, begin + i).key)
-                 : memory.keys + i * tile.key_stride;
+    tile.keys[i / kKvGroup] = in_place
+                                  ? reinterpret_cast<const typename KvTile<T>::A*>(
+                                        FindGroup<T>(args, item.seq, item.kv_head, begin + i).key)
+                                  : memory.keys + i * tile.key_stride;
     const int64_t ahead = begin + kKvTile + i;
     if (ahead < end) tile.next[i / kKvGroup] = FindGroup<T>(args, item.seq, item.kv_head, ahead);
   }
@@ -256,8 +256,8 @@ void PagedAttention(const AttentionArgs& args) {
   plan.Build(args, MaxThreads());
   int64_t cost = 0;
   for (const AttentionItem& item : plan.items) cost += item.cost;
-  const int64_t threads = std::min<int64_t>({MaxThreads(), cost / kSerialCost,
-                                             static_cast<int64_t>(plan.items.size())});
+  const int64_t threads = std::min<int64_t>(
+      {MaxThreads(), cost / kSerialCost, static_cast<int64_t>(plan.items.size())});
   float* workspace = shared.Get<float>(static_cast<size_t>(plan.workspace));
   const auto run = VLLM_DISPATCH(AttentionRunItem), merge = VLLM_DISPATCH(AttentionMergeItem);
   std::atomic<size_t> next_item{0}, next_merge{0};

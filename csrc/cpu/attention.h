@@ -1,4 +1,5 @@
-// Attention of query tokens over a paged KV cache: prefill, decode, chunks of prompts and mixtures of them.
+// Attention of query tokens over a paged KV cache: prefill, decode, chunks of prompts and mixtures
+// of them.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,9 @@ struct KvStrides {
   int64_t head;
 };
 
-// Sequence i has the query tokens query_start[i] .. query_start[i + 1], which are its last positions.
-// A token at position p sees positions max(0, p - sliding_window + 1) .. p of its own sequence.
+// Sequence i has the query tokens query_start[i] .. query_start[i + 1], which are its last
+// positions. A token at position p sees positions max(0, p - sliding_window + 1) .. p of its own
+// sequence.
 struct AttentionArgs {
   void* out;          // [tokens, heads, head_size]
   const void* query;  // [tokens, heads, head_size]
@@ -37,12 +39,14 @@ struct AttentionArgs {
   const int32_t* seq_lens;     // [seqs], query tokens included
   const int32_t* block_table;  // [seqs, ...]
   int64_t block_table_stride;
-  int64_t seqs, heads, kv_heads, head_size, block_size;  // head_size a multiple of 8 up to kMaxHeadSize
+  int64_t seqs, heads, kv_heads, head_size,
+      block_size;  // head_size a multiple of 8 up to kMaxHeadSize
   float scale;
-  int64_t sliding_window;     // 0: off
-  float soft_cap;             // logits become soft_cap * tanh(logit / soft_cap); 0: off
-  const float* alibi_slopes;  // [heads]: logits gain slope * (key position - query position); or null
-  float* lse;                 // [heads, tokens]: log of the sum of exponentials; or null
+  int64_t sliding_window;  // 0: off
+  float soft_cap;          // logits become soft_cap * tanh(logit / soft_cap); 0: off
+  const float*
+      alibi_slopes;  // [heads]: logits gain slope * (key position - query position); or null
+  float* lse;        // [heads, tokens]: log of the sum of exponentials; or null
   int64_t lse_stride;
   DType dtype;  // of query, out and caches
 

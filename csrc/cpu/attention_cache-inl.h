@@ -21,10 +21,9 @@ namespace HWY_NAMESPACE {
 // How keys, values and probabilities are multiplied: pairs of bf16 where the CPU has dot products
 // of them, f32 otherwise.
 template <typename T>
-using AttentionOperands =
-    std::conditional_t<std::is_same_v<T, hwy::bfloat16_t> &&
-                           std::is_same_v<typename Bf16Operands::A, uint32_t>,
-                       Bf16Operands, F32Operands>;
+using AttentionOperands = std::conditional_t<std::is_same_v<T, hwy::bfloat16_t> &&
+                                                 std::is_same_v<typename Bf16Operands::A, uint32_t>,
+                                             Bf16Operands, F32Operands>;
 
 template <typename T>
 constexpr bool kUsesPairs = std::is_same_v<typename AttentionOperands<T>::A, uint32_t>;

@@ -25,7 +25,7 @@ struct AttentionItem {
   int32_t first_token;  // within the sequence's query tokens
   int32_t tokens;
   int32_t part_begin, part_end;  // of kKvPart positions each
-  int64_t partial;               // offset of the part's state in the workspace; -1: writes the result
+  int64_t partial;  // offset of the part's state in the workspace; -1: writes the result
   int64_t cost;
 };
 
@@ -48,9 +48,9 @@ struct AttentionPlan {
     for (int64_t seq = 0; seq < args.seqs; ++seq) AddSequence(args, static_cast<int32_t>(seq));
     if (threads > 1 && static_cast<int64_t>(items.size()) < 4 * threads) SplitItems(args);
     // Long items first: the short ones even out the end.
-    std::stable_sort(items.begin(), items.end(), [](const AttentionItem& a, const AttentionItem& b) {
-      return a.cost > b.cost;
-    });
+    std::stable_sort(
+        items.begin(), items.end(),
+        [](const AttentionItem& a, const AttentionItem& b) { return a.cost > b.cost; });
   }
 
  private:

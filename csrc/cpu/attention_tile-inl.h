@@ -121,8 +121,8 @@ HWY_INLINE void PrepareLogits(const RowContext<T>& context, const KvTileView<T>&
   const hn::RebindToSigned<decltype(df)> di;
   constexpr int kLanes = hn::MaxLanes(df), kVecs = kWidth / kLanes;
   const AttentionArgs& args = *context.args;
-  const int32_t window =
-      args.sliding_window ? static_cast<int32_t>(args.sliding_window) : hwy::HighestValue<int32_t>();
+  const int32_t window = args.sliding_window ? static_cast<int32_t>(args.sliding_window)
+                                             : hwy::HighestValue<int32_t>();
   const auto infinity = hn::Set(df, -std::numeric_limits<float>::infinity());
   for (int v = 0; v < kVecs; ++v) {
     const int64_t lane = column + v * kLanes;
@@ -164,7 +164,8 @@ HWY_INLINE void Softmax(const float* HWY_RESTRICT logits, int64_t count, float f
   for (int v = 0; v < kVecs; ++v) {
     const float* from = logits + v * kLanes;
     auto highest = hn::LoadU(df, from);
-    for (int64_t i = 1; i < count; ++i) highest = hn::Max(highest, hn::LoadU(df, from + i * kWidth));
+    for (int64_t i = 1; i < count; ++i)
+      highest = hn::Max(highest, hn::LoadU(df, from + i * kWidth));
     const auto old_max = hn::LoadU(df, max + v * kLanes);
     const auto new_max = hn::Max(old_max, hn::Mul(highest, scale));
     const auto correction = Exp2(df, hn::Sub(old_max, new_max));
@@ -184,7 +185,8 @@ HWY_INLINE void Softmax(const float* HWY_RESTRICT logits, int64_t count, float f
       }
     }
     hn::StoreU(new_max, df, max + v * kLanes);
-    hn::StoreU(hn::MulAdd(hn::LoadU(df, sum + v * kLanes), correction, total), df, sum + v * kLanes);
+    hn::StoreU(hn::MulAdd(hn::LoadU(df, sum + v * kLanes), correction, total), df,
+               sum + v * kLanes);
     hn::StoreU(correction, df, rescale + v * kLanes);
   }
 }
@@ -213,7 +215,8 @@ void AttendColumns(const RowContext<T>& context, const KvTileView<T>& tile, int6
   constexpr int kVecs = kWidth / static_cast<int>(hn::MaxLanes(hn::CappedTag<float, kWidth>()));
   constexpr int kRows = HWY_MIN(kTileSums / kVecs, 16);
   const AttentionArgs& args = *context.args;
-  const int64_t lowest = context.positions[column], highest = context.positions[column + kWidth - 1];
+  const int64_t lowest = context.positions[column],
+                highest = context.positions[column + kWidth - 1];
   const int64_t end = tile.begin + tile.padded;
   const bool windowed = args.sliding_window > 0;
   // A tile that no row sees would change nothing.
@@ -227,11 +230,10 @@ void AttendColumns(const RowContext<T>& context, const KvTileView<T>& tile, int6
   if (transform || end - 1 > lowest || (windowed && tile.begin <= highest - args.sliding_window)) {
     PrepareLogits<T, kWidth>(context, tile, column, transform, logits);
   }
-  Softmax<T, kWidth>(logits, tile.padded, transform ? 1.0f : args.scale * kLog2E, state.max + column,
-                     state.sum + column, probabilities, rescale);
+  Softmax<T, kWidth>(logits, tile.padded, transform ? 1.0f : args.scale * kLog2E,
+                     state.max + column, state.sum + column, probabilities, rescale);
   float* out = state.out + column;
-  const int64_t left =
-      AddValues<T, kWidth, kRows>(context, tile, probabilities, rescale, 0, out);
+  const int64_t left = AddValues<T, kWidth, kRows>(context, tile, probabilities, rescale, 0, out);
   if constexpr (kRows > 8) {
     AddValues<T, kWidth, 8>(context, tile, probabilities, rescale, left, out);
   }

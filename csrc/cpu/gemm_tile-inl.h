@@ -110,15 +110,15 @@ using One = std::integral_constant<size_t, 1>;
 // `kAccumulate`, c[r][j] * column_scale[j].
 //
 // Strides count elements; either of A's may be an integral_constant. Each step fetches
-// `kPrefetchLines` cache lines into the second-level cache, from `prefetch` on. Not inlined, so that
-// the sums get all vector registers.
+// `kPrefetchLines` cache lines into the second-level cache, from `prefetch` on. Not inlined, so
+// that the sums get all vector registers.
 template <class Operands, int kRows, int kVecs, bool kAccumulate = false, int kPrefetchLines = 0,
           class D, class ARow, class AStep>
-HWY_NOINLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARow a_row, AStep a_step,
-                         const typename Operands::B* HWY_RESTRICT b, size_t b_step, size_t steps,
-                         float* HWY_RESTRICT c, size_t c_row,
-                         const float* HWY_RESTRICT column_scale = nullptr,
-                         const char* prefetch = nullptr) {
+HWY_NOINLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARow a_row,
+                           AStep a_step, const typename Operands::B* HWY_RESTRICT b, size_t b_step,
+                           size_t steps, float* HWY_RESTRICT c, size_t c_row,
+                           const float* HWY_RESTRICT column_scale = nullptr,
+                           const char* prefetch = nullptr) {
   constexpr size_t kLanes = hn::MaxLanes(D());
   constexpr size_t kLine = 64;
   hn::Vec<D> sum[kRows][kVecs];
@@ -136,7 +136,8 @@ HWY_NOINLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARo
   }
   for (size_t step = 0; step < steps; ++step) {
     if constexpr (kPrefetchLines > 0) {
-      for (int line = 0; line < kPrefetchLines; ++line) __builtin_prefetch(prefetch + line * kLine, 0, 2);
+      for (int line = 0; line < kPrefetchLines; ++line)
+        __builtin_prefetch(prefetch + line * kLine, 0, 2);
       prefetch += kPrefetchLines * kLine;
     }
     decltype(Operands::LoadB(df, b)) bv[kVecs];

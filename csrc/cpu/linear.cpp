@@ -46,8 +46,10 @@ struct RowTiles {
   int64_t taller;  // the first tiles have one row more
 };
 
-// Hands out items in shrinking runs: long ones keep the memory stream going, short ones even out the end.
-inline std::pair<int64_t, int64_t> TakeItems(std::atomic<int64_t>& next, int64_t count, int threads) {
+// Hands out items in shrinking runs: long ones keep the memory stream going, short ones even out
+// the end.
+inline std::pair<int64_t, int64_t> TakeItems(std::atomic<int64_t>& next, int64_t count,
+                                             int threads) {
   int64_t begin = next.load(std::memory_order_relaxed), size;
   do {
     if (begin >= count) return {count, count};
@@ -237,8 +239,7 @@ void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last
     const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
     // A single tile fetches a little ahead of itself; several share fetching the next panel.
     constexpr int64_t kAhead = 4096;
-    const int64_t ahead = tiles.count == 1 ? kAhead
-                                           : panel_bytes + (t - first) * 64 * Steps<T>(k);
+    const int64_t ahead = tiles.count == 1 ? kAhead : panel_bytes + (t - first) * 64 * Steps<T>(k);
     kTiles[rows - 1](task.packed_input + row * PackedRow<T>(k), weight,
                      static_cast<size_t>(Steps<T>(k)), tile, weight + ahead);
     if (args.out_dtype == args.weight.dtype) {
@@ -306,15 +307,12 @@ void RunRows(const LinearArgs& args, int64_t units) {
   const auto pack = VLLM_DISPATCH(LinearPackInput);
   const auto run = VLLM_DISPATCH(LinearRun);
   const int64_t panels = PanelCount(args.weight.n, args.weight.order);
-  LinearTask task{args,
-                  scratch.Get<float>(static_cast<size_t>(args.m * units)),
-                  panels,
-                  std::max<int64_t>(48, kBlockBytes / (units * 4)),
-                  {0},
-                  1};
+  LinearTask task{args,   scratch.Get<float>(static_cast<size_t>(args.m * units)),
+                  panels, std::max<int64_t>(48, kBlockBytes / (units * 4)),
+                  {0},    1};
   const int64_t work = panels * kPanelWidth * units / 4 * std::min<int64_t>(args.m, 8);
-  task.threads = static_cast<int>(std::clamp<int64_t>(
-      std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
+  task.threads = static_cast<int>(
+      std::clamp<int64_t>(std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
   const bool serial_pack = task.threads == 1 || args.m * units <= kSerialPack;
   if (serial_pack) pack(task, 0, args.m);
   if (task.threads == 1) return run(task);

@@ -17,7 +17,8 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // to[column * to_stride + row] = the unit at (row, column), four by four.
-// `from.Four(row, column)` loads units column..column+3 of a row, `from.One(row, column)` a single one.
+// `from.Four(row, column)` loads units column..column+3 of a row, `from.One(row, column)` a single
+// one.
 template <class From, class U>
 HWY_INLINE void Transpose(const From& from, int64_t rows, int64_t columns, U* HWY_RESTRICT to,
                           int64_t to_stride) {
