@@ -48,10 +48,14 @@ class Step:
         """Write `line` to the run's log file."""
         self._progress.log(line)
 
+    @property
+    def count(self) -> str:
+        """How much is done of how much; nothing where that is not known."""
+        return f"{self.done:g}/{self.total:g}" if self.total else ""
+
     def describe(self) -> str:
         """The step as a plain line, without its elapsed time."""
-        count = f" {self.done:g}/{self.total:g}" if self.total else ""
-        return f"{self.title}{count}{': ' + self.text if self.text else ''}"
+        return f"{self.title}{' ' + self.count if self.count else ''}{': ' + self.text if self.text else ''}"
 
 
 class Progress:
@@ -105,11 +109,13 @@ class Progress:
         if self._bars is None:
             self._bars = _terminal_bars(self._stream)
             self._bars.start()
-        self._tasks[id(step)] = self._bars.add_task(step.title, total=step.total, text="")
+        self._tasks[id(step)] = self._bars.add_task(step.title, total=step.total, count=step.count, text="")
 
     def _show(self, step: Step) -> None:
         if self._bars is not None:
-            self._bars.update(self._tasks[id(step)], completed=step.done, total=step.total, text=step.text)
+            self._bars.update(
+                self._tasks[id(step)], completed=step.done, total=step.total, count=step.count, text=step.text
+            )
         elif time.monotonic() - self._last_plain >= PLAIN_INTERVAL_S:
             self._last_plain = time.monotonic()
             self.say(f"{step.describe()} ({step.elapsed:.0f} s)")
@@ -125,13 +131,13 @@ class Progress:
 
 def _terminal_bars(stream: TextIO):
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[text]}", markup=False),
     )
