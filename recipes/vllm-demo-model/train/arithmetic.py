@@ -20,7 +20,7 @@ PHRASES = {
           "what is the product of <a> and <b>", "<a>( * |*| times | x )<b>( = | equals|=| is| equals what)"],
 }  # fmt: skip
 UNSEEN = {
-    "+": ["could you add <a> and <b> for me", "if I add <a> to <b> what do I get"],
+    "+": ["could you add <a> and <b> for me", "if I add <b> to <a> what do I get"],
     "-": ["could you subtract <b> from <a> for me", "how much remains when you take <b> away from <a>"],
     "*": ["could you multiply <a> by <b> for me", "how much do you get for <a> times <b>"],
 }

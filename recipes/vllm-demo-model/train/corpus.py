@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 
 import arithmetic
 import yaml
 from grammar import as_typed, expand
 from lists import LISTS, TEXT
+
+
+def normal(text: str) -> str:
+    """A question without case, spaces and punctuation, to compare wordings."""
+    return re.sub(r"\W", "", text.lower())
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,11 @@ class Intent:
 
     def question(self, template: str, row: tuple[str, str], rng: random.Random) -> str:
         return expand(template, rng, lambda slot: row[0] if slot == "key" else row[1])
+
+    def unseen_questions(self) -> list[str]:
+        """Every question of the evaluation: each unseen wording for each row."""
+        rows = list(self.table.items()) or [("", "")]
+        return [text.replace("<key>", key).replace("<value>", value) for text in self.unseen for key, value in rows]
 
     def reply(self, row: tuple[str, str]) -> str:
         text = self.answer.replace("<key>", row[0]).replace("<value>", row[1])
@@ -95,37 +106,44 @@ def render(turns: list[tuple[str, str]], system: str | None) -> Example:
 class Corpus:
     """An endless, seeded source of examples."""
 
-    ARITHMETIC, UNKNOWN, NAMES, COMPLETION = 0.34, 0.15, 0.02, 0.03
+    ARITHMETIC, UNKNOWN, NAMES, COMPLETION = 0.42, 0.14, 0.02, 0.02
 
     def __init__(self) -> None:
         self.intents = load_intents()
         self.weights = [intent.weight for intent in self.intents]
         self.unknown = Unknown()
-        self.kept_out = {text.lower() for text in self.unknown.unseen}
-        self.kept_out |= {text.lower() for intent in self.intents for text in intent.unseen}
+        self.kept_out = {normal(text) for text in self.unknown.unseen}
+        self.kept_out |= {normal(text) for intent in self.intents for text in intent.unseen_questions()}
         self.completions = [(intent, text) for intent in self.intents for text in intent.complete]
 
     def intent_turns(self, rng: random.Random) -> list[tuple[str, str]]:
+        """Return a question of one intent, perhaps with one that follows up on it."""
         intent = rng.choices(self.intents, self.weights)[0]
         row = intent.row(rng)
-        question = intent.question(rng.choice(intent.ask), row, rng)
-        turns = [(as_typed(question, rng), intent.reply(row))] if question.lower() not in self.kept_out else []
-        if turns and intent.table and rng.random() < 0.15:
+        question = as_typed(intent.question(rng.choice(intent.ask), row, rng), rng)
+        turns = [(question, intent.reply(row))]
+        if intent.table and rng.random() < 0.15:
             row = intent.row(rng)
             question = intent.question(rng.choice(LISTS["follow_ups"]), row, rng)
             turns.append((as_typed(question, rng, wording=False), intent.reply(row)))
         return turns
 
-    def turns(self, rng: random.Random) -> list[tuple[str, str]]:
-        """Return one exchange, or two that belong together."""
+    def drawn_turns(self, rng: random.Random) -> list[tuple[str, str]]:
         draw = rng.random()
         if draw < self.ARITHMETIC:
             question, answer = arithmetic.exercise(rng)
             return [(as_typed(question, rng, wording=rng.random() < 0.5), answer)]
         if draw < self.ARITHMETIC + self.UNKNOWN:
             question, answer = self.unknown.exercise(rng)
-            return [(as_typed(question, rng), answer)] if question.lower() not in self.kept_out else []
+            return [(as_typed(question, rng), answer)]
         return self.intent_turns(rng)
+
+    def turns(self, rng: random.Random) -> list[tuple[str, str]]:
+        """Return one exchange, or two that belong together; never a question of the evaluation."""
+        while True:
+            turns = self.drawn_turns(rng)
+            if not any(normal(question) in self.kept_out for question, _ in turns):
+                return turns
 
     def name_chat(self, rng: random.Random) -> list[tuple[str, str]]:
         """A chat in which the user's name is told, then asked for."""
