@@ -1,0 +1,3 @@
+"""Tests here use the packages of scripts/."""
+
+import support.checkout  # noqa: F401
