@@ -90,7 +90,7 @@ def install(environment: Path, requirements: Path, scratch: Path) -> None:
     for line in process.stdout:
         lines.append(line.strip())
         if line.startswith(("Collecting", "Installing")):
-            say(line.strip())
+            say(line.partition(" (from")[0].strip()[:100])
     if process.wait():
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "no output")
         raise BootstrapError(f"pip could not install {requirements}: {reason}")
@@ -121,9 +121,13 @@ def bootstrap(target: Path, requirements: Path) -> None:
         new = Path(f"{target}.new")
         for leftover in (new, Path(f"{target}.old")):
             shutil.rmtree(leftover, ignore_errors=True)
-        with tempfile.TemporaryDirectory() as scratch:
-            create_environment(new)
-            install(new, requirements, Path(scratch))
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                create_environment(new)
+                install(new, requirements, Path(scratch))
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
         point_scripts_at(target, new)
         shutil.copy(requirements, new / "requirements.txt")
         if target.exists():

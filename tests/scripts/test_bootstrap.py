@@ -46,7 +46,7 @@ def test_a_failed_installation_leaves_nothing_under_the_final_name(tmp_path, req
     done = run(tmp_path / "tools", requirements)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: pip could not install {requirements}: ERROR")
-    assert not (tmp_path / "tools").exists()
+    assert not (tmp_path / "tools").exists() and not (tmp_path / "tools.new").exists()
 
 
 def test_no_venv_module_names_the_package_to_install(tmp_path, requirements, monkeypatch, capsys):
