@@ -1,6 +1,6 @@
 """Train the demo model from nothing on one CPU core: deterministic, resumable, with progress.
 
-python train.py --work WORK [--tokens 8e6]     # WORK/tokenizer.json, WORK/checkpoint.pt; run again to go on
+python train.py --work WORK [--tokens 10e6]     # WORK/tokenizer.json, WORK/checkpoint.pt; run again to go on
 python export.py --work WORK                   # the model folder
 """
 
@@ -113,7 +113,7 @@ class Trainer:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for tokenizer.json and checkpoint.pt")
-    parser.add_argument("--tokens", type=float, default=8e6, help="tokens to train on, padding included")
+    parser.add_argument("--tokens", type=float, default=10e6, help="tokens to train on, padding included")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

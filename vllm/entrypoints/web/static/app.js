@@ -88,12 +88,11 @@ function requestBody() {
   return body;
 }
 
-/** Return what a finished answer says about itself: its tokens, their rate, and the wait for the first. */
+/** Return what a finished answer says about itself: its tokens, their rate from the question on, and the wait for the first. */
 function describe({ tokens, started, first, finish }) {
-  const now = performance.now();
   const parts = [];
   if (tokens) parts.push(`${tokens} token${tokens === 1 ? "" : "s"}`);
-  if (tokens > 1 && now > first) parts.push(`${Math.round((1000 * (tokens - 1)) / (now - first))} tokens/s`);
+  if (tokens) parts.push(`${Math.round((1000 * tokens) / (performance.now() - started))} tokens/s`);
   if (first) parts.push(`first after ${Math.round(first - started)} ms`);
   if (finish === "length") parts.push("cut off at the token limit");
   if (finish === "stopped") parts.push("stopped");
