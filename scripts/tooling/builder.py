@@ -136,7 +136,7 @@ def _show(work: Path, step: Step) -> None:
     if any(work.glob("test/*")):
         step.update(step.total, "testing the package")
         return
-    logs = sorted(work.glob("bld/*/work/conda_build.log"), key=lambda file: file.stat().st_mtime)
+    logs = sorted(work.glob("bld/*/*/conda_build.log"), key=lambda file: file.stat().st_mtime)
     if not logs:
         step.update(text="packaging" if any(work.glob("build_cache/*")) else "installing its build environment")
         return

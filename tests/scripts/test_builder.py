@@ -121,7 +121,7 @@ def test_interrupted_build_leaves_nothing_published_and_the_next_goes_on(layout,
     write_recipe(layout.root, script="sleep 60")
     code = RUN_BUILD.format(scripts=str(ROOT / "scripts"), root=str(layout.root), base=job.base)
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    while not any(layout.work.glob("*/bld/*/work/conda_build.log")):
+    while not any(layout.work.glob("*/bld/*/*/conda_build.log")):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(kind)
