@@ -9,14 +9,13 @@ side by side. The limit is the larger of the times that reading the cache and do
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from kernels import seconds_per_call
+from limits import limit_parser, prepare
 
-from vllm.kernels import cpu_isa
 from vllm.kernels.attention import paged_attention_varlen
 
 BLOCK_SIZE = 32
@@ -70,18 +69,10 @@ def measure(case: Case, dtype: torch.dtype, seconds: float) -> tuple[float, floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = limit_parser(__doc__, seconds=0.5)
     parser.add_argument("--case", help="only cases whose name contains this")
-    parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16")
-    parser.add_argument("--threads", type=int, help="torch's thread count (default: all cores)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="time spent on each figure")
-    parser.add_argument("--memory", type=float, default=35.5, help="GB/s that the machine reads (%(default)s)")
-    parser.add_argument("--compute", type=float, default=450.0, help="its GFLOP/s in this dtype (%(default)s)")
     arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    dtype = getattr(torch, arguments.dtype)
-    print(f"{cpu_isa()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.dtype}")
+    dtype = prepare(arguments)
     print(f"{'case':20} {'us':>10} {'GB/s':>6} {'GFLOP/s':>8} {'limit':>6} {'torch us':>10} {'faster':>7}")
     for case in CASES:
         if arguments.case and arguments.case not in case.name:

@@ -9,14 +9,14 @@ larger of the times that moving the bytes and doing the arithmetic need; --memor
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from kernels import seconds_per_call
+from limits import limit_parser, prepare
 
-from vllm.kernels import cpu_isa, linear
+from vllm.kernels import linear
 
 MODELS = {
     "135m": {"qkv": (960, 576), "o": (576, 576), "gate_up": (3072, 576), "down": (576, 1536), "head": (49152, 576)},
@@ -55,20 +55,12 @@ def layer(n: int, k: int, fused: bool, dtype: torch.dtype) -> tuple[int, Callabl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = limit_parser(__doc__, seconds=0.3)
     parser.add_argument("--model", choices=MODELS, help="default: both")
     parser.add_argument("--layer", help="only layers whose name contains this")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 16, 64, 256, 900])
-    parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16")
-    parser.add_argument("--threads", type=int, help="torch's thread count (default: all cores)")
-    parser.add_argument("--seconds", type=float, default=0.3, help="time spent on each figure")
-    parser.add_argument("--memory", type=float, default=35.5, help="GB/s that the machine reads (%(default)s)")
-    parser.add_argument("--compute", type=float, default=450.0, help="its GFLOP/s in this dtype (%(default)s)")
     arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    dtype = getattr(torch, arguments.dtype)
-    print(f"{cpu_isa()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.dtype}")
+    dtype = prepare(arguments)
     print(f"{'layer':16} {'rows':>5} {'us':>10} {'GB/s':>6} {'GFLOP/s':>8} {'limit':>6} {'torch us':>10} {'faster':>7}")
     for model in [arguments.model] if arguments.model else MODELS:
         for name, (n, k) in MODELS[model].items():
