@@ -28,6 +28,10 @@ const char* TypeName(int32_t scalar_type) {
       return "uint8";
     case ScalarType::Bool:
       return "bool";
+    case ScalarType::Float8_e4m3fn:
+      return "float8_e4m3fn";
+    case ScalarType::Float8_e5m2:
+      return "float8_e5m2";
     default:
       return "another dtype";
   }
@@ -42,7 +46,7 @@ int32_t TypeOfCode(int32_t code) {
     for (ScalarType type :
          {ScalarType::Float, ScalarType::BFloat16, ScalarType::Half, ScalarType::Double,
           ScalarType::Long, ScalarType::Int, ScalarType::Short, ScalarType::Char, ScalarType::Byte,
-          ScalarType::Bool}) {
+          ScalarType::Bool, ScalarType::Float8_e4m3fn, ScalarType::Float8_e5m2}) {
       const int32_t its_code =
           torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
       table.at(static_cast<size_t>(its_code)) = static_cast<int8_t>(type);
@@ -65,14 +69,20 @@ std::string ListString(const int64_t* values, int64_t count) {
 }  // namespace
 
 TensorView View(const char* op, const char* name, const Tensor& tensor) {
+  int32_t device = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(tensor.get(), &device));
+  static const int32_t cpu = aoti_torch_device_type_cpu();
+  if (device != cpu) {
+    Fail({op, name, nullptr, 0, nullptr, nullptr, 0}, "is not on the CPU; move it there first");
+  }
+  return ViewOnAnyDevice(op, name, tensor);
+}
+
+TensorView ViewOnAnyDevice(const char* op, const char* name, const Tensor& tensor) {
   TensorView view{op, name, nullptr, 0, nullptr, nullptr, 0};
   const AtenTensorHandle handle = tensor.get();
-  int32_t device = 0;
   int64_t* sizes = nullptr;
   int64_t* strides = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(handle, &device));
-  static const int32_t cpu = aoti_torch_device_type_cpu();
-  if (device != cpu) Fail(view, "is not on the CPU; move it there first");
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_data_ptr(handle, &view.data));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_dim(handle, &view.dim));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_sizes(handle, &sizes));

@@ -40,6 +40,8 @@ struct TensorView {
 
 // Borrows; the tensor must be on the CPU and outlive the view.
 TensorView View(const char* op, const char* name, const Tensor& tensor);
+// As View, without the check of the device: `data` may not be readable here.
+TensorView ViewOnAnyDevice(const char* op, const char* name, const Tensor& tensor);
 
 [[noreturn]] void Fail(const TensorView& tensor, const std::string& given_and_expected);
 
