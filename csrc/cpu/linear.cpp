@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <utility>
 
 #include "core/parallel.h"
+#include "cpu/linear_task.h"
 #include "cpu/scratch.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -17,7 +17,7 @@
 // After foreach_target.h
 #include "core/isa.h"
 #include "cpu/gemm_tile-inl.h"
-#include "cpu/math-inl.h"
+#include "cpu/linear_store-inl.h"
 #include "cpu/transpose-inl.h"
 #include "cpu/vec-inl.h"
 
@@ -29,34 +29,8 @@ namespace vllm {
 struct LinearTask {
   LinearArgs args;
   float* packed_input;  // [m][k rounded up to a pair], of 4 bytes; row tile by row tile
-  int64_t panels;
-  int64_t block_rows;  // rows of input that stay in the second-level cache
-  std::atomic<int64_t> next_item;
-  int threads;
+  LinearWork work;
 };
-
-// Row tiles of nearly equal height, none above `max_height`.
-struct RowTiles {
-  RowTiles(int64_t m, int64_t max_height)
-      : count((m + max_height - 1) / max_height), height(m / count), taller(m % count) {}
-  int64_t Begin(int64_t tile) const { return tile * height + std::min(tile, taller); }
-
-  int64_t count;
-  int64_t height;
-  int64_t taller;  // the first tiles have one row more
-};
-
-// Hands out items in shrinking runs: long ones keep the memory stream going, short ones even out
-// the end.
-inline std::pair<int64_t, int64_t> TakeItems(std::atomic<int64_t>& next, int64_t count,
-                                             int threads) {
-  int64_t begin = next.load(std::memory_order_relaxed), size;
-  do {
-    if (begin >= count) return {count, count};
-    size = std::max<int64_t>(1, (count - begin) / (2 * threads));
-  } while (!next.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed));
-  return {begin, begin + size};
-}
 
 }  // namespace vllm
 #endif  // VLLM_CPU_LINEAR_TASK_
@@ -64,19 +38,6 @@ inline std::pair<int64_t, int64_t> TakeItems(std::atomic<int64_t>& next, int64_t
 HWY_BEFORE_NAMESPACE();
 namespace vllm {
 namespace HWY_NAMESPACE {
-
-constexpr int kPanel = static_cast<int>(kPanelWidth);
-constexpr int kLanes = static_cast<int>(hn::MaxLanes(F32()));
-constexpr int kPanelVecs = kPanel / kLanes;
-// Vector registers that hold sums, of 32 or 16.
-constexpr int kSums = HWY_MAX_BYTES == 64 || !HWY_ARCH_X86 ? 24 : 12;
-constexpr int kMaxRows = kSums / 2;
-
-constexpr int VecsFor(int rows) {
-  int vecs = kPanelVecs;
-  while (vecs * rows > kSums) vecs /= 2;
-  return vecs;
-}
 
 // Rows [begin, begin + kRows) of a panel's product, f32 [kRows][32], to c.
 template <class Operands, int kRows, int kPrefetchLines>
@@ -176,55 +137,6 @@ void PackTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
   }
 }
 
-// out = tile + bias, converted.
-template <typename T, typename Out>
-void StoreTile(const float* HWY_RESTRICT tile, int64_t rows, int64_t columns,
-               const T* HWY_RESTRICT bias, Out* HWY_RESTRICT out, int64_t out_stride) {
-  const F32 df;
-  for (int64_t j = 0; j < columns; j += kLanes) {
-    const size_t n = static_cast<size_t>(std::min<int64_t>(kLanes, columns - j));
-    const VF32 b = bias ? LoadF32N(df, bias + j, n) : hn::Zero(df);
-    for (int64_t r = 0; r < rows; ++r) {
-      const VF32 v = hn::Add(hn::LoadU(df, tile + r * kPanel + j), b);
-      if (n == kLanes) {
-        StoreF32(v, df, out + r * out_stride + j);
-      } else {
-        StoreF32N(v, df, out + r * out_stride + j, n);
-      }
-    }
-  }
-}
-
-// out = silu(first half of the panel) * second half.
-template <typename Out>
-void StoreSiluAndMul(const float* HWY_RESTRICT tile, int64_t rows, int64_t columns,
-                     Out* HWY_RESTRICT out, int64_t out_stride) {
-  const F32 df;
-  for (int64_t r = 0; r < rows; ++r, tile += kPanel, out += out_stride) {
-    for (int64_t j = 0; j < columns; j += kLanes) {
-      const VF32 gate = hn::LoadU(df, tile + j), up = hn::LoadU(df, tile + kPanel / 2 + j);
-      const VF32 v = hn::Mul(hn::Mul(gate, Sigmoid(df, gate)), up);
-      StoreF32N(v, df, out + j, static_cast<size_t>(std::min<int64_t>(kLanes, columns - j)));
-    }
-  }
-}
-
-template <typename T, typename Out>
-void StorePanelTile(const LinearArgs& args, int64_t panel, int64_t row, int64_t rows,
-                    const float* tile) {
-  Out* out = static_cast<Out*>(args.out) + row * args.out_stride;
-  if (args.weight.order == PackOrder::kGateUp) {
-    constexpr int64_t kHalf = kPanel / 2;
-    StoreSiluAndMul(tile, rows, std::min(kHalf, args.weight.n / 2 - panel * kHalf),
-                    out + panel * kHalf, args.out_stride);
-  } else {
-    const int64_t column = panel * kPanel;
-    const T* bias = args.bias ? static_cast<const T*>(args.bias) + column : nullptr;
-    StoreTile(tile, rows, std::min<int64_t>(kPanel, args.weight.n - column), bias, out + column,
-              args.out_stride);
-  }
-}
-
 // Multiplies the row tiles [first, last) with one panel.
 template <typename T, class Operands, int kPrefetchLines>
 void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last) {
@@ -251,38 +163,29 @@ void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last
 }
 
 template <typename T>
-void RunItems(LinearTask& task) {
+void RunTask(LinearTask& task) {
   using Operands =
       std::conditional_t<kIsBf16<T>, Bf16Operands,
                          std::conditional_t<std::is_same_v<T, float>, F32Operands, F16Operands>>;
   // Lines of a panel that one step of k reads.
   constexpr int kStepLines = (kIsBf16<T> ? 2 : 1) * kPanel * sizeof(T) / 64;
-  const RowTiles tiles(task.args.m, kMaxRows);
-  const int64_t block_tiles = std::max<int64_t>(1, task.block_rows / kMaxRows);
-  const int64_t blocks = (tiles.count + block_tiles - 1) / block_tiles;
-  const int64_t items = blocks * task.panels;
-  for (;;) {
-    const auto [begin, end] = TakeItems(task.next_item, items, task.threads);
-    if (begin == end) return;
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t panel = item % task.panels, first = item / task.panels * block_tiles;
-      const int64_t last = std::min(first + block_tiles, tiles.count);
-      if (tiles.count == 1) {
-        RunPanel<T, Operands, kStepLines>(task, panel, first, last);
-      } else if (tiles.count <= kStepLines) {
-        RunPanel<T, Operands, 1>(task, panel, first, last);
-      } else {
-        RunPanel<T, Operands, 0>(task, panel, first, last);
-      }
+  const int64_t tiles = RowTiles(task.args.m, kMaxRows).count;
+  RunItems(task.work, kMaxRows, [&task, tiles](int64_t panel, int64_t first, int64_t last) {
+    if (tiles == 1) {
+      RunPanel<T, Operands, kStepLines>(task, panel, first, last);
+    } else if (tiles <= kStepLines) {
+      RunPanel<T, Operands, 1>(task, panel, first, last);
+    } else {
+      RunPanel<T, Operands, 0>(task, panel, first, last);
     }
-  }
+  });
 }
 
 void LinearPackInput(const LinearTask& task, int64_t first_row, int64_t end_row) {
   VLLM_FOR_DTYPE(task.args.weight.dtype, T, PackTiles<T>(task, first_row, end_row));
 }
 
-void LinearRun(LinearTask& task) { VLLM_FOR_DTYPE(task.args.weight.dtype, T, RunItems<T>(task)); }
+void LinearRun(LinearTask& task) { VLLM_FOR_DTYPE(task.args.weight.dtype, T, RunTask<T>(task)); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace vllm
@@ -307,16 +210,16 @@ void RunRows(const LinearArgs& args, int64_t units) {
   const auto pack = VLLM_DISPATCH(LinearPackInput);
   const auto run = VLLM_DISPATCH(LinearRun);
   const int64_t panels = PanelCount(args.weight.n, args.weight.order);
-  LinearTask task{args,   scratch.Get<float>(static_cast<size_t>(args.m * units)),
-                  panels, std::max<int64_t>(48, kBlockBytes / (units * 4)),
-                  {0},    1};
   const int64_t work = panels * kPanelWidth * units / 4 * std::min<int64_t>(args.m, 8);
-  task.threads = static_cast<int>(
+  const int threads = static_cast<int>(
       std::clamp<int64_t>(std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
-  const bool serial_pack = task.threads == 1 || args.m * units <= kSerialPack;
+  LinearTask task{args,
+                  scratch.Get<float>(static_cast<size_t>(args.m * units)),
+                  {args.m, panels, std::max<int64_t>(48, kBlockBytes / (units * 4)), threads}};
+  const bool serial_pack = threads == 1 || args.m * units <= kSerialPack;
   if (serial_pack) pack(task, 0, args.m);
-  if (task.threads == 1) return run(task);
-#pragma omp parallel num_threads(task.threads)
+  if (threads == 1) return run(task);
+#pragma omp parallel num_threads(threads)
   {
     if (!serial_pack) {
       const int64_t part = omp_get_thread_num(), parts = omp_get_num_threads();
