@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/no_sve.h"
 #include "core/parallel.h"
 #include "cpu/attention_plan.h"
 #include "cpu/scratch.h"

@@ -18,6 +18,10 @@
 
 #include "hwy/highway.h"
 
+#if HWY_TARGET & HWY_ALL_SVE
+#error "a tile is an array of vectors: include core/no_sve.h first of all"
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace vllm {
 namespace HWY_NAMESPACE {

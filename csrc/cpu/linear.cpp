@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "core/no_sve.h"
 #include "core/parallel.h"
 #include "cpu/linear_task.h"
 #include "cpu/scratch.h"
