@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "bindings/block_pairs.h"
 #include "cpu/cache.h"
 
 namespace vllm {
@@ -125,23 +126,8 @@ void swap_blocks(const Tensor& src, const Tensor& dst, int64_t block_size_in_byt
   const TensorView pairs = View(kOp, "block_mapping", block_mapping);
   CheckContiguous(s);
   CheckContiguous(d);
-  CheckType(pairs, ScalarType::Long);
-  CheckShape(pairs, {-1, 2}, "[pairs, (source block, destination block)]");
-  CheckContiguous(pairs);
-  if (block_size_in_bytes <= 0) {
-    throw std::runtime_error("swap_blocks: block_size_in_bytes is " +
-                             std::to_string(block_size_in_bytes) + ", expected at least 1");
-  }
-  const int64_t limits[2] = {Bytes(s, src) / block_size_in_bytes,
-                             Bytes(d, dst) / block_size_in_bytes};
-  const int64_t* values = pairs.Data<int64_t>();
-  for (int64_t i = 0; i < 2 * pairs.Size(0); ++i) {
-    if (values[i] < 0 || values[i] >= limits[i % 2]) {
-      Fail(pairs, "holds block " + std::to_string(values[i]) + ", expected 0 to " +
-                      std::to_string(limits[i % 2] - 1) + (i % 2 == 0 ? " in src" : " in dst"));
-    }
-  }
-  SwapBlocks(s.data, d.data, block_size_in_bytes, values, pairs.Size(0));
+  CheckBlockPairs(pairs, Bytes(s, src), Bytes(d, dst), block_size_in_bytes);
+  SwapBlocks(s.data, d.data, block_size_in_bytes, pairs.Data<int64_t>(), pairs.Size(0));
 }
 
 }  // namespace

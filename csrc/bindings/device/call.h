@@ -1,0 +1,54 @@
+// What every binding of a device kernel needs: the tensors' device made current, its current
+// stream, views of tensors that must all lie there, and the dispatch key to register under.
+#pragma once
+
+#include <torch/csrc/stable/accelerator.h>
+
+#include <optional>
+#include <string>
+
+#include "bindings/tensor.h"
+#include "device/numeric.h"
+
+// The tests build the bindings over the emulator: same checks and kernels, on CPU tensors, in
+// namespaces of their own.
+#if defined(VLLM_DEVICE_EMULATED)
+#define VLLM_DEVICE_SCHEMAS(ns, m) STABLE_TORCH_LIBRARY_FRAGMENT(ns##_emulated, m)
+#define VLLM_DEVICE_KERNELS(ns, m) STABLE_TORCH_LIBRARY_IMPL(ns##_emulated, CPU, m)
+#else
+#define VLLM_DEVICE_SCHEMAS(ns, m) STABLE_TORCH_LIBRARY_FRAGMENT(ns, m)
+#define VLLM_DEVICE_KERNELS(ns, m) STABLE_TORCH_LIBRARY_IMPL(ns, CUDA, m)
+#endif
+
+namespace vllm {
+
+class DeviceCall {
+ public:
+  // Makes the device of `tensor` current until the call ends.
+  DeviceCall(const char* op, const Tensor& tensor);
+
+  // Fails where the tensor lies elsewhere.
+  TensorView View(const char* name, const Tensor& tensor) const;
+  const char* Op() const { return op_; }
+  device::Stream Stream() const { return stream_; }
+  [[noreturn]] void Fail(const std::string& what) const;
+
+ private:
+  const char* op_;
+  int32_t device_;
+  std::optional<torch::stable::accelerator::DeviceGuard> guard_;
+  device::Stream stream_ = nullptr;
+};
+
+// float32, bfloat16 or float16.
+device::Type DeviceFloatType(const TensorView& tensor);
+
+// What a cache of `like`'s type holds: that type for "auto", else 8-bit floats stored as uint8 or
+// as themselves.
+device::Type CacheType(const DeviceCall& call, const TensorView& cache, const TensorView& like,
+                       const std::string& kv_cache_dtype);
+
+// A float32 scalar on the device.
+const float* DeviceScalar(const TensorView& tensor);
+
+}  // namespace vllm

@@ -1,0 +1,135 @@
+"""The device kernels and their bindings, compiled as plain C++ over tests/device/emulator and loaded beside vllm._C.
+
+The ops are those of ``torch.ops._C`` and so on under ``torch.ops._C_emulated``: same schemas, CPU tensors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.checkout import ROOT
+
+NAMESPACES = ("_C", "_C_cache_ops", "_moe_C")
+FLAGS = (
+    "-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w", "-DVLLM_DEVICE_EMULATED",
+    "-DTORCH_TARGET_VERSION=0x020a000000000000ULL",
+)  # fmt: skip
+ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
+
+
+def sources() -> list[Path]:
+    """Everything torch-free and every binding, the emulator included."""
+    patterns = (
+        "csrc/device/*.cu", "csrc/moe/*.cu", "csrc/moe/*.cpp", "csrc/bindings/device/*.cpp", "csrc/bindings/tensor.cpp",
+        "tests/device/emulator/*.cpp",
+    )  # fmt: skip
+    return sorted(file for pattern in patterns for file in ROOT.glob(pattern))
+
+
+def _torch_folder(name: str, holds: str) -> Path:
+    """torch's include or lib folder: inside a wheel, or the environment's own in a conda environment."""
+    for folder in (Path(torch.__file__).parent / name, Path(sys.prefix) / name):
+        if (folder / holds).exists():
+            return folder
+    pytest.skip(f"torch's {name} folder has no {holds}: the device kernels cannot be compiled over the emulator")
+
+
+def _compiler() -> str:
+    for name in (os.environ.get("CXX"), "g++", "c++", "clang++"):
+        if name and shutil.which(name):
+            return name
+    pytest.skip("no C++ compiler on PATH (CXX, g++, c++, clang++): the device kernels cannot be emulated")
+
+
+def _key(compiler: str) -> str:
+    headers = [file for folder in ("csrc", "tests/device/emulator") for file in (ROOT / folder).rglob("*.h")]
+    digest = hashlib.sha256(f"{compiler} {torch.__version__} {torch.__file__} {FLAGS}".encode())
+    for file in [*sources(), *sorted(headers)]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[:8000]}"
+
+
+def build() -> Path:
+    """The library; compiled only where the sources have changed since."""
+    compiler = _compiler()
+    headers = _torch_folder("include", "torch/csrc/stable/library.h")
+    libraries = _torch_folder("lib", "libtorch_cpu.so")
+    library = ROOT / "build" / "device_emulator" / f"{_key(compiler)}.so"
+    if library.exists():
+        return library
+    scratch = library.with_suffix(f".{uuid.uuid4().hex}")
+    scratch.mkdir(parents=True)
+    try:
+        includes = ["-Icsrc", "-Itests/device/emulator", "-isystem", str(headers)]
+        objects = {file: scratch / f"{i}.o" for i, file in enumerate(sources())}
+        commands = [
+            [compiler, *FLAGS, *includes, "-x", "c++", "-c", str(source), "-o", str(made)]
+            for source, made in objects.items()
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_run, commands))
+        made = scratch / "emulated.so"
+        search = ["-L", str(libraries), "-ltorch_cpu", "-Wl,--no-undefined", f"-Wl,-rpath,{libraries}"]
+        _run([compiler, "-shared", "-o", str(made), *map(str, objects.values()), *search])
+        made.rename(library)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    for old in sorted(library.parent.glob("*.so"), key=lambda file: file.stat().st_mtime)[:-3]:
+        old.unlink()
+    return library
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """Build, load, and give the emulated ops of vllm._C the schemas that they have there."""
+    from vllm.kernels import load as load_native
+
+    load_native()
+    library = build()
+    torch.ops.load_library(library)
+    names = torch._C._dispatch_get_all_op_names()
+    _libraries.extend(torch.library.Library(f"{namespace}_emulated", "FRAGMENT") for namespace in NAMESPACES)
+    for namespace, registry in zip(NAMESPACES, _libraries, strict=True):
+        for name in names:
+            emulated = name.replace("::", "_emulated::")
+            if name.startswith(f"{namespace}::") and not torch._C._jit_get_schemas_for_operator(emulated):
+                op = getattr(getattr(torch.ops, namespace), name.split("::")[1])
+                registry.define(re.sub(r"\(\$\d+! -> \)", "!", str(op.default._schema).split("::")[1]))
+    return ctypes.CDLL(str(library))
+
+
+_libraries: list[torch.library.Library] = []
+
+
+class Ops:
+    """``Ops("_C").rms_norm`` is the emulated op, looked up when it is called."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        return lambda *arguments: getattr(getattr(torch.ops, f"{self.namespace}_emulated"), name).default(*arguments)
+
+
+def configure(wave_size: int, order: str) -> None:
+    """Lanes of a wave (32 or 64) and the order in which the threads of a block take turns."""
+    load().emulator_configure(wave_size, ORDERS[order])
