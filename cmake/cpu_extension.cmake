@@ -22,6 +22,7 @@ set(VLLM_CPU_FAMILIES
 set(VLLM_CPU_SOURCES
   csrc/core/isa.cpp
   csrc/bindings/library.cpp
+  csrc/bindings/recording.cpp
   csrc/bindings/tensor.cpp)
 foreach(family IN LISTS VLLM_CPU_FAMILIES)
   list(APPEND VLLM_CPU_SOURCES csrc/cpu/${family}.cpp csrc/bindings/${family}.cpp)

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/recording.h"
 #include "bindings/tensor.h"
 
 namespace vllm {
@@ -140,7 +141,7 @@ void paged_attention_varlen(const Tensor& out, const Tensor& query, const Tensor
     args.lse_stride = l.Stride(0);
   }
   CheckSequences(args, q, lens, table, k.Size(0));
-  PagedAttention(args);
+  Launch([args] { PagedAttention(args); });
 }
 
 // Decode over the classic cache layout.
@@ -188,7 +189,7 @@ void ClassicAttention(const char* op, const Tensor& out, const Tensor& query,
   args.kv_heads = num_kv_heads;
   args.alibi_slopes = AlibiSlopes(op, alibi_slopes, args.heads);
   CheckSequences(args, q, lens, table, k.Size(0));
-  PagedAttention(args);
+  Launch([args] { PagedAttention(args); });
 }
 
 void paged_attention_v1(const Tensor& out, const Tensor& query, const Tensor& key_cache,

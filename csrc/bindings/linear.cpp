@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/recording.h"
 #include "bindings/tensor.h"
 
 namespace vllm {
@@ -72,8 +73,10 @@ void Run(const TensorView& out, const TensorView& input, const TensorView& packe
     CheckShape(*bias, {n}, "[outputs]");
     CheckContiguous(*bias);
   }
-  Linear({weight, input.data, input.Size(0), input.Stride(0), bias ? bias->data : nullptr, out.data,
-          out.Stride(0), FloatType(out)});
+  const LinearArgs args{
+      weight,   input.data,    input.Size(0), input.Stride(0), bias ? bias->data : nullptr,
+      out.data, out.Stride(0), FloatType(out)};
+  Launch([args] { Linear(args); });
 }
 
 void linear_packed(const Tensor& out, const Tensor& input, const Tensor& packed,
@@ -110,7 +113,9 @@ void gather_packed_rows(const Tensor& out, const Tensor& packed, const Tensor& i
                   ", expected row numbers of the weight, below " + std::to_string(rows));
     }
   }
-  GatherPackedRows(weight, i.Data<int64_t>(), i.Size(0), o.data, o.Stride(0));
+  Launch([=, ids = i.Data<const int64_t>(), count = i.Size(0), to = o.data, stride = o.Stride(0)] {
+    GatherPackedRows(weight, ids, count, to, stride);
+  });
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "cpu/norm.h"
 
+#include "bindings/recording.h"
 #include "bindings/tensor.h"
 
 namespace vllm {
@@ -20,8 +21,10 @@ void rms_norm(const Tensor& result, const Tensor& input, const Tensor& weight, d
   CheckSameType(out, x);
   CheckSameShape(out, x);
   CheckWeight(w, x);
-  RmsNorm({out.data, x.data, w.data, Rows(out), input_rows, x.Size(-1), static_cast<float>(epsilon),
-           dtype});
+  const RmsNormArgs args{
+      out.data, x.data, w.data, Rows(out), input_rows, x.Size(-1), static_cast<float>(epsilon),
+      dtype};
+  Launch([args] { RmsNorm(args); });
 }
 
 void fused_add_rms_norm(const Tensor& input, const Tensor& residual, const Tensor& weight,
@@ -34,8 +37,9 @@ void fused_add_rms_norm(const Tensor& input, const Tensor& residual, const Tenso
   CheckSameType(r, x);
   CheckSameShape(r, x);
   CheckWeight(w, x);
-  FusedAddRmsNorm({x.data, r.data, w.data, input_rows, Rows(r), x.Size(-1),
-                   static_cast<float>(epsilon), dtype});
+  const FusedAddRmsNormArgs args{
+      x.data, r.data, w.data, input_rows, Rows(r), x.Size(-1), static_cast<float>(epsilon), dtype};
+  Launch([args] { FusedAddRmsNorm(args); });
 }
 
 }  // namespace

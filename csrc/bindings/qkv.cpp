@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "bindings/cache.h"
+#include "bindings/recording.h"
 #include "bindings/rotary.h"
 
 namespace vllm {
@@ -75,7 +76,7 @@ void qkv_norm_rope_cache(const Tensor& qkv, const Tensor& positions,
   args.block_size = k.Size(1);
   CheckSlots(slots, args.tokens, k.Size(0) * k.Size(1));
   args.slots = slots.Data<int64_t>();
-  QkvNormRopeCache(args);
+  Launch([args] { QkvNormRopeCache(args); });
 }
 
 }  // namespace

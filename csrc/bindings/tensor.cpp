@@ -3,6 +3,8 @@
 #include <array>
 #include <stdexcept>
 
+#include "bindings/recording.h"
+
 namespace vllm {
 namespace {
 
@@ -69,6 +71,7 @@ std::string ListString(const int64_t* values, int64_t count) {
 }  // namespace
 
 TensorView View(const char* op, const char* name, const Tensor& tensor) {
+  if (current_recording != nullptr) current_recording->Saw(op);
   int32_t device = 0;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(tensor.get(), &device));
   static const int32_t cpu = aoti_torch_device_type_cpu();

@@ -38,6 +38,8 @@ class AttentionShape:
 class PagedAttention:
     """Rotates and norms queries and keys, stores keys and values, attends."""
 
+    recordable = True  # see layers/replay.py
+
     def __init__(
         self,
         shape: AttentionShape,
@@ -56,6 +58,11 @@ class PagedAttention:
         """cache [2, blocks, kv_heads, block_size, head_size]: this layer's keys and values."""
         self._key_cache = cache[0].permute(0, 2, 1, 3)
         self._value_cache = cache[1].permute(0, 2, 1, 3)
+
+    @property
+    def cache_address(self) -> int:
+        """Changes where another cache is bound."""
+        return self._key_cache.data_ptr()
 
     def __call__(self, qkv: Tensor, query: Tensor, step: StepInput, out: Tensor) -> None:
         """qkv [tokens, qkv_width] is overwritten; query is its view [tokens, heads, head_size]; out likewise."""

@@ -30,6 +30,20 @@ class StepInput:
     def num_tokens(self) -> int:
         return self.token_ids.shape[0]
 
+    @property
+    def shape_key(self) -> tuple[int, ...]:
+        """The same for steps of the same sizes in the same memory, whatever it holds."""
+        return (
+            self.num_tokens,
+            self.seq_lens.shape[0],
+            self.positions.data_ptr(),
+            self.slot_mapping.data_ptr(),
+            self.query_start_loc.data_ptr(),
+            self.seq_lens.data_ptr(),
+            self.block_table.data_ptr(),
+            self.block_table.stride(0),
+        )
+
     def wanted(self, hidden: Tensor) -> Tensor:
         """Rows of `hidden` [tokens, width] whose logits are wanted."""
         return hidden if self.logits_indices is None else hidden.index_select(0, self.logits_indices)

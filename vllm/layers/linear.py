@@ -11,6 +11,7 @@ class Linear:
     """out = x @ weight.T + bias, for one weight or several with the same input, stacked along the output."""
 
     __slots__ = ("bias", "in_features", "out_features", "packed")
+    recordable = True  # see layers/replay.py
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
         """weight [out_features, in_features] is packed and can be dropped; bias [out_features]."""

@@ -23,6 +23,11 @@ class GatedMLP:
             self._fused = pack_gate_up_weight(weights)
         self._down = Linear.load(checkpoint, [f"{name}.down_proj"], [hidden], intermediate, bias)
 
+    @property
+    def recordable(self) -> bool:
+        """With biases there is a buffer of its own for each call."""
+        return self._gate_up is None and getattr(self._down, "recordable", False)
+
     def __call__(self, x: Tensor, activated: Tensor, out: Tensor) -> None:
         """x [tokens, hidden] to out, through `activated` [tokens, intermediate]; out may be x."""
         if self._gate_up is None:

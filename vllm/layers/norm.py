@@ -11,6 +11,7 @@ class RMSNorm:
     """Root mean square norm, with the residual addition before it where there is one."""
 
     __slots__ = ("epsilon", "weight")
+    recordable = True
 
     def __init__(self, weight: Tensor, epsilon: float):
         self.weight = weight

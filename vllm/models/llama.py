@@ -13,6 +13,7 @@ from vllm.layers.embedding import load_embedding_and_head
 from vllm.layers.linear import Linear
 from vllm.layers.mlp import GatedMLP
 from vllm.layers.norm import RMSNorm
+from vllm.layers.replay import Replay
 from vllm.layers.rotary import cos_sin_table
 from vllm.layers.workspace import Workspace
 from vllm.models.hf_fields import Fields
@@ -56,6 +57,7 @@ class LlamaForCausalLM:
         self._norm = RMSNorm.load(checkpoint, "model.norm", shape.hidden_size, shape.norm_epsilon)
         first = shape.attentions[0]
         self._num_heads, self._head_size = first.num_heads, first.head_size
+        self._replay = Replay(part for layer in self._layers for part in layer.parts)
         self._workspace = Workspace(
             context.max_tokens,
             context.dtype,
@@ -120,11 +122,15 @@ class LlamaForCausalLM:
             views["attended_heads"] = views["attended"].unflatten(1, heads)
         self._embedding(step.token_ids, x)
         residual.zero_()
-        for layer in self._layers:
-            layer(step, views)
+        key = (*step.shape_key, self.attentions[0].cache_address)
+        self._replay.run(key, lambda: self._run_layers(step, views))
         x, residual = step.wanted(x), step.wanted(residual)
         self._norm.add(x, residual)
         return x
+
+    def _run_layers(self, step: StepInput, views: dict[str, Tensor]) -> None:
+        for layer in self._layers:
+            layer(step, views)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self._head(hidden)
@@ -155,6 +161,10 @@ class LlamaLayer:
         self.output = Linear.load(checkpoint, [f"{own}.o_proj"], [hidden], query, bias=shape.output_bias)
         self.mlp_norm = RMSNorm.load(checkpoint, f"{name}.post_attention_layernorm", hidden, epsilon)
         self.mlp = GatedMLP(checkpoint, f"{name}.mlp", hidden, shape.intermediate_size, shape.mlp_bias)
+
+    @property
+    def parts(self) -> tuple[object, ...]:
+        return self.input_norm, self.qkv, self.attention, self.output, self.mlp_norm, self.mlp
 
     def __call__(self, step: StepInput, views: dict[str, Tensor]) -> None:
         x, residual = views["x"], views["residual"]

@@ -40,8 +40,9 @@ class InputBatch:
         self._query_start = _Buffer(max_num_seqs + 1, np.int32)
         self._counted = 0  # _query_start holds 0, 1, 2, ... up to this
         self._seq_lens = _Buffer(max_num_seqs, np.int32)
-        self._block_table = _Buffer(max_num_seqs * max_blocks, np.int32)
-        self._block_table_view = self._block_table.view(0)
+        # Rows in the batch's order. Their distance never changes, so that steps of one shape read the same addresses.
+        self._block_table = np.zeros((max_num_seqs, max_blocks), np.int32)
+        self._block_table_view = torch.from_numpy(self._block_table)[:0]
         self._gathered: tuple[list[int], int] = ([], 0)  # what the view was made of
         self._rows_changed = False
 
@@ -119,9 +120,7 @@ class InputBatch:
     def _gather_block_table(self, rows: list[int], width: int) -> Tensor:
         """[sequences, width] of the rows in the batch's order; the last step's, where nothing has changed."""
         if (rows, width) != self._gathered or self._rows_changed:
-            size = len(rows) * width
-            table = self._block_table.array[:size].reshape(len(rows), width)
-            np.take(self._block_rows[:, :width], rows, axis=0, out=table, mode="clip")
-            self._block_table_view = self._block_table.view(size).view(len(rows), width)
+            self._block_table[: len(rows), :width] = self._block_rows[rows, :width]
+            self._block_table_view = torch.from_numpy(self._block_table)[: len(rows), :width]
             self._gathered, self._rows_changed = (rows, width), False
         return self._block_table_view
