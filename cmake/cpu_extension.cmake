@@ -16,6 +16,7 @@ set(VLLM_CPU_FAMILIES
   norm
   penalties
   qkv
+  quantized_linear
   rotary
   sampling)
 
@@ -27,7 +28,7 @@ set(VLLM_CPU_SOURCES
 foreach(family IN LISTS VLLM_CPU_FAMILIES)
   list(APPEND VLLM_CPU_SOURCES csrc/cpu/${family}.cpp csrc/bindings/${family}.cpp)
 endforeach()
-list(APPEND VLLM_CPU_SOURCES csrc/cpu/linear_weight.cpp)
+list(APPEND VLLM_CPU_SOURCES csrc/cpu/linear_weight.cpp csrc/cpu/quantized_weight.cpp)
 
 # Of Highway's x86 targets SSE2, AVX2, AVX3 (AVX-512) and AVX3_ZEN4 (AVX-512 with bf16) are built; the others add
 # compile time and size and no speed here.

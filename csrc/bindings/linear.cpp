@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/quantized_linear.h"
 #include "bindings/recording.h"
 #include "bindings/tensor.h"
 
@@ -62,22 +63,37 @@ void Run(const TensorView& out, const TensorView& input, const TensorView& packe
          const TensorView* bias, PackOrder order) {
   CheckDim(input, 2);
   CheckLastContiguous(input);
-  CheckSameType(input, packed);
+  if (!IsQuantized(packed)) CheckSameType(input, packed);
   CheckShape(out, {input.Size(0), -1}, "[rows of input, outputs]");
   CheckLastContiguous(out);
   if (!out.Is(ScalarType::Float)) CheckSameType(out, input);
   const int64_t n = out.Size(1) * (order == PackOrder::kGateUp ? 2 : 1);
-  const LinearWeight weight = PackedWeight(packed, n, input.Size(1), order);
   if (bias != nullptr) {
-    CheckSameType(*bias, packed);
+    CheckSameType(*bias, IsQuantized(packed) ? input : packed);
     CheckShape(*bias, {n}, "[outputs]");
     CheckContiguous(*bias);
   }
+  if (IsQuantized(packed)) return RunQuantized(out, input, packed, bias, n, order);
+  const LinearWeight weight = PackedWeight(packed, n, input.Size(1), order);
   const LinearArgs args{
       weight,   input.data,    input.Size(0), input.Stride(0), bias ? bias->data : nullptr,
       out.data, out.Stride(0), FloatType(out)};
   Launch([args] { Linear(args); });
 }
+
+}  // namespace
+
+void CheckIds(const TensorView& ids, int64_t rows) {
+  for (int64_t j = 0; j < ids.Size(0); ++j) {
+    const int64_t id = ids.Data<int64_t>()[j];
+    if (id < 0 || id >= rows) {
+      Fail(ids, "has " + std::to_string(id) + " at " + std::to_string(j) +
+                    ", expected row numbers of the weight, below " + std::to_string(rows));
+    }
+  }
+}
+
+namespace {
 
 void linear_packed(const Tensor& out, const Tensor& input, const Tensor& packed,
                    const std::optional<Tensor>& bias) {
@@ -101,18 +117,13 @@ void gather_packed_rows(const Tensor& out, const Tensor& packed, const Tensor& i
   CheckType(i, ScalarType::Long);
   CheckDim(i, 1);
   CheckContiguous(i);
-  CheckSameType(o, p);
+  if (!IsQuantized(p)) CheckSameType(o, p);
   CheckShape(o, {i.Size(0), -1}, "[ids, columns of the weight]");
   CheckLastContiguous(o);
+  if (IsQuantized(p)) return GatherQuantized(o, p, i);
   const int64_t rows = p.Size(0) * kPanelWidth;
   const LinearWeight weight = PackedWeight(p, rows, o.Size(1), PackOrder::kPlain);
-  for (int64_t j = 0; j < i.Size(0); ++j) {
-    const int64_t id = i.Data<int64_t>()[j];
-    if (id < 0 || id >= rows) {
-      Fail(i, "has " + std::to_string(id) + " at " + std::to_string(j) +
-                  ", expected row numbers of the weight, below " + std::to_string(rows));
-    }
-  }
+  CheckIds(i, rows);
   Launch([=, ids = i.Data<const int64_t>(), count = i.Size(0), to = o.data, stride = o.Stride(0)] {
     GatherPackedRows(weight, ids, count, to, stride);
   });

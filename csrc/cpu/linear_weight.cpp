@@ -1,10 +1,11 @@
+#include "cpu/linear_weight.h"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "core/parallel.h"
-#include "cpu/linear.h"
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -12,18 +13,6 @@
 
 namespace vllm {
 namespace {
-
-// Row of the weight that is column `column` of panel `panel`; -1 for padding.
-int64_t WeightRow(int64_t panel, int64_t column, int64_t n, PackOrder order) {
-  if (order == PackOrder::kPlain) {
-    const int64_t row = panel * kPanelWidth + column;
-    return row < n ? row : -1;
-  }
-  constexpr int64_t kHalf = kPanelWidth / 2;
-  const int64_t row = panel * kHalf + column % kHalf;
-  if (row >= n / 2) return -1;
-  return column < kHalf ? row : n / 2 + row;
-}
 
 // T is an unsigned integer as wide as the element, Unit the kPair elements of consecutive k that
 // lie together.
@@ -68,19 +57,6 @@ void PackPanels(const void* weight, int64_t row_stride, int64_t n, int64_t k, Pa
   });
 }
 
-// Weights are read front to back in every step: larger pages spare page faults now and table walks
-// later.
-void PreferHugePages([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
-#ifdef __linux__
-  constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
-  const uintptr_t begin =
-      (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) / kHugePage * kHugePage;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHugePage * kHugePage;
-  // Advice only: where the kernel declines, nothing is lost.
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#endif
-}
-
 template <typename T, int kPair>
 void GatherRow(const T* packed, int64_t panel_elements, int64_t k, int64_t row, T* out) {
   const T* from = packed + row / kPanelWidth * panel_elements + row % kPanelWidth * kPair;
@@ -100,6 +76,16 @@ void GatherRows(const LinearWeight& weight, const int64_t* ids, int64_t count, v
 }
 
 }  // namespace
+
+void PreferHugePages([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
+#ifdef __linux__
+  constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
+  const uintptr_t begin =
+      (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) / kHugePage * kHugePage;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHugePage * kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
 
 void PackLinearWeight(const void* weight, int64_t row_stride, int64_t n, int64_t k, DType dtype,
                       PackOrder order, void* packed) {

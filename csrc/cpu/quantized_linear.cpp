@@ -1,0 +1,205 @@
+#include "cpu/quantized_linear.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "core/no_sve.h"
+#include "core/parallel.h"
+#include "cpu/linear_task.h"
+#include "cpu/scratch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/quantized_linear.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h
+#include "core/isa.h"
+#include "cpu/quantized_tile-inl.h"
+
+#ifndef VLLM_CPU_QUANTIZED_LINEAR_TASK_
+#define VLLM_CPU_QUANTIZED_LINEAR_TASK_
+namespace vllm {
+
+// One call, shared by its threads. The quantised input lies row tile by row tile, each as InputTile
+// says.
+struct QuantizedLinearTask {
+  QuantizedLinearArgs args;
+  int32_t* codes;
+  float* scales;
+  int32_t* sums;
+  LinearWork work;
+};
+
+}  // namespace vllm
+#endif  // VLLM_CPU_QUANTIZED_LINEAR_TASK_
+
+HWY_BEFORE_NAMESPACE();
+namespace vllm {
+namespace HWY_NAMESPACE {
+
+using QuantizedTileFunction = void (*)(const InputTile&, const WeightPanel&, float*);
+
+template <int kBits, bool kScaled, bool kZeroed, size_t... kRows>
+constexpr std::array<QuantizedTileFunction, sizeof...(kRows)> QuantizedTileTable(
+    std::index_sequence<kRows...>) {
+  return {QuantizedTile<kBits, kScaled, kZeroed, kRows + 1>...};
+}
+
+template <int kBits, bool kScaled, bool kZeroed>
+QuantizedTileFunction TileOf(int64_t rows) {
+  static constexpr auto kTiles =
+      QuantizedTileTable<kBits, kScaled, kZeroed>(std::make_index_sequence<kMaxRows>());
+  return kTiles[rows - 1];
+}
+
+QuantizedTileFunction ChooseTile(const QuantizedWeight& weight, int64_t rows) {
+  if (weight.bits == 4) {
+    return weight.zeroed ? TileOf<4, true, true>(rows) : TileOf<4, true, false>(rows);
+  }
+  if (weight.zeroed) return TileOf<8, true, true>(rows);
+  return weight.scaled ? TileOf<8, true, false>(rows) : TileOf<8, false, false>(rows);
+}
+
+// A row of the input in the weight's order of columns, in `buffer` where that is another one.
+template <typename T>
+const T* InputRow(const QuantizedLinearArgs& args, int64_t row, T* buffer) {
+  const T* input = static_cast<const T*>(args.input) + row * args.input_stride;
+  if (args.weight.permutation == nullptr) return input;
+  for (int64_t i = 0; i < args.weight.k; ++i) buffer[i] = input[args.weight.permutation[i]];
+  return buffer;
+}
+
+template <typename T>
+void QuantizeRows(const QuantizedLinearTask& task, int64_t first_row, int64_t end_row) {
+  thread_local Scratch scratch;
+  const QuantizedWeight& weight = task.args.weight;
+  const int64_t k = weight.k, units = weight.PaddedK() / 4, groups = weight.Groups();
+  int8_t* codes = scratch.Get<int8_t>(static_cast<size_t>(units * 4 + k * 4 + 64));
+  T* buffer = reinterpret_cast<T*>(codes + (units * 4 + 63) / 64 * 64);
+  std::memset(codes, 0, static_cast<size_t>(units * 4));
+  const RowTiles tiles(task.args.m, kMaxRows);
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const int64_t begin = tiles.Begin(tile), rows = tiles.Begin(tile + 1) - begin;
+    if (begin < first_row || begin >= end_row) continue;
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* row = InputRow<T>(task.args, begin + r, buffer);
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t at = g * weight.group_size, to = begin * groups + g * rows + r;
+        QuantizeGroup(row + at, std::min(weight.group_size, k - at), codes + at, task.scales[to],
+                      task.sums[to]);
+      }
+      int32_t* packed = task.codes + begin * units + r;
+      for (int64_t i = 0; i < units; ++i) std::memcpy(packed + i * rows, codes + i * 4, 4);
+    }
+  }
+}
+
+// Multiplies the row tiles [first, last) with one panel.
+template <typename T>
+void RunQuantizedPanel(const QuantizedLinearTask& task, int64_t panel, int64_t first,
+                       int64_t last) {
+  const QuantizedWeight& weight = task.args.weight;
+  const int64_t units = weight.PaddedK() / 4, groups = weight.Groups();
+  const int64_t panel_bytes = weight.PanelBytes();
+  const RowTiles tiles(task.args.m, kMaxRows);
+  // A single tile fetches a little ahead of itself, the first of several the next panel.
+  constexpr int64_t kAhead = 4096;
+  WeightPanel weights{weight.panels + panel * panel_bytes, weight.PaddedK(), weight.group_size,
+                      tiles.count == 1 ? kAhead : panel_bytes};
+  HWY_ALIGN float tile[kMaxRows * kPanel];
+  for (int64_t t = first; t < last; ++t) {
+    const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
+    const InputTile input{task.codes + row * units, task.scales + row * groups,
+                          task.sums + row * groups};
+    ChooseTile(weight, rows)(input, weights, tile);
+    if (task.args.out_dtype == task.args.dtype) {
+      StorePanelTile<T, T>(task.args, panel, row, rows, tile);
+    } else {
+      StorePanelTile<T, float>(task.args, panel, row, rows, tile);
+    }
+  }
+}
+
+void QuantizedLinearPackInput(const QuantizedLinearTask& task, int64_t first_row, int64_t end_row) {
+  VLLM_FOR_DTYPE(task.args.dtype, T, QuantizeRows<T>(task, first_row, end_row));
+}
+
+void QuantizedLinearRun(QuantizedLinearTask& task) {
+  VLLM_FOR_DTYPE(task.args.dtype, T, {
+    RunItems(task.work, kMaxRows, [&task](int64_t panel, int64_t first, int64_t last) {
+      RunQuantizedPanel<T>(task, panel, first, last);
+    });
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace vllm {
+
+HWY_EXPORT(QuantizedLinearPackInput);
+HWY_EXPORT(QuantizedLinearRun);
+
+namespace {
+
+// Bounds the quantised copy of the input.
+constexpr int64_t kMaxPackedBytes = int64_t{16} << 20;
+constexpr int64_t kBlockBytes = int64_t{512} << 10;
+// Input elements that are not worth a barrier.
+constexpr int64_t kSerialPack = 8192;
+
+void RunRows(const QuantizedLinearArgs& args) {
+  thread_local Scratch scratch;
+  const auto pack = VLLM_DISPATCH(QuantizedLinearPackInput);
+  const auto run = VLLM_DISPATCH(QuantizedLinearRun);
+  const int64_t m = args.m, row_bytes = args.weight.PaddedK(), groups = args.weight.Groups();
+  const int64_t panels = PanelCount(args.weight.n, args.weight.order);
+  const int64_t work = panels * args.weight.PanelBytes() / 8 * std::min<int64_t>(m, 8);
+  const int threads = static_cast<int>(
+      std::clamp<int64_t>(std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
+  int32_t* codes = scratch.Get<int32_t>(static_cast<size_t>(m * (row_bytes / 4 + 2 * groups)));
+  float* scales = reinterpret_cast<float*>(codes + m * (row_bytes / 4));
+  int32_t* sums = reinterpret_cast<int32_t*>(scales + m * groups);
+  QuantizedLinearTask task{args,
+                           codes,
+                           scales,
+                           sums,
+                           {m, panels, std::max<int64_t>(48, kBlockBytes / row_bytes), threads}};
+  const bool serial_pack = threads == 1 || m * row_bytes <= kSerialPack;
+  if (serial_pack) pack(task, 0, m);
+  if (threads == 1) return run(task);
+#pragma omp parallel num_threads(threads)
+  {
+    if (!serial_pack) {
+      const int64_t part = omp_get_thread_num(), parts = omp_get_num_threads();
+      pack(task, m * part / parts, m * (part + 1) / parts);
+#pragma omp barrier
+    }
+    run(task);
+  }
+}
+
+}  // namespace
+
+void QuantizedLinear(const QuantizedLinearArgs& args) {
+  if (args.m == 0 || args.weight.n == 0) return;
+  const int64_t max_rows = std::max<int64_t>(kMaxPackedBytes / args.weight.PaddedK(), 48);
+  for (int64_t row = 0; row < args.m; row += max_rows) {
+    QuantizedLinearArgs part = args;
+    part.m = std::min(max_rows, args.m - row);
+    part.input = static_cast<const char*>(args.input) +
+                 row * args.input_stride * static_cast<int64_t>(ElementSize(args.dtype));
+    part.out = static_cast<char*>(args.out) +
+               row * args.out_stride * static_cast<int64_t>(ElementSize(args.out_dtype));
+    RunRows(part);
+  }
+}
+
+}  // namespace vllm
+#endif  // HWY_ONCE

@@ -1,0 +1,194 @@
+// Register tiles of products of 8-bit input codes and 4- or 8-bit weight codes, and the
+// quantisation of the input, for one Highway target at a time.
+#include "cpu/linear_store-inl.h"
+#include "cpu/quantized_linear.h"
+
+#if defined(VLLM_CPU_QUANTIZED_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef VLLM_CPU_QUANTIZED_TILE_INL_H_
+#undef VLLM_CPU_QUANTIZED_TILE_INL_H_
+#else
+#define VLLM_CPU_QUANTIZED_TILE_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace vllm {
+namespace HWY_NAMESPACE {
+
+using I32 = hn::RebindToSigned<F32>;
+using VI32 = hn::Vec<I32>;
+using U8 = hn::Repartition<uint8_t, F32>;
+using VU8 = hn::Vec<U8>;
+
+// The quantised input of one row tile.
+struct InputTile {
+  const int32_t* codes;  // four 8-bit codes each, [padded k / 4][rows]
+  const float* scales;   // [groups][rows]
+  const int32_t* sums;   // of each group's codes, [groups][rows]
+};
+
+// One panel of the weight.
+struct WeightPanel {
+  const uint8_t* data;
+  int64_t padded_k;
+  int64_t group_size;
+  int64_t prefetch;  // bytes ahead of what is read
+};
+
+// Codes of one step: 8-bit codes as they lie, 4-bit ones in two halves.
+template <int kBits>
+HWY_INLINE VU8 CodesPart(VU8 loaded, int part) {
+  if constexpr (kBits == 8) return loaded;
+  const hn::Repartition<uint32_t, U8> du32;
+  const auto halves =
+      part == 0 ? loaded : hn::BitCast(U8(), hn::ShiftRight<4>(hn::BitCast(du32, loaded)));
+  return hn::And(halves, hn::Set(U8(), uint8_t{0x0F}));
+}
+
+// sum += four products of neighbouring codes in each lane; the input's four are the same in all.
+HWY_INLINE void AddProducts(VI32& sum, VU8 codes, const int32_t* input) {
+#if HWY_TARGET <= HWY_AVX3_DL && HWY_ARCH_X86 && (HWY_COMPILER_GCC_ACTUAL || HWY_COMPILER_CLANG)
+  // Written out because compilers copy the sums between registers, and spill some, around the
+  // intrinsic.
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum.raw) : "v"(codes.raw), "m"(*input));
+#else
+  const hn::Repartition<int8_t, I32> di8;
+  sum = hn::SumOfMulQuadAccumulate(I32(), codes, hn::BitCast(di8, hn::Set(I32(), *input)), sum);
+#endif
+}
+
+// sum[r][v] = sum over `steps` steps of input codes * weight codes.
+template <int kBits, int kRows, int kVecs>
+HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTRICT b,
+                         int64_t steps, int64_t prefetch, VI32 (&sum)[kRows][kVecs]) {
+  constexpr int kParts = 8 / kBits;
+  for (int64_t step = 0; step < steps; ++step) {
+    __builtin_prefetch(b + prefetch, 0, 2);
+    __builtin_prefetch(b + prefetch + 64, 0, 2);
+    VU8 loaded[kVecs];
+    HWY_UNROLL(32)
+    for (int v = 0; v < kVecs; ++v) loaded[v] = hn::LoadU(U8(), b + v * kLanes * 4);
+    HWY_UNROLL(2)
+    for (int part = 0; part < kParts; ++part) {
+      VU8 codes[kVecs];
+      HWY_UNROLL(32)
+      for (int v = 0; v < kVecs; ++v) codes[v] = CodesPart<kBits>(loaded[v], part);
+      HWY_UNROLL(32)
+      for (int r = 0; r < kRows; ++r) {
+        HWY_UNROLL(32)
+        for (int v = 0; v < kVecs; ++v) AddProducts(sum[r][v], codes[v], a + r);
+      }
+      a += kRows;
+    }
+    b += kPanel * 4;
+  }
+}
+
+// c[r][j] += scales of row r and column j * (sum[r][j] - zero[j] * sum of r's codes).
+template <int kRows, int kVecs, bool kScaled, bool kZeroed>
+HWY_INLINE void AddGroup(const hwy::float16_t* HWY_RESTRICT head,
+                         const float* HWY_RESTRICT input_scales,
+                         const int32_t* HWY_RESTRICT input_sums, VI32 (&sum)[kRows][kVecs],
+                         float* HWY_RESTRICT c) {
+  const F32 df;
+  HWY_UNROLL(32)
+  for (int v = 0; v < kVecs; ++v) {
+    VF32 scale = hn::Zero(df), zero = hn::Zero(df);
+    if constexpr (kScaled) scale = LoadF32(df, head + v * kLanes);
+    if constexpr (kZeroed) zero = LoadF32(df, head + (kScaled ? kPanel : 0) + v * kLanes);
+    HWY_UNROLL(32)
+    for (int r = 0; r < kRows; ++r) {
+      VF32 product = hn::ConvertTo(df, sum[r][v]);
+      if constexpr (kZeroed) {
+        product = hn::NegMulAdd(zero, hn::Set(df, static_cast<float>(input_sums[r])), product);
+      }
+      if constexpr (kScaled) product = hn::Mul(product, scale);
+      float* to = c + r * kPanel + v * kLanes;
+      hn::StoreU(hn::MulAdd(product, hn::Set(df, input_scales[r]), hn::LoadU(df, to)), df, to);
+    }
+  }
+}
+
+// c [kRows][32] = the input tile times a panel. Not inlined, so that the sums get all vector
+// registers.
+template <int kBits, bool kScaled, bool kZeroed, int kRows>
+HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel,
+                                float* HWY_RESTRICT c) {
+  const F32 df;
+  const I32 di;
+  constexpr int kVecs = VecsFor(kRows);
+  constexpr int64_t kHead = (kScaled ? 64 : 0) + (kZeroed ? 64 : 0);
+  constexpr int64_t kStepK = 4 * (8 / kBits);
+  for (int i = 0; i < kRows * kPanel; i += kLanes) hn::StoreU(hn::Zero(df), df, c + i);
+  for (int column = 0; column < kPanel; column += kVecs * kLanes) {
+    const uint8_t* group = panel.data + kPanel * 4;
+    InputTile in = input;
+    for (int64_t k = 0; k < panel.padded_k; k += panel.group_size) {
+      const int64_t size = std::min(panel.group_size, panel.padded_k - k);
+      VI32 sum[kRows][kVecs];
+      HWY_UNROLL(32)
+      for (int r = 0; r < kRows; ++r) {
+        // Without zeros of its own a group's zero is the middle code.
+        const VI32 start = kZeroed ? hn::Zero(di) : hn::Set(di, -in.sums[r] * (1 << (kBits - 1)));
+        HWY_UNROLL(32)
+        for (int v = 0; v < kVecs; ++v) sum[r][v] = start;
+      }
+      if constexpr (kHead > 0) __builtin_prefetch(group + panel.prefetch, 0, 2);
+      SumSteps<kBits, kRows, kVecs>(in.codes, group + kHead + column * 4, size / kStepK,
+                                    panel.prefetch, sum);
+      AddGroup<kRows, kVecs, kScaled, kZeroed>(
+          reinterpret_cast<const hwy::float16_t*>(group) + column, in.scales, in.sums, sum,
+          c + column);
+      group += kHead + size * kPanel * kBits / 8;
+      in.codes += size / 4 * kRows;
+      in.scales += kRows;
+      in.sums += kRows;
+    }
+  }
+  const float* row_scales = reinterpret_cast<const float*>(panel.data);
+  for (int j = 0; j < kPanel; j += kLanes) {
+    const VF32 scale = hn::LoadU(df, row_scales + j);
+    for (int r = 0; r < kRows; ++r) {
+      float* to = c + r * kPanel + j;
+      hn::StoreU(hn::Mul(hn::LoadU(df, to), scale), df, to);
+    }
+  }
+}
+
+// Quantises x [size] to codes, rounding to nearest: x is about code * scale, codes in [-127, 127].
+// A value that is not finite makes the scale NaN.
+template <typename T>
+HWY_INLINE void QuantizeGroup(const T* HWY_RESTRICT x, int64_t size, int8_t* HWY_RESTRICT codes,
+                              float& scale, int32_t& sum) {
+  const F32 df;
+  const I32 di;
+  const hn::Rebind<int8_t, F32> di8;
+  VF32 largest = hn::Zero(df), poison = hn::Zero(df);
+  const auto look = [&](VF32 v) HWY_ATTR {
+    largest = hn::Max(largest, hn::Abs(v));
+    poison = hn::MulAdd(v, hn::Zero(df), poison);
+  };
+  const size_t tail = static_cast<size_t>(size % kLanes);
+  const int64_t whole = size - size % kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) look(LoadF32(df, x + i));
+  if (tail != 0) look(LoadF32N(df, x + whole, tail));
+
+  const float bound = hn::ReduceMax(df, largest);
+  const VF32 inverse = hn::Set(df, bound > 0.0f ? 127.0f / bound : 0.0f);
+  VI32 total = hn::Zero(di);
+  const auto encode = [&](VF32 v) HWY_ATTR {
+    const VI32 code = hn::NearestInt(hn::Mul(v, inverse));
+    total = hn::Add(total, code);
+    return hn::DemoteTo(di8, code);
+  };
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    hn::StoreU(encode(LoadF32(df, x + i)), di8, codes + i);
+  }
+  if (tail != 0) hn::StoreN(encode(LoadF32N(df, x + whole, tail)), di8, codes + whole, tail);
+  scale = bound * (1.0f / 127.0f) + hn::ReduceSum(df, poison);
+  sum = hn::ReduceSum(di, total);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
+HWY_AFTER_NAMESPACE();
+#endif  // per-target include guard
