@@ -21,10 +21,12 @@
 
 #if defined(VLLM_DEVICE_EMULATED)
 #define VLLM_DEVICE inline
+#define VLLM_HOST_DEVICE inline
 #define VLLM_UNROLL(n)
 #define VLLM_DYNAMIC_SHARED(name) unsigned char* const name = emulator::DynamicShared()
 #else
 #define VLLM_DEVICE __device__ __forceinline__
+#define VLLM_HOST_DEVICE __host__ __device__ inline
 #define VLLM_PRAGMA(text) _Pragma(#text)
 #define VLLM_UNROLL(n) VLLM_PRAGMA(unroll n)
 #define VLLM_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]

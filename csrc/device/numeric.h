@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "device/compat.h"
 
@@ -225,6 +226,54 @@ VLLM_DEVICE void StoreVector(T* to, const Vector<T, kCount>& vector) {
 // Elements of a 16-byte access, at most `kLimit`.
 template <typename T, int kLimit = 16>
 constexpr int kVectorOf = 16 / sizeof(T) < kLimit ? 16 / sizeof(T) : kLimit;
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+constexpr bool kWidensPairs = true;
+// Two 8-bit floats become two f16 in one instruction.
+template <typename T>
+VLLM_DEVICE uint32_t HalvesOfPair(T low, T high) {
+  const auto pair = static_cast<uint16_t>(low.bits | (uint32_t{high.bits} << 8));
+  uint32_t halves;
+  if constexpr (std::is_same_v<T, Fp8E4M3>) {
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(pair));
+  } else {
+    asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(halves) : "h"(pair));
+  }
+  return halves;
+}
+#else
+constexpr bool kWidensPairs = false;
+template <typename T>
+VLLM_DEVICE uint32_t HalvesOfPair(T, T) {
+  return 0;
+}
+#endif
+
+template <typename T, int kCount>
+VLLM_DEVICE Vector<float, kCount> Widen(const Vector<T, kCount>& in) {
+  Vector<float, kCount> out;
+  if constexpr (kWidensPairs && kCount % 2 == 0 &&
+                (std::is_same_v<T, Fp8E4M3> || std::is_same_v<T, Fp8E5M2>)) {
+    VLLM_UNROLL()
+    for (int i = 0; i < kCount; i += 2) {
+      const uint32_t halves = HalvesOfPair(in.lanes[i], in.lanes[i + 1]);
+      out.lanes[i] = ToFloat(Float16{static_cast<uint16_t>(halves)});
+      out.lanes[i + 1] = ToFloat(Float16{static_cast<uint16_t>(halves >> 16)});
+    }
+  } else {
+    VLLM_UNROLL()
+    for (int i = 0; i < kCount; ++i) out.lanes[i] = ToFloat(in.lanes[i]);
+  }
+  return out;
+}
+
+template <typename T, int kCount>
+VLLM_DEVICE Vector<T, kCount> Narrow(const Vector<float, kCount>& in) {
+  Vector<T, kCount> out;
+  VLLM_UNROLL()
+  for (int i = 0; i < kCount; ++i) out.lanes[i] = FromFloat<T>(in.lanes[i]);
+  return out;
+}
 
 inline bool IsAligned(const void* pointer, size_t bytes) {
   return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;

@@ -92,6 +92,7 @@ T atomicMax(T* address, T value) {
   return old;
 }
 
+using std::isinf;
 inline float __expf(float x) { return std::exp(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
