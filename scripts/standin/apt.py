@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 from tooling.errors import UserError
@@ -28,10 +29,13 @@ def deb_version(deb: Path) -> str:
 
 
 class Apt:
-    """Downloads debs into a folder of its own. `update` must run before `download`."""
+    """Downloads debs into a folder of its own. `update` must run before `download`; threads may share one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, architecture: str = "amd64") -> None:
         self.folder = folder
+        self.architecture = architecture
+        self._one_at_a_time = threading.Lock()
+        self._updated = False
         self.debs = folder / "debs"
         self._unreachable = ""
         """What `update` could not fetch: the likely reason for a deb that is not found."""
@@ -44,7 +48,7 @@ class Apt:
             # Nothing counts as installed: versions come from the sources alone.
             "Dir::State::Status": self.folder / "status",
             "Dir::Cache": self.folder / "cache",
-            "APT::Architecture": "amd64",
+            "APT::Architecture": self.architecture,
             # As root, apt would hand downloads to a user who may not write here.
             "APT::Sandbox::User": "root",
             "Acquire::Languages": "none",
@@ -60,7 +64,13 @@ class Apt:
         ]
 
     def update(self) -> None:
-        """Fetch the package lists. Some of several sources may fail: what counts is that the debs are found."""
+        """Fetch the package lists, once. Some of several sources may fail: what counts is that the debs are found."""
+        with self._one_at_a_time:
+            if not self._updated:
+                self._update()
+            self._updated = True
+
+    def _update(self) -> None:
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
             raise UserError(
                 "the stand-in channel is made of Debian packages, and this machine has no apt-get and dpkg-deb; "
@@ -75,6 +85,10 @@ class Apt:
 
     def download(self, names: list[str]) -> dict[str, Path]:
         """Fetch the debs of `names` that are not there yet; apt checks their hashes against its signed lists."""
+        with self._one_at_a_time:
+            return self._download(names)
+
+    def _download(self, names: list[str]) -> dict[str, Path]:
         wanted = self._candidates(names)
         partial = self.folder / "partial"
         missing = [name for name, file in wanted.items() if not (self.debs / file).exists()]

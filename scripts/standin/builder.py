@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from standin.groups import HOST
 from standin.store import HERE, Unit
 
 VARIANTS = HERE / "variants.yaml"
@@ -54,12 +55,14 @@ class LogLines:
     on_download_progress = on_download_complete = on_download_start
 
 
-def render(recipe: Path, context: dict[str, str]):
-    """The one variant of a recipe."""
+def render(recipe: Path, context: dict[str, str], platform: str = HOST):
+    """The one variant of a recipe for a platform."""
     from rattler_build import RenderConfig, Stage0Recipe, VariantConfig
+    from rattler_build.tool_config import PlatformConfig
 
     variants = VariantConfig.from_file(VARIANTS)
-    (rendered,) = Stage0Recipe.from_file(recipe).render(variants, RenderConfig(extra_context=context))
+    config = RenderConfig(platform=PlatformConfig(target_platform=platform), extra_context=context)
+    (rendered,) = Stage0Recipe.from_file(recipe).render(variants, config)
     return rendered
 
 
@@ -71,7 +74,7 @@ def build(job: Job) -> Path:
     recipe = job.unit.stage(job.work / "recipe")
     log = LogLines()
     try:
-        result = render(recipe, job.unit.context).run_build(
+        result = render(recipe, job.unit.context, job.unit.platform).run_build(
             tool_config=ToolConfiguration(test_strategy="native", compression_threads=2),
             output_dir=job.work / "output",
             channels=[job.channel],

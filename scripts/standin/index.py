@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_sources() -> Sources:
     return configured_sources(parse_pip_config(done.stdout))
 
 
-def make_finder(sources: Sources) -> PackageFinder:
+def make_finder(sources: Sources, platforms: tuple[str, ...] = PLATFORMS) -> PackageFinder:
     """A finder over `sources` for wheels that run on the stand-in's Python."""
     verify = ssl.create_default_context(cafile=sources.certificates) if sources.certificates else True
     client = PyPIClient(trusted_hosts=sources.trusted_hosts, verify=verify, timeout=60.0, follow_redirects=True)
@@ -83,7 +84,7 @@ def make_finder(sources: Sources) -> PackageFinder:
         client,
         index_urls=sources.index_urls,
         find_links=[place for place in sources.find_links if "://" in place or os.path.exists(place)],
-        target_python=TargetPython(PYTHON, abis=list(ABIS), impl="cp", platforms=list(PLATFORMS)),
+        target_python=TargetPython(PYTHON, abis=list(ABIS), impl="cp", platforms=list(platforms)),
     )
 
 
@@ -95,19 +96,37 @@ class Stopped(Exception):
     """Raised by a watcher to end a download."""
 
 
+_places: dict[Path, threading.Lock] = {}
+
+
+def once(place: Path) -> threading.Lock:
+    """Held by the thread that downloads into `place`, so that no file is downloaded twice at a time."""
+    return _places.setdefault(place, threading.Lock())
+
+
 class Downloads:
     """Files fetched from pip's sources. Each gets its final name when it is whole and its hash was checked."""
 
-    def __init__(self, folder: Path, sources: Sources, watch: Watch = lambda name, done, total: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sources: Sources,
+        watch: Watch = lambda name, done, total: None,
+        platforms: tuple[str, ...] = PLATFORMS,
+    ) -> None:
         """`watch` is told how much of a file has arrived; when it raises Stopped, the download is given up."""
         self.folder = folder
         self.sources = sources
-        self.finder = make_finder(sources)
+        self.finder = make_finder(sources, platforms)
         self._watch = watch
 
     def fetch_pin(self, pin: Pin) -> Path:
         """The pinned file, looked up only when it is not there already."""
         place = self.folder / pin.sha256[:16]
+        with once(place):
+            return self._fetch_pin(pin, place)
+
+    def _fetch_pin(self, pin: Pin, place: Path) -> Path:
         if place.is_dir():
             return next(place.iterdir())
         hashes = {"sha256": [pin.sha256]}
@@ -118,7 +137,7 @@ class Downloads:
         if not exact:
             found = f"other files of {pin.version} only" if links else f"no {pin.version}"
             raise UserError(
-                f"pip's sources have {found} of {pin.name}: the file pinned in scripts/standin/wheels.lock has sha256 "
+                f"pip's sources have {found} of {pin.name}: the file pinned in scripts/standin has sha256 "
                 f"{pin.sha256[:12]}...; looked in {self.sources.describe()}"
             )
         return self.fetch(exact[0], place, hashes)

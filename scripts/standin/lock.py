@@ -15,6 +15,7 @@ from standin.target import ABIS, PLATFORMS, PYTHON
 from tooling.errors import UserError
 
 HEADER = "# Written by `python -m standin --lock`: the wheels of wheels.yaml's roots and of all that they require.\n"
+GROUP_HEADER = "# Written by `python -m standin --group GROUP --lock`: the wheels that the group names.\n"
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ def read_lock(text: str) -> list[Pin]:
     return pins
 
 
-def resolve_command(roots: tuple[str, ...]) -> list[str]:
+def resolve_command(roots: tuple[str, ...], platforms: tuple[str, ...] = PLATFORMS) -> list[str]:
     """pip's command line that resolves for the stand-in's Python and writes a report to standard output."""
     target = ["--python-version", ".".join(map(str, PYTHON)), "--implementation", "cp"]
     target += [part for abi in ABIS for part in ("--abi", abi)]
-    target += [part for platform in PLATFORMS for part in ("--platform", platform)]
+    target += [part for platform in platforms for part in ("--platform", platform)]
     options = ["--dry-run", "--ignore-installed", "--quiet", "--report", "-", "--only-binary", ":all:"]
     options += ["--target", "unused"]  # older pips want one before they resolve for another platform
     return [sys.executable, "-m", "pip", "install", *options, *target, *roots]
@@ -62,12 +63,12 @@ def lock_lines(report: dict) -> list[str]:
     return [lines[name] for name in sorted(lines)]
 
 
-def write_lock(roots: tuple[str, ...], path: Path) -> int:
-    """Resolve and write; how many wheels were pinned."""
-    done = subprocess.run(resolve_command(roots), capture_output=True, text=True)
+def write_lock(command: list[str], header: str, path: Path) -> int:
+    """Resolve with pip's `command` and write; how many wheels were pinned."""
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise UserError(f"pip cannot resolve wheels.yaml: {(errors or ['no reason given'])[0]}")
+        raise UserError(f"pip cannot resolve the wheels of {path.name}: {(errors or ['no reason given'])[0]}")
     lines = lock_lines(json.loads(done.stdout))
-    path.write_text(HEADER + "\n".join(lines) + "\n")
+    path.write_text(header + "\n".join(lines) + "\n")
     return len(lines)

@@ -6,21 +6,25 @@ import asyncio
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from standin import plan
+from standin import group_plan, plan
 from standin.apt import Apt
 from standin.builder import VARIANTS, Job, render
+from standin.groups import HOST, Group
 from standin.index import Downloads, Stopped, read_sources
 from standin.schedule import Board, Workers, run
-from standin.store import Store, Unit, key_of
+from standin.store import DIGEST_LENGTH, Store, Unit, key_of
+from standin.target import platforms
 from tooling.errors import UserError
 from tooling.progress import Progress
 
 SUBDIRS = ("linux-64", "noarch")
 CHANNELS_KEPT = 3
+"""Of each set of groups."""
 SHOWN_FROM = 8e6
 """Bytes from which on a download is worth showing."""
 
@@ -28,8 +32,10 @@ SHOWN_FROM = 8e6
 class Making:
     """`growing` is the channel that builds solve from; it gains each package as it is finished."""
 
-    def __init__(self, home: Path, progress: Progress) -> None:
+    def __init__(self, home: Path, progress: Progress, groups: Sequence[Group] = ()) -> None:
         self.home = home
+        self.groups = [instance for group in groups for instance in group.instances()]
+        self.planned = plan.planned(self.groups)
         self.progress = progress
         self.store = Store(home / "packages")
         self.growing = home / "growing"
@@ -38,11 +44,12 @@ class Making:
         self.made_with: dict[str, list[str]] = {}
         self.keys: dict[str, str] = {}
         self.stopped = False
-        self.records: dict[str, dict] = {subdir: {} for subdir in SUBDIRS}
+        self.subdirs = sorted({*SUBDIRS, *(group.target for group in groups)})
+        self.records: dict[str, dict] = {subdir: {} for subdir in self.subdirs}
 
     def run(self, only: frozenset[str] = frozenset()) -> None:
         """Fetch, then build every package, or those of `only` and what they need."""
-        names = frozenset(plan.package_names())
+        names = frozenset(self.planned)
         if only - names:
             raise UserError(
                 f"the stand-in channel has no {', '.join(sorted(only - names))}; see python -m standin --list"
@@ -66,7 +73,8 @@ class Making:
             asyncio.run(_index(self.growing))
         os.replace(self.growing, channel)
         shutil.rmtree(self.work, ignore_errors=True)
-        channels = sorted(self.home.glob("channel-*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+        like = f"{channel.name.rpartition('-')[0]}-{'?' * DIGEST_LENGTH}"
+        channels = sorted(self.home.glob(like), key=lambda folder: folder.stat().st_mtime, reverse=True)
         for old in channels[CHANNELS_KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
         self.store.prune()
@@ -79,19 +87,28 @@ class Making:
     def _start(self) -> None:
         for folder in (self.growing, self.work):
             shutil.rmtree(folder, ignore_errors=True)
-        for subdir in SUBDIRS:
+        for subdir in self.subdirs:
             (self.growing / subdir).mkdir(parents=True)
             self._write_repodata(subdir)
 
     def _fetches(self) -> list:
         """torch first: it is the largest download and the longest build."""
         downloads = Downloads(self.home / "wheels", read_sources(), self._watch)
+        apt = Apt(self.home / "apt")
         return [
-            partial(plan.fetch_debs, Apt(self.home / "apt")),
+            partial(plan.fetch_debs, apt),
             partial(plan.fetch_torch, downloads),
             partial(plan.fetch_highway, downloads),
             *(partial(plan.fetch_wheel, downloads, pin) for pin in plan.pinned_wheels()),
+            *(fetch for group in self.groups for fetch in self._group_fetches(group, apt, downloads)),
         ]
+
+    def _group_fetches(self, group: Group, apt: Apt, torch: Downloads) -> list[plan.Fetch]:
+        target = apt if group.debian == "amd64" else Apt(self.home / f"apt-{group.debian}", group.debian)
+        downloads = torch
+        if group.machine != "x86_64":
+            downloads = Downloads(torch.folder, torch.sources, self._watch, platforms(group.machine))
+        return group_plan.fetches(group, apt, target, downloads, torch)
 
     def _watch(self, name: str, done: int, total: int | None) -> None:
         """Show how far a large download is. Called from the downloads' threads."""
@@ -102,35 +119,39 @@ class Making:
             self.step.update(text=f"downloading {name.partition('-')[0]}, {size} MB")
 
     def _needs(self, unit: Unit) -> list[str]:
-        """Every name that must be in the channel before the unit can be built and tested."""
-        folder = self.work / "render" / unit.name
-        recipe = render(unit.stage(folder), unit.context).recipe.to_dict()
+        """The id of every unit that must be in the channel before this one can be built and tested."""
+        folder = self.work / "render" / unit.id
+        recipe = render(unit.stage(folder), unit.context, unit.platform).recipe.to_dict()
         requirements = recipe.get("requirements", {})
-        build = [*requirements.get("build", []), *requirements.get("host", [])]
         run = list(requirements.get("run", []))
         for test in recipe.get("tests", []):
             run += (test.get("requirements") or {}).get("run", [])
-        self.made_with[unit.name] = [spec.split()[0] for spec in build]
-        return [*self.made_with[unit.name], *(spec.split()[0] for spec in run)]
+        build = self._providers(unit, requirements.get("build", []), HOST)
+        self.made_with[unit.id] = build + self._providers(unit, requirements.get("host", []), unit.platform)
+        return self.made_with[unit.id] + self._providers(unit, run, unit.platform)
+
+    def _providers(self, unit: Unit, specs: list[str], platform: str) -> list[str]:
+        names = (spec.split()[0] for spec in specs)
+        return [found for name in names for found in plan.provider(name, platform, unit.group, self.planned)]
 
     def _build(self, unit: Unit) -> None:
         """Build the unit unless the store has it. Runs in a thread of the scheduler."""
-        names = [name for name in self.made_with[unit.name] if name in self.keys]
+        names = [name for name in self.made_with[unit.id] if name in self.keys]
         key = key_of(unit, [(name, self.keys[name]) for name in names], self.engine)
-        if self.store.find(unit.name, key) is None:
-            work = self.work / unit.name
-            self.store.add(unit.name, key, self.workers.build(Job(unit, self.growing.as_uri(), work)))
+        if self.store.find(unit.id, key) is None:
+            work = self.work / unit.id
+            self.store.add(unit.id, key, self.workers.build(Job(unit, self.growing.as_uri(), work)))
             shutil.rmtree(work, ignore_errors=True)
-        self.keys[unit.name] = key
+        self.keys[unit.id] = key
 
     def _done(self, unit: Unit) -> None:
         """Put a finished package into the growing channel."""
-        entry = self._entry(unit.name)
+        entry = self._entry(unit.id)
         subdir, file = entry["subdir"], entry["file"]
-        _link(self._finished(unit.name) / subdir / file, self.growing / subdir / file)
+        _link(self._finished(unit.id) / subdir / file, self.growing / subdir / file)
         self.records[subdir][file] = entry["record"]
         self._write_repodata(subdir)
-        self.step.advance(text=unit.name)
+        self.step.advance(text=unit.id)
 
     def _finished(self, name: str) -> Path:
         return self.store.find(name, self.keys[name])

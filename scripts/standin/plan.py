@@ -1,14 +1,18 @@
-"""From tables, hand-written recipes and downloads to the units that are built."""
+"""From tables, hand-written recipes and downloads to the default units; `group_plan` has those of the groups."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from standin import libraries, wheel_recipe
+from standin import wheel_recipe
 from standin.apt import Apt, deb_version
+from standin.groups import HOST, Group
 from standin.index import Downloads
+from standin.libraries import Library, make_recipe, read_libraries
 from standin.lock import Pin, read_lock
-from standin.store import HERE, SHARED, Unit, read_recipe
+from standin.store import HERE, SHARED, Unit, id_of, read_recipe
 from standin.torch_wheel import fetch_cpu_torch
 from standin.wheel import Wheel
 from standin.wheel_recipe import WheelTable
@@ -17,6 +21,22 @@ RECIPES = HERE / "recipes"
 NUMPY_SOURCE = Pin("numpy", "2.4.6", "f3a3570c4a2a16746ac2c31a7c7c7b0c186b95ce902e33db6f28094ed7387dda")
 """Holds Highway 1.3.0."""
 
+Fetch = Callable[[], list[Unit]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A package that the channel will hold, known before anything is downloaded."""
+
+    name: str
+    group: str = ""
+    platform: str = HOST
+
+    @property
+    def id(self) -> str:
+        """The id of the unit to come."""
+        return id_of(self.name, self.group)
+
 
 def hand_written() -> dict[str, tuple[str, dict, tuple[Path, ...]]]:
     """Name -> recipe text, its `extra` mapping, the files beside it."""
@@ -24,21 +44,32 @@ def hand_written() -> dict[str, tuple[str, dict, tuple[Path, ...]]]:
 
 
 def deb_names() -> list[str]:
-    """Every deb that some recipe is made of."""
-    names = {deb for library in libraries.read_libraries(HERE / "libraries.yaml") for deb in library.debs}
+    """Every deb that some default recipe is made of."""
+    names = {deb for library in library_rows() for deb in library.debs}
     for _, extra, _ in hand_written().values():
         names.update(extra.get("debs", []))
     return sorted(names)
 
 
-def units_from_debs(debs: dict[str, Path]) -> list[Unit]:
-    """Everything that is made of debs or of nothing but its recipe."""
+def library_rows(names: Iterable[str] | None = None) -> list[Library]:
+    """The rows of libraries.yaml, or those of `names`."""
+    return [row for row in read_libraries(HERE / "libraries.yaml") if names is None or row.name in set(names)]
+
+
+def library_units(rows: list[Library], debs: dict[str, Path], **place: str) -> list[Unit]:
+    """A unit a row; `place` is their group and platform."""
     units = []
-    for library in libraries.read_libraries(HERE / "libraries.yaml"):
+    for library in rows:
         files = tuple(debs[name] for name in library.debs)
         context = {"version": deb_version(files[0])}
         script = SHARED / "build_library.sh"
-        units.append(Unit(library.name, libraries.make_recipe(library), (script,), files, context))
+        units.append(Unit(library.name, make_recipe(library), (script,), files, context, **place))
+    return units
+
+
+def units_from_debs(debs: dict[str, Path]) -> list[Unit]:
+    """Everything that is made of debs or of nothing but its recipe."""
+    units = library_units(library_rows(), debs)
     for name, (text, extra, files) in hand_written().items():
         if "wheels" in extra or "sources" in extra:
             continue
@@ -50,7 +81,7 @@ def units_from_debs(debs: dict[str, Path]) -> list[Unit]:
 
 
 def units_from_wheels(wheels: list[Path]) -> list[Unit]:
-    """One unit a wheel, by the generator unless a recipe was written for it."""
+    """One unit a wheel, by the generator unless recipes were written for it."""
     table = WheelTable.read(HERE / "wheels.yaml")
     units = []
     for path in wheels:
@@ -81,21 +112,47 @@ def fetch_torch(downloads: Downloads) -> list[Unit]:
     return units_from_wheels([fetch_cpu_torch(downloads)])
 
 
-def fetch_highway(downloads: Downloads) -> list[Unit]:
-    """Download the source package that Highway is taken from."""
+def fetch_highway(downloads: Downloads, **place: str) -> list[Unit]:
+    """Download the source package that Highway is taken from; `place` is the unit's group and platform."""
     text, _, files = hand_written()["libhwy"]
-    return [Unit("libhwy", text, files, (downloads.fetch_pin(NUMPY_SOURCE),))]
+    return [Unit("libhwy", text, files, (downloads.fetch_pin(NUMPY_SOURCE),), **place)]
 
 
 def pinned_wheels() -> list[Pin]:
-    """The lock."""
+    """The lock of the default wheels."""
     return read_lock((HERE / "wheels.lock").read_text())
 
 
 def package_names() -> list[str]:
-    """The conda names of everything in the channel, without downloading anything."""
+    """The conda names of everything in the default channel, without downloading anything."""
     table = WheelTable.read(HERE / "wheels.yaml")
-    names = {library.name for library in libraries.read_libraries(HERE / "libraries.yaml")}
+    names = {library.name for library in library_rows()}
     names.update(hand_written())
     names.update(table.conda_name(pin.name) for pin in pinned_wheels())
     return sorted(names)
+
+
+def planned(groups: Iterable[Group] = ()) -> dict[str, Planned]:
+    """Everything in the channel that holds the default packages and `groups`, by id."""
+    from standin.group_plan import group_packages
+
+    default = [Planned(name) for name in package_names()]
+    return {package.id: package for package in [*default, *(p for group in groups for p in group_packages(group))]}
+
+
+def provider(name: str, platform: str, group: str, known: dict[str, Planned]) -> list[str]:
+    """The ids that stand for a requirement `name` on `platform` of a unit of `group`.
+
+    Its own group goes before the default packages, which every platform's environments may take when they are noarch,
+    and these before other groups.
+    """
+    named = [package for package in known.values() if package.name == name]
+    for suits in (
+        [p for p in named if p.group == group and p.platform in (platform, HOST)],
+        [p for p in named if not p.group],
+        named,
+    ):
+        exact = [p.id for p in suits if p.platform == platform]
+        if suits:
+            return exact or [p.id for p in suits]
+    return []

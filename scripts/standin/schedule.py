@@ -44,14 +44,12 @@ class Workers:
             connection.send(job)
             built, problem = connection.recv()
         except (EOFError, OSError):
-            raise UserError(f"building {job.unit.name} was interrupted; run the command again to go on") from None
+            raise UserError(f"building {job.unit.id} was interrupted; run the command again to go on") from None
         self._idle.put(connection)
         if problem is not None:
             log = job.work / "failed.log"
             log.write_text(problem)
-            raise UserError(
-                f"the stand-in package {job.unit.name} could not be built: {last_line(problem)} (log: {log})"
-            )
+            raise UserError(f"the stand-in package {job.unit.id} could not be built: {last_line(problem)} (log: {log})")
         return built
 
     def stop(self) -> None:
@@ -73,7 +71,7 @@ class Board:
     """Which units are waiting, and for what."""
 
     known: frozenset[str]
-    """Every name that the channel will hold."""
+    """The id of every unit that the channel will hold."""
     needs: dict[str, frozenset[str]] = field(default_factory=dict)
     waiting: dict[str, Unit] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
@@ -81,9 +79,9 @@ class Board:
 
     def add(self, unit: Unit, needs: Iterable[str]) -> None:
         """A unit whose inputs are there."""
-        self.needs[unit.name] = frozenset(needs) & self.known - {unit.name}
-        self.waiting[unit.name] = unit
-        self.cost[unit.name] = FIXED_COST_S + sum(path.stat().st_size for path in unit.inputs) / INPUT_BYTES_PER_S
+        self.needs[unit.id] = frozenset(needs) & self.known - {unit.id}
+        self.waiting[unit.id] = unit
+        self.cost[unit.id] = FIXED_COST_S + sum(path.stat().st_size for path in unit.inputs) / INPUT_BYTES_PER_S
 
     def take(self) -> Unit | None:
         """The unit to start next: of those that can start, the one with the longest way to the end."""
@@ -134,7 +132,7 @@ def run(
                 if future in building:
                     unit = building.pop(future)
                     future.result()
-                    board.built.add(unit.name)
+                    board.built.add(unit.id)
                     done(unit)
                 else:
                     fetching.discard(future)

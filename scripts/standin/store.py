@@ -6,15 +6,24 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import yaml
 
+from standin.groups import HOST
+
 HERE = Path(__file__).parent
 SHARED = HERE / "shared"
+DIGEST_LENGTH = 12
+"""Hexadecimal digits at the end of a channel's name."""
+
+
+def id_of(name: str, group: str) -> str:
+    """Names a unit among those of other groups, and in file names."""
+    return f"{name}@{group}" if group else name
 
 
 @dataclass(frozen=True)
@@ -30,12 +39,21 @@ class Unit:
     """Downloaded files, which the build finds in $RECIPE_DIR/inputs."""
     context: dict[str, str] = field(default_factory=dict, hash=False)
     """What `${{ ... }}` in the recipe may name besides its own context."""
+    group: str = ""
+    """The group that it belongs to; the default packages belong to none."""
+    platform: str = HOST
+    """What it is compiled for."""
+
+    @property
+    def id(self) -> str:
+        """Unique in a channel: groups hold other versions of a package, or the same one for another platform."""
+        return id_of(self.name, self.group)
 
     @cached_property
     def digest(self) -> str:
         """Changes with the recipe, its scripts, its context and the contents of its inputs."""
         result = hashlib.sha256(self.recipe.encode())
-        result.update(json.dumps(self.context, sort_keys=True).encode())
+        result.update(json.dumps(self.context, sort_keys=True).encode() + self.platform.encode())
         for path in sorted(self.files + self.inputs, key=lambda path: path.name):
             result.update(f"\0{path.name}\0{file_digest(path)}".encode())
         return result.hexdigest()
@@ -60,9 +78,9 @@ def file_digest(path: Path) -> str:
     return result.hexdigest()
 
 
-def read_recipe(folder: Path) -> tuple[str, dict, tuple[Path, ...]]:
-    """A hand-written recipe: its text, its `extra` mapping and the files beside it, shared ones included."""
-    text = (folder / "recipe.yaml").read_text()
+def read_recipe(folder: Path, fill: Callable[[str], str] = str) -> tuple[str, dict, tuple[Path, ...]]:
+    """A hand-written recipe: its text as `fill` leaves it, its `extra` mapping, the files beside it and shared ones."""
+    text = fill((folder / "recipe.yaml").read_text())
     extra = yaml.safe_load(text).get("extra", {})
     own = [path for path in sorted(folder.iterdir()) if path.name != "recipe.yaml" and path.is_file()]
     return text, extra, tuple(own + [SHARED / name for name in extra.get("shared", [])])

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 PYTHON = (3, 11)
 ABIS = ("cp311", "abi3", "none")
-PLATFORMS = (
-    *(f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)),
-    *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"),
-)
-"""Wheel platforms that Debian 12's C library (2.36) satisfies."""
+
+
+def platforms(machine: str) -> tuple[str, ...]:
+    """Wheel platforms that Debian 12's C library (2.36) satisfies on a machine, named as Python names it."""
+    old = ("manylinux2014", "manylinux2010", "manylinux1", "linux")
+    return tuple(f"{tag}_{machine}" for tag in (*(f"manylinux_2_{minor}" for minor in range(36, 4, -1)), *old))
+
+
+PLATFORMS = platforms("x86_64")
 
 MARKERS = {
     "implementation_name": "cpython",

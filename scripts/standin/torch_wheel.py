@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.version import Version
 from unearth import Link, Package
 
-from standin.index import Downloads
+from standin.index import Downloads, once
 from tooling.errors import UserError
 
 PREFERRED = Version("2.13.0")
@@ -83,8 +83,13 @@ def no_cpu_build(usable: list[Package], places: str) -> str:
 
 def fetch_cpu_torch(downloads: Downloads) -> Path:
     """Download the chosen wheel, unless an earlier run did; its contents prove that it is a CPU build."""
-    for wheel in downloads.folder.glob("torch-*/*.whl"):
-        return wheel
+    with once(downloads.folder / "torch"):
+        for wheel in downloads.folder.glob("torch-*/*.whl"):
+            return wheel
+        return _fetch(downloads)
+
+
+def _fetch(downloads: Downloads) -> Path:
     package = choose_cpu_torch(downloads)
     wheel = downloads.fetch(package.link, downloads.folder / f"torch-{package.version}")
     if not is_cpu_build(read_metadata(wheel)):

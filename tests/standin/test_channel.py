@@ -140,7 +140,7 @@ def test_interrupt_is_one_line(tmp_path, monkeypatch, capsys):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "ensure_channel", interrupted)
+    monkeypatch.setattr(command, "channel_with", interrupted)
     assert command.main(["--cache", str(tmp_path)]) == 130
     assert "the next run goes on" in capsys.readouterr().err
 
