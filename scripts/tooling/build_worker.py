@@ -1,7 +1,8 @@
 """Runs one build in a process of its own: rattler-build cannot be interrupted from Python.
 
-Started with one JSON argument: recipe (path), variants (paths), pins (variant keys to replace), channels, output
-(folder). Exit status 1, with rattler-build's message on standard error, when the build or its tests fail.
+Started with one JSON argument: recipe (path), variants (paths), pins (variant keys to replace), target and build
+platform, channels, output (folder), test (whether to run package tests). Exit status 1, with rattler-build's
+message on standard error, when the build or its tests fail.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ def main(job: dict) -> int:
             [job["recipe"]],
             variant_config=job["variants"],
             variant_overrides=job["pins"] or None,
+            target_platform=job["target_platform"],
+            build_platform=job["build_platform"],
             channel=job["channels"],
             output_dir=job["output"],
             package_format="conda:19",
-            test="native",
+            test="native" if job["test"] else "skip",
         )
     except RattlerBuildError as error:
         print(error, file=sys.stderr)

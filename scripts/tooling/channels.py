@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -15,22 +16,28 @@ ANSWER_TIMEOUT_S = 10.0
 CONDA_FORGE = "conda-forge"
 
 
-@cache
-def base_channel(layout: Layout, progress: Progress) -> str:
-    """The base channel's name or URL; builds the stand-in when it is needed and not there. Asked once a run."""
+def base_channel(layout: Layout, progress: Progress, packages: Iterable[str] = ()) -> str:
+    """The base channel's name or URL. `packages` are match specs that a stand-in should hold if it can be made to."""
     chosen = os.environ.get("VLLM_RECIPES_CHANNEL")
     if chosen:
         return _named_channel(chosen)
-    with progress.step("Asking for conda-forge"):
-        problem = asyncio.run(_why_unreachable(CONDA_FORGE))
-    if problem is None:
+    if _conda_forge_answers(progress):
         return CONDA_FORGE
-    progress.say(
-        f"conda-forge does not answer ({problem}): using a stand-in channel made from pip's and apt's packages"
-    )
     from standin import ensure_channel
 
-    return ensure_channel(layout.cache, progress).absolute().as_uri()
+    return ensure_channel(layout.cache, progress, packages).absolute().as_uri()
+
+
+@cache
+def _conda_forge_answers(progress: Progress) -> bool:
+    """Asked once a run; says so when it does not."""
+    with progress.step("Asking for conda-forge"):
+        problem = asyncio.run(_why_unreachable(CONDA_FORGE))
+    if problem is not None:
+        progress.say(
+            f"conda-forge does not answer ({problem}): using a stand-in channel made from pip's and apt's packages"
+        )
+    return problem is None
 
 
 def describe_choice() -> str:

@@ -1,7 +1,7 @@
 """Toolchain pins that a local base channel cannot meet, replaced by what it holds.
 
-conda_build_config.yaml pins conda-forge's toolchain. A stand-in made of the system's packages has the system's compiler
-and C library; the same recipe builds with those.
+conda_build_config.yaml and the lanes pin conda-forge's toolchains. A stand-in made of the system's packages has the
+system's compiler and C library, and perhaps one CUDA toolkit of several; the same recipe builds with those.
 """
 
 from __future__ import annotations
@@ -10,32 +10,51 @@ import json
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-PACKAGE_OF_PIN = {
+from tooling.lanes import host_platform, variant_values
+from tooling.recipes import target_platform
+
+NEWEST = {
     "c_compiler_version": "gcc_{platform}",
     "cxx_compiler_version": "gxx_{platform}",
     "c_stdlib_version": "sysroot_{platform}",
 }
+"""Keys that take the newest version there is of a package."""
+
+OFFERED = {"cuda_compiler_version": "cuda-nvcc_{platform}", "rocm_version": "hipcc"}
+"""Keys that keep those of their values that a package is there for."""
 
 
-def local_pins(channel: str, platform: str) -> dict[str, list[str]]:
-    """Variant keys to replace when `channel` is a folder (a file: URL): the newest version of each that it holds."""
+def local_pins(root: Path, lane: str, channel: str) -> dict[str, list[str]]:
+    """Variant keys of `lane` to replace when `channel` is a folder (a file: URL) that lacks their packages."""
     if not channel.startswith("file:"):
         return {}
-    versions = _newest_versions(Path(unquote(urlparse(channel).path)), platform)
-    packages = {key: name.format(platform=platform) for key, name in PACKAGE_OF_PIN.items()}
-    return {key: [versions[name]] for key, name in packages.items() if name in versions}
+    versions = _versions(Path(unquote(urlparse(channel).path)))
+    platform = target_platform(root, lane)
+    pins = {}
+    for key, name in NEWEST.items():
+        if held := versions.get(name.format(platform=platform)):
+            pins[key] = [held[-1]]
+    for key, name in OFFERED.items():
+        held = versions.get(name.format(platform=platform), [])
+        offered = [value for value in variant_values(root, lane, key) if any(_is_within(v, value) for v in held)]
+        if offered:
+            pins[key] = offered
+    return pins
 
 
-def _newest_versions(folder: Path, platform: str) -> dict[str, str]:
+def _is_within(version: str, series: str) -> bool:
+    return f"{version}.".startswith(f"{series}.")
+
+
+def _versions(folder: Path) -> dict[str, list[str]]:
+    """The versions of every package that runs on this machine, oldest first."""
     from rattler import Version
 
-    newest: dict[str, str] = {}
-    for subdir in (platform, "noarch"):
+    found: dict[str, set[str]] = {}
+    for subdir in (host_platform(), "noarch"):
         file = folder / subdir / "repodata.json"
         records = json.loads(file.read_text()) if file.exists() else {}
         for section in ("packages", "packages.conda"):
             for record in records.get(section, {}).values():
-                name, version = record["name"], record["version"]
-                if name not in newest or Version(version) > Version(newest[name]):
-                    newest[name] = version
-    return newest
+                found.setdefault(record["name"], set()).add(record["version"])
+    return {name: sorted(versions, key=Version) for name, versions in found.items()}

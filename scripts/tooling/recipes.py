@@ -1,16 +1,15 @@
-"""Recipes, lanes and what they render to. Rendering plans and explains; `builder` builds."""
+"""Recipes and what they render to in a lane. Rendering plans and explains; `builder` builds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tooling.errors import UserError
 from tooling.inputs import digest, recipe_inputs
+from tooling.lanes import NOARCH, host_platform, known_lanes, platform_of, variant_files
 
-DEFAULT_LANE = "cpu"
-SHARED_PINS = "conda_build_config.yaml"
-LANES = "recipe-variants"
+__all__ = ["Output", "choose", "known_lanes", "known_recipes", "recipe_digest", "render", "target_platform"]
 
 
 @dataclass(frozen=True)
@@ -20,9 +19,14 @@ class Output:
     name: str
     version: str
     build: str
+    number: int
     subdir: str
     requirements: dict[str, list[str]]
     """Match specs of the build and host environments that it is compiled in, and of what it runs on."""
+    constraints: list[str] = field(default_factory=list)
+    """Match specs that hold for packages beside it, if they are there."""
+    down_prioritized: bool = False
+    """Whether solvers take it only when nothing else fits or it is asked for."""
 
     @property
     def file_name(self) -> str:
@@ -35,11 +39,6 @@ def known_recipes(root: Path) -> list[str]:
     return sorted(file.parent.name for file in (root / "recipes").glob("*/recipe.yaml"))
 
 
-def known_lanes(root: Path) -> list[str]:
-    """Names of the lanes, one file of recipe-variants/ each."""
-    return sorted(file.stem for file in (root / LANES).glob("*.yaml"))
-
-
 def choose(kind: str, wanted: str, known: list[str]) -> str:
     """`wanted` if it is one of `known`, else an error that lists them."""
     if wanted not in known:
@@ -47,14 +46,16 @@ def choose(kind: str, wanted: str, known: list[str]) -> str:
     return wanted
 
 
-def variant_files(root: Path, lane: str) -> list[Path]:
-    """The files that `-m` would name, in order; a later one replaces whole keys of an earlier one."""
-    return [root / SHARED_PINS, root / LANES / f"{lane}.yaml"]
-
-
 def recipe_digest(root: Path, recipe: str, lane: str) -> str:
     """Digest of everything in the checkout that the packages of `recipe` in `lane` depend on."""
-    return digest(root, [*recipe_inputs(root, recipe), SHARED_PINS, f"{LANES}/{lane}.yaml"])
+    variants = [str(file.relative_to(root)) for file in variant_files(root, lane)]
+    return digest(root, [*recipe_inputs(root, recipe), *variants])
+
+
+def target_platform(root: Path, lane: str) -> str:
+    """The platform that `lane` is compiled for; what runs anywhere is packed as this machine packs it."""
+    platform = platform_of(root, lane)
+    return host_platform() if platform == NOARCH else platform
 
 
 def render(root: Path, recipe: str, lane: str, pins: dict[str, list[str]] | None = None) -> list[Output]:
@@ -63,35 +64,50 @@ def render(root: Path, recipe: str, lane: str, pins: dict[str, list[str]] | None
     from rattler_build.tool_config import PlatformConfig
 
     file = root / "recipes" / recipe / "recipe.yaml"
-    platform = PlatformConfig(target_platform=host_platform())
+    target = target_platform(root, lane)
+    platform = PlatformConfig(target_platform=target, host_platform=target, build_platform=host_platform())
     try:
         variants = VariantConfig.from_files_with_context(variant_files(root, lane), JinjaConfig(platform=platform))
         variants = variants.merge(VariantConfig(pins)) if pins else variants
         rendered = Stage0Recipe.from_file(file).render(variants, RenderConfig(platform=platform))
     except RattlerBuildError as error:
         raise UserError(f"recipe {recipe!r} does not render in lane {lane!r}: {_one_line(error)} ({file})") from None
-    return [_output(variant.recipe, platform.target_platform) for variant in rendered]
+    outputs: list[Output] = []
+    for variant in rendered:
+        outputs.append(_output(variant.recipe, target, outputs))
+    return outputs
 
 
-def host_platform() -> str:
-    """The platform that packages are built for: this machine's, as conda names it (linux-64, osx-arm64, ...)."""
-    from rattler import Subdir
-
-    return str(Subdir.current())
-
-
-def _output(recipe, platform: str) -> Output:
-    requirements = {section: list(map(str, getattr(recipe.requirements, section))) for section in ("build", "host")}
+def _output(recipe, platform: str, earlier: list[Output]) -> Output:
+    """One rendered output; `earlier` are those before it, which it may pin."""
+    contents = recipe.to_dict()
+    stated = contents.get("requirements", {})
+    requirements = {
+        section: [_match_spec(spec, earlier) for spec in stated.get(section, [])]
+        for section in ("build", "host", "run")
+    }
     for staging in recipe.staging_caches:
-        for section, specs in requirements.items():
-            specs += map(str, getattr(staging.requirements, section))
+        for section in ("build", "host"):
+            requirements[section] += map(str, getattr(staging.requirements, section))
     return Output(
         name=recipe.package.name,
         version=recipe.package.version,
         build=str(recipe.build.string),
-        subdir="noarch" if recipe.build.noarch else platform,
-        requirements=requirements | {"run": list(map(str, recipe.requirements.run))},
+        number=int(recipe.build.number or 0),
+        subdir=NOARCH if recipe.build.noarch else platform,
+        requirements=requirements,
+        constraints=[str(spec) for spec in stated.get("run_constraints", [])],
+        down_prioritized=bool(contents["build"].get("variant", {}).get("down_prioritize_variant")),
     )
+
+
+def _match_spec(spec: str | dict, earlier: list[Output]) -> str:
+    """A requirement as text; a pin of another output, exact ones only, is resolved to the latest of that name."""
+    if isinstance(spec, str):
+        return spec
+    pinned = spec["pin_subpackage"]["name"]
+    output = next(output for output in reversed(earlier) if output.name == pinned)
+    return f"{pinned} =={output.version} {output.build}"
 
 
 def _one_line(error: Exception) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from tooling import environments
 from tooling.checks import GB, require_disk, require_writable
 from tooling.inputs import digest
+from tooling.lanes import default_lane
 from tooling.layout import Layout
 from tooling.locks import exclusive
 from tooling.progress import Progress
-from tooling.recipes import DEFAULT_LANE, recipe_digest
+from tooling.recipes import recipe_digest
 
 RECIPES = ("vllm", "vllm-demo-model")
 """Recipes whose packages, under the same names, make the environment."""
@@ -26,7 +27,8 @@ DISK_NEEDED = 5 * GB
 def key(layout: Layout) -> str:
     """Changes with anything that the environment depends on: recipes, sources, stand-in channel, overrides."""
     overrides = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("CONDA_OVERRIDE_"))
-    parts = [recipe_digest(layout.root, recipe, DEFAULT_LANE) for recipe in RECIPES]
+    lane = default_lane(layout.root)
+    parts = [recipe_digest(layout.root, recipe, lane) for recipe in RECIPES]
     parts += [digest(layout.root, ["scripts/standin"]), os.environ.get("VLLM_RECIPES_CHANNEL", ""), *overrides]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
 
@@ -54,7 +56,7 @@ def ensure_locked(layout: Layout, progress: Progress) -> Path:
     require_disk(layout.home, DISK_NEEDED, "building and installing vllm")
     base = base_channel(layout, progress)
     for recipe in RECIPES:
-        job = builder.Job(recipe, DEFAULT_LANE, base)
+        job = builder.Job(recipe, default_lane(layout.root), base)
         if not builder.is_published(layout, job):
             builder.build(layout, job, progress)
     channels = builder.channel_urls(layout, base)
@@ -70,9 +72,10 @@ def plan(layout: Layout) -> list[str]:
     prefix = environments.current(layout, NAME, key(layout))
     if prefix:
         return [f"use the environment {prefix} (nothing has changed)"]
+    lane = default_lane(layout.root)
     return [
         f"channel: {describe_choice()}",
-        *(f"build: recipes/{recipe} in lane {DEFAULT_LANE}, unless its package is current" for recipe in RECIPES),
+        *(f"build: recipes/{recipe} in lane {lane}, unless its package is current" for recipe in RECIPES),
         f"publish: index {layout.channel}",
         f"install: {' '.join(RECIPES)} into {layout.environments / NAME}",
     ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 
-from tooling import recipes
+from tooling import matrix, recipes
 from tooling.checks import require_writable
 from tooling.errors import UserError
+from tooling.lanes import default_lane, known_lanes
 from tooling.layout import Layout
 from tooling.locks import exclusive
 from tooling.progress import Progress
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = Parser(prog="scripts/build", description="Build recipes into the local channel.", allow_abbrev=False)
-    result.add_argument("--lane", metavar="L", help=f"lane to build (default: {recipes.DEFAULT_LANE})")
+    result.add_argument("--lane", metavar="L", help="lane to build (default: the one for this machine's every CPU)")
     result.add_argument("--recipe", metavar="R", help="recipe to build (default: all)")
     result.add_argument("--all", action="store_true", help="every recipe in every lane")
     result.add_argument("--render", action="store_true", help="print what would be built, as a table")
@@ -32,59 +32,73 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def selection(root: Path, options: argparse.Namespace) -> list[tuple[str, str]]:
-    """The (recipe, lane) pairs that the command line asks for."""
-    known_recipes, known_lanes = recipes.known_recipes(root), recipes.known_lanes(root)
+def selection(root: Path, options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The recipes and the lanes that the command line asks for."""
+    known = recipes.known_recipes(root)
     if options.all and options.lane:
         raise UserError("--all builds every lane: leave out --lane, or leave out --all")
-    names = [recipes.choose("recipe", options.recipe, known_recipes)] if options.recipe else known_recipes
-    lanes = known_lanes if options.all else [recipes.choose("lane", options.lane or recipes.DEFAULT_LANE, known_lanes)]
-    return list(itertools.product(names, lanes))
-
-
-def table(root: Path, pairs: list[tuple[str, str]]) -> list[str]:
-    """One line an output: lane, platform, package, version, build string."""
-    rows = [("LANE", "PLATFORM", "PACKAGE", "VERSION", "BUILD")]
-    for recipe, lane in pairs:
-        for output in recipes.render(root, recipe, lane):
-            rows.append((lane, output.subdir, output.name, output.version, output.build))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    names = [recipes.choose("recipe", options.recipe, known)] if options.recipe else known
+    if options.all:
+        return names, matrix.lanes_in_order(root)
+    return names, [recipes.choose("lane", options.lane or default_lane(root), known_lanes(root))]
 
 
 def main(arguments: list[str]) -> int:
     """Run with the command line's arguments."""
     layout = Layout.from_environment()
     options = parser().parse_args(arguments)
-    pairs = selection(layout.root, options)
+    names, lanes = selection(layout.root, options)
     if options.render:
-        print(*table(layout.root, pairs), sep="\n")
+        print(*matrix.table(layout, names, lanes), sep="\n")
         return 0
     if options.dry_run:
-        from tooling.channels import describe_choice
-
-        print(f"channel: {describe_choice()}")
-        for recipe, lane in pairs:
-            names = ", ".join(output.file_name for output in recipes.render(layout.root, recipe, lane))
-            print(f"build: recipes/{recipe} in lane {lane} -> {names}, unless current")
-        print(f"publish: index {layout.channel}")
+        print(*plan(layout, names, lanes), sep="\n")
         return 0
-    return build_all(layout, pairs)
+    return build_all(layout, names, lanes)
 
 
-def build_all(layout: Layout, pairs: list[tuple[str, str]]) -> int:
-    """Build what is not current and say where each package is."""
+def plan(layout: Layout, names: list[str], lanes: list[str]) -> list[str]:
+    """What a build would do, one line a step."""
+    from tooling.channels import describe_choice
+
+    lines = [f"channel: {describe_choice()}"]
+    for (recipe, lane), outputs in matrix.rendered(layout.root, names, lanes).items():
+        files = ", ".join(output.file_name for output in outputs)
+        lines.append(f"build: recipes/{recipe} in lane {lane} -> {files}, unless current")
+    return [*lines, f"publish: index {layout.channel}"]
+
+
+def build_all(layout: Layout, names: list[str], lanes: list[str]) -> int:
+    """Build what is not current and say where each package is; a lane that fails does not keep others from it."""
+    progress = Progress(layout.new_log("build"))
+    require_writable(layout.home)
+    failed: list[UserError] = []
+    pairs = matrix.rendered(layout.root, names, lanes)
+    with exclusive(layout.lock, progress):
+        for number, ((recipe, lane), outputs) in enumerate(pairs.items(), 1):
+            if len(pairs) > 1:
+                progress.say(f"[{number}/{len(pairs)}] {recipe} in lane {lane}")
+            try:
+                build_one(layout, recipe, lane, outputs, progress)
+            except UserError as error:
+                if len(pairs) == 1:
+                    raise
+                progress.say(f"not built: {error}")
+                failed.append(error)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(pairs)} were not built, each with its reason above; first: {failed[0]}")
+    return 0
+
+
+def build_one(layout: Layout, recipe: str, lane: str, outputs: list[recipes.Output], progress: Progress) -> None:
+    """Build `recipe` in `lane` unless what is published is current."""
     from tooling import builder
     from tooling.channels import base_channel
 
-    progress = Progress(layout.new_log("build"))
-    require_writable(layout.home)
-    with exclusive(layout.lock, progress):
-        base = base_channel(layout, progress)
-        for job in (builder.Job(recipe, lane, base) for recipe, lane in pairs):
-            if builder.is_published(layout, job):
-                progress.say(f"{job.recipe} in lane {job.lane}: unchanged, in {layout.channel}")
-                continue
-            for file in builder.build(layout, job, progress):
-                progress.say(f"{file} ({file.stat().st_size / 1e6:.2f} MB)")
-    return 0
+    wanted = {spec for output in outputs for specs in output.requirements.values() for spec in specs}
+    job = builder.Job(recipe, lane, base_channel(layout, progress, sorted(wanted)))
+    if builder.is_published(layout, job):
+        progress.say(f"{recipe} in lane {lane}: unchanged, in {layout.channel}")
+        return
+    for file in builder.build(layout, job, progress):
+        progress.say(f"{file} ({file.stat().st_size / 1e6:.2f} MB)")

