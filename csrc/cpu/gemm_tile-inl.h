@@ -58,7 +58,8 @@ struct F16Operands : F32Operands {
   }
 };
 
-// f32 x pairs of bf16 (k, k + 1): the halves become f32 by a shift and a mask.
+// f32 x pairs of bf16 (k, k + 1): the halves become f32 by a shift and a mask. The pair lies in
+// memory as it does in the weight, so which half comes first depends on the byte order.
 struct ExpandedBf16Operands {
   using A = float;
   using B = uint32_t;
@@ -70,7 +71,8 @@ struct ExpandedBf16Operands {
   template <class D>
   static HWY_INLINE hn::Vec<D> Part(D df, hn::Vec<hn::RebindToUnsigned<D>> b, int sub) {
     const hn::RebindToUnsigned<D> du;
-    return hn::BitCast(df, sub == 0 ? hn::ShiftLeft<16>(b) : hn::And(b, hn::Set(du, 0xFFFF0000u)));
+    const bool low = (sub == 0) == (HWY_IS_LITTLE_ENDIAN != 0);
+    return hn::BitCast(df, low ? hn::ShiftLeft<16>(b) : hn::And(b, hn::Set(du, 0xFFFF0000u)));
   }
   template <class D>
   static HWY_INLINE hn::Vec<D> MulAdd(D df, A a, hn::Vec<D> b, hn::Vec<D> sum) {
