@@ -18,7 +18,6 @@ struct Max {
 // Over groups of `width` neighbouring lanes, a power of two.
 template <typename Op>
 VLLM_DEVICE float ReduceLanes(float value, int width) {
-  VLLM_UNROLL()
   for (int mask = width / 2; mask > 0; mask /= 2) value = Op::Of(value, ShuffleXor(value, mask));
   return value;
 }

@@ -17,3 +17,24 @@ def to_fp8(x: Tensor, dtype: torch.dtype) -> Tensor:
 def cache_values(x: Tensor, kv_cache_dtype: str, scale: float) -> Tensor:
     """What a cache holds of `x`: `x` itself for "auto", else x / scale as 8-bit floats."""
     return x if kv_cache_dtype == "auto" else to_fp8(x.float() / scale, FP8[kv_cache_dtype])
+
+
+def limit_of(dtype: torch.dtype) -> float:
+    """Largest quantised magnitude."""
+    return 127.0 if dtype is torch.int8 else torch.finfo(dtype).max
+
+
+def dynamic_scale(x: Tensor, dtype: torch.dtype, upper: Tensor | None = None) -> Tensor:
+    """[..., 1]: the scale that maps the row's largest magnitude (at most `upper`) to the largest quantised one."""
+    largest = x.abs().amax(-1, keepdim=True).float()
+    return (largest if upper is None else largest.minimum(upper)) / limit_of(dtype)
+
+
+def assert_quantized(q: Tensor, scale: Tensor, expected: Tensor) -> None:
+    """q * scale is `expected` (f64) to half a unit of q's last place, and f32's error before that."""
+    lowest = -128.0 if q.dtype is torch.int8 else -limit_of(q.dtype)
+    x = (expected.double() / scale.double()).clamp(lowest, limit_of(q.dtype))
+    # e4m3: 3 bits of mantissa, smallest step 2^-9.
+    step = torch.ones_like(x) if q.dtype is torch.int8 else torch.exp2(x.abs().clamp(min=2**-6).log2().floor() - 3)
+    error = (q.double() - x).abs()
+    assert (error <= step * 0.5 + x.abs() * 1e-5 + 1e-6).all(), (error / step).max()

@@ -28,7 +28,8 @@ enum class State { kReady, kAtBlockBarrier, kInWave, kDone };
 struct Fiber : Thread {
   State state = State::kDone;
   bool started = false;
-  int exchanges = 0;  // of this block so far; the wave's buffers alternate
+  int exchanges = 0;               // of this block so far; the wave's buffers alternate
+  const void* exchange = nullptr;  // where in the kernel it waits
   ucontext_t context;
   jmp_buf resume;
 };
@@ -133,7 +134,12 @@ bool Release(int threads) {
       throw std::runtime_error("emulator: only " + std::to_string(counts.in_wave) + " of " +
                                std::to_string(end - begin) + " lanes of a wave reach a shuffle");
     }
-    for (int i = begin; i < end; ++i) fibers[i].state = State::kReady;
+    for (int i = begin; i < end; ++i) {
+      if (fibers[i].exchange != fibers[begin].exchange) {
+        throw std::runtime_error("emulator: lanes of a wave wait at different shuffles");
+      }
+      fibers[i].state = State::kReady;
+    }
     released = true;
   }
   if (released) return true;
@@ -171,6 +177,7 @@ const uint64_t* ExchangeInWave(uint64_t value) {
   Wave& wave = waves[(&Self() - fibers.get()) / wave_size];
   uint64_t* values = wave.values[Self().exchanges++ % 2];
   values[current->lane] = value;
+  Self().exchange = __builtin_return_address(0);
   Wait(State::kInWave);
   return values;
 }

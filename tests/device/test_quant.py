@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from support.device_cases import assert_quantized, dynamic_scale
+from support.device_emulator import Ops
+from support.kernel_inputs import DTYPES, assert_close, randn, with_layout
+
+ops = Ops("_C")
+FP8 = torch.float8_e4m3fn
+SHAPES = [(3, 64), (2, 3, 77), (2, 2304)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("layout", ["contiguous", "padded"])
+def test_static_fp8(dtype, shape, layout):
+    x, scale, out = randn(shape, dtype, 0, 5.0), torch.tensor([0.01]), torch.empty(shape, dtype=FP8)
+    ops.static_scaled_fp8_quant(out, with_layout(x, layout), scale)
+    expected = (x.float() / scale).clamp(-448, 448).to(FP8)
+    assert torch.equal(out.float(), expected.float())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_dynamic_fp8(dtype, shape):
+    x, scale, out = randn(shape, dtype, 0, 5.0), torch.tensor([1e9]), torch.empty(shape, dtype=FP8)
+    ops.dynamic_scaled_fp8_quant(out, x, scale)
+    assert_close(scale, x.abs().max().float().reshape(1) / 448)
+    assert_quantized(out, scale, x.double())
+
+
+def test_dynamic_fp8_of_zeros():
+    scale, out = torch.empty(1), torch.empty(2, 64, dtype=FP8)
+    ops.dynamic_scaled_fp8_quant(out, torch.zeros(2, 64), scale)
+    assert out.float().count_nonzero() == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("upper", [None, 3.0])
+def test_dynamic_per_token_fp8(dtype, shape, upper):
+    x, out, scale = randn(shape, dtype, 0, 5.0), torch.empty(shape, dtype=FP8), torch.empty(*shape[:-1], 1)
+    upper = None if upper is None else torch.tensor([upper])
+    ops.dynamic_per_token_scaled_fp8_quant(out, x, scale, upper)
+    assert_close(scale, dynamic_scale(x, FP8, upper))
+    assert_quantized(out, scale, x.double())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("zero_point", [None, -7])
+def test_static_int8(dtype, shape, zero_point):
+    x, scale, out = randn(shape, dtype, 0, 5.0), torch.tensor([0.05]), torch.empty(shape, dtype=torch.int8)
+    azp = None if zero_point is None else torch.tensor([zero_point], dtype=torch.int32)
+    ops.static_scaled_int8_quant(out, x, scale, azp)
+    expected = ((x.float() / scale).round() + (zero_point or 0)).clamp(-128, 127).to(torch.int8)
+    assert torch.equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_dynamic_int8(dtype, shape):
+    x, out, scale = randn(shape, dtype, 0, 5.0), torch.empty(shape, dtype=torch.int8), torch.empty(*shape[:-1], 1)
+    ops.dynamic_scaled_int8_quant(out, x, scale, None)
+    assert_close(scale, dynamic_scale(x, torch.int8))
+    assert_quantized(out, scale, x.double())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("offset", [0.0, 40.0])
+def test_dynamic_int8_with_zero_points(dtype, offset):
+    x = (randn((4, 200), torch.float32, 0, 5.0) + offset).to(dtype)
+    out, scale = torch.empty(4, 200, dtype=torch.int8), torch.empty(4, 1)
+    azp = torch.empty(4, 1, dtype=torch.int32)
+    ops.dynamic_scaled_int8_quant(out, x, scale, azp)
+    high, low = x.float().amax(-1, keepdim=True), x.float().amin(-1, keepdim=True)
+    assert_close(scale, (high - low) / 255)
+    restored = (out.float() - azp) * scale
+    assert ((restored - x.float()).abs() <= scale * 1.01).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("size", "group"), [(256, 128), (192, 64), (2304, 128)])
+@pytest.mark.parametrize("ue8m0", [False, True])
+def test_per_token_group_fp8(dtype, size, group, ue8m0):
+    x = randn((3, size), dtype, 0, 5.0)
+    x[1] = 0
+    out, scales = torch.empty(3, size, dtype=FP8), torch.empty(size // group, 3).t()
+    ops.per_token_group_fp8_quant(x, out, scales, group, 1e-10, -448.0, 448.0, ue8m0)
+    grouped = x.double().unflatten(-1, (-1, group))
+    expected = grouped.abs().amax(-1).clamp(min=1e-10) / 448
+    if ue8m0:
+        expected = torch.exp2(expected.log2().ceil())
+    assert_close(scales, expected)
+    assert_quantized(out.unflatten(-1, (-1, group)), scales.unsqueeze(-1), grouped)
+
+
+def test_refusals():
+    x = torch.zeros(2, 64)
+    with pytest.raises(RuntimeError, match="result is int8, expected float8_e4m3fn"):
+        ops.static_scaled_fp8_quant(torch.empty(2, 64, dtype=torch.int8), x, torch.ones(1))
+    with pytest.raises(RuntimeError, match=r"scale has shape .* expected one value"):
+        ops.static_scaled_fp8_quant(torch.empty(2, 64, dtype=FP8), x, torch.ones(2))
