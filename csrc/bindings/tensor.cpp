@@ -3,8 +3,6 @@
 #include <array>
 #include <stdexcept>
 
-#include "bindings/recording.h"
-
 namespace vllm {
 namespace {
 
@@ -69,17 +67,6 @@ std::string ListString(const int64_t* values, int64_t count) {
 }
 
 }  // namespace
-
-TensorView View(const char* op, const char* name, const Tensor& tensor) {
-  if (current_recording != nullptr) current_recording->Saw(op);
-  int32_t device = 0;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(tensor.get(), &device));
-  static const int32_t cpu = aoti_torch_device_type_cpu();
-  if (device != cpu) {
-    Fail({op, name, nullptr, 0, nullptr, nullptr, 0}, "is not on the CPU; move it there first");
-  }
-  return ViewOnAnyDevice(op, name, tensor);
-}
 
 TensorView ViewOnAnyDevice(const char* op, const char* name, const Tensor& tensor) {
   TensorView view{op, name, nullptr, 0, nullptr, nullptr, 0};

@@ -245,7 +245,7 @@ void swap_blocks(const Tensor& src, const Tensor& dst, int64_t block_size_in_byt
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(src.get(), &device));
   const DeviceCall call(kOp, device == aoti_torch_device_type_cpu() ? dst : src);
   const TensorView s = ViewOnAnyDevice(kOp, "src", src), d = ViewOnAnyDevice(kOp, "dst", dst);
-  const TensorView pairs = View(kOp, "block_mapping", block_mapping);
+  const TensorView pairs = HostView(kOp, "block_mapping", block_mapping);
   CheckContiguous(s);
   CheckContiguous(d);
   CheckBlockPairs(pairs, s.Numel() * static_cast<int64_t>(src.element_size()),

@@ -44,6 +44,15 @@ void DeviceCall::Fail(const std::string& what) const {
   throw std::runtime_error(std::string(op_) + ": " + what);
 }
 
+TensorView HostView(const char* op, const char* name, const Tensor& tensor) {
+  int32_t type = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(tensor.get(), &type));
+  if (type != aoti_torch_device_type_cpu()) {
+    Fail({op, name, nullptr, 0, nullptr, nullptr, 0}, "is not on the CPU; move it there first");
+  }
+  return ViewOnAnyDevice(op, name, tensor);
+}
+
 device::Type DeviceFloatType(const TensorView& tensor) {
   switch (FloatType(tensor)) {
     case DType::kFloat32:

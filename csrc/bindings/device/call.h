@@ -40,6 +40,9 @@ class DeviceCall {
   device::Stream stream_ = nullptr;
 };
 
+// Of a tensor that the host reads. Fails where it is not on the CPU.
+TensorView HostView(const char* op, const char* name, const Tensor& tensor);
+
 // float32, bfloat16 or float16.
 device::Type DeviceFloatType(const TensorView& tensor);
 
