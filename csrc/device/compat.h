@@ -11,30 +11,39 @@
 #include <stdexcept>
 #include <string>
 
+// Sources that hold kernels are compiled as CUDA, as HIP or over the emulator; bindings, as plain
+// C++, only share the types.
 #if defined(VLLM_DEVICE_EMULATED)
+#define VLLM_KERNELS 1
 #include "emulator.h"
 #elif defined(__HIP__)
+#define VLLM_KERNELS 1
 #include <hip/hip_runtime.h>
-#else
+#elif defined(__CUDACC__)
+#define VLLM_KERNELS 1
 #include <cuda_runtime.h>
+#else
+#define VLLM_KERNELS 0
 #endif
 
-#if defined(VLLM_DEVICE_EMULATED)
-#define VLLM_DEVICE inline
-#define VLLM_HOST_DEVICE inline
-#define VLLM_UNROLL(n)
-#define VLLM_DYNAMIC_SHARED(name) unsigned char* const name = emulator::DynamicShared()
-#else
+#if defined(__HIP__) || defined(__CUDACC__)
 #define VLLM_DEVICE __device__ __forceinline__
 #define VLLM_HOST_DEVICE __host__ __device__ inline
 #define VLLM_PRAGMA(text) _Pragma(#text)
 #define VLLM_UNROLL(n) VLLM_PRAGMA(unroll n)
 #define VLLM_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#else
+#define VLLM_DEVICE inline
+#define VLLM_HOST_DEVICE inline
+#define VLLM_UNROLL(n)
+#define VLLM_DYNAMIC_SHARED(name) unsigned char* const name = emulator::DynamicShared()
 #endif
 
 namespace vllm::device {
 
 using Stream = void*;
+
+#if VLLM_KERNELS
 
 constexpr int kMaxWaves = 1024 / 32;
 
@@ -158,5 +167,7 @@ inline void CopyAsync(const char* op, void* to, const void* from, size_t bytes, 
       op, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<NativeStream>(stream)));
 #endif
 }
+
+#endif  // VLLM_KERNELS
 
 }  // namespace vllm::device

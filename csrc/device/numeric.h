@@ -25,6 +25,12 @@ struct Fp8E5M2 {
 
 enum class Type : uint8_t { kFloat32, kBFloat16, kFloat16, kFp8E4M3, kFp8E5M2, kInt8 };
 
+inline bool IsAligned(const void* pointer, size_t bytes) {
+  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
+}
+
+#if VLLM_KERNELS
+
 template <typename To, typename From>
 VLLM_DEVICE To BitCast(From from) {
   static_assert(sizeof(To) == sizeof(From));
@@ -275,8 +281,6 @@ VLLM_DEVICE Vector<T, kCount> Narrow(const Vector<float, kCount>& in) {
   return out;
 }
 
-inline bool IsAligned(const void* pointer, size_t bytes) {
-  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
-}
+#endif  // VLLM_KERNELS
 
 }  // namespace vllm::device

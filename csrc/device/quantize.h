@@ -6,6 +6,17 @@
 
 namespace vllm::device {
 
+// Scales of groups of elements within rows: element [row, group] at row * row_stride + group *
+// group_stride.
+struct GroupScales {
+  float* data;
+  int64_t row_stride;
+  int64_t group_stride;
+  int group_size;
+};
+
+#if VLLM_KERNELS
+
 // A scale for values up to `largest`; `upper` bounds them where it is not null. Never 0, so that
 // rows of zeros quantise to zeros.
 template <typename Q>
@@ -33,13 +44,6 @@ VLLM_DEVICE float LargestMagnitude(const Vector<float, kCount>& x) {
   return largest;
 }
 
-// Scales of groups of elements within rows: element [row, group] at row * row_stride + group *
-// group_stride.
-struct GroupScales {
-  float* data;
-  int64_t row_stride;
-  int64_t group_stride;
-  int group_size;
-};
+#endif  // VLLM_KERNELS
 
 }  // namespace vllm::device

@@ -6,6 +6,8 @@
 
 namespace vllm::device {
 
+#if VLLM_KERNELS
+
 struct Sum {
   static VLLM_DEVICE float Of(float a, float b) { return a + b; }
   static constexpr float kNeutral = 0.0f;
@@ -37,5 +39,7 @@ VLLM_DEVICE float ReduceBlock(float value, float* scratch) {
   value = LaneId() < NumWaves() ? scratch[LaneId()] : Op::kNeutral;
   return ReduceWave<Op>(value);
 }
+
+#endif  // VLLM_KERNELS
 
 }  // namespace vllm::device

@@ -1,0 +1,31 @@
+# The modules that hold GPU kernels: which sources, for which architectures. Kernels (.cu) are free of torch and compile as
+# CUDA and as HIP; what an op needs of torch is in csrc/bindings/device.
+if(VLLM_TARGET_DEVICE STREQUAL "cuda")
+  set(VLLM_DEVICE_LANGUAGE CUDA)
+else()
+  set(VLLM_DEVICE_LANGUAGE HIP)
+endif()
+
+# A family is csrc/device/<family>.cu and csrc/bindings/device/<family>.cpp; caches have two files of kernels.
+set(VLLM_DEVICE_FAMILIES
+  activation
+  merge_states
+  norm
+  paged_attention
+  quant
+  rotary)
+set(VLLM_DEVICE_SOURCES csrc/device/cache_copy.cu csrc/device/cache_write.cu)
+set(VLLM_DEVICE_BINDINGS csrc/bindings/device/call.cpp csrc/bindings/device/cache.cpp csrc/bindings/device/rows.cpp)
+foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
+  list(APPEND VLLM_DEVICE_SOURCES csrc/device/${family}.cu)
+  list(APPEND VLLM_DEVICE_BINDINGS csrc/bindings/device/${family}.cpp)
+endforeach()
+
+# The CPU's kernels are in it, too: one library serves tensors on either device.
+define_extension_target(_C
+  DESTINATION vllm
+  LANGUAGE ${VLLM_DEVICE_LANGUAGE}
+  SOURCES ${VLLM_CPU_SOURCES} ${VLLM_DEVICE_BINDINGS}
+  DEVICE_SOURCES ${VLLM_DEVICE_SOURCES}
+  LIBRARIES ${VLLM_CPU_LIBRARIES}
+  DEFINITIONS ${VLLM_CPU_DEFINITIONS})
