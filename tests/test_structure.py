@@ -11,7 +11,7 @@ VLLM = Path(__file__).parents[1] / "vllm"
 LAYERS = [
     {"platforms", "kernels"},
     {"kvcache"},
-    {"scheduler"},
+    {"scheduler", "quantization"},
     {"layers", "attention"},
     {"models"},
     {"sampling"},

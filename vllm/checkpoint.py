@@ -18,10 +18,12 @@ _DERIVED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cach
 
 
 class Checkpoint(ABC):
-    """Where a model takes its weights from."""
+    """Where a model takes its weights from. `linear_method` (vllm.quantization) reads those of linear layers."""
+
+    linear_method: Any
 
     def __init__(self, dtype: torch.dtype):
-        self._dtype = dtype
+        self.dtype = dtype
         self._staging = torch.empty(0, dtype=dtype)
 
     @abstractmethod
@@ -29,20 +31,31 @@ class Checkpoint(ABC):
         """A weight in the model's dtype, perhaps a view of the file: not to be written to. ModelError if wrong."""
 
     @abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether there is such a weight."""
+
+    @abstractmethod
+    def take_stored(self, name: str, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """A weight as the file holds it, of that shape and dtype where they are given. ModelError if wrong."""
+
+    @abstractmethod
     def finish(self) -> None:
         """Raises ModelError where the files hold weights that the model did not take."""
 
     def take_stacked(self, names: list[str], rows: list[int], columns: int) -> Tensor:
-        """Matrices one below the other [sum(rows), columns], valid until the next call.
+        """Matrices one below the other [sum(rows), columns], valid until the next call."""
+        return self.stack([self.take(name, (count, columns)) for name, count in zip(names, rows, strict=True)])
+
+    def stack(self, parts: list[Tensor]) -> Tensor:
+        """Matrices in the model's dtype one below the other, valid until the next call.
 
         They are copied into one buffer that serves all layers: new memory for each would cost more than the copy.
         """
-        parts = [self.take(name, (count, columns)) for name, count in zip(names, rows, strict=True)]
         if len(parts) == 1:
             return parts[0]
-        size = sum(rows) * columns
+        size, columns = sum(part.numel() for part in parts), parts[0].shape[1]
         if self._staging.numel() < size:
-            self._staging = torch.empty(size, dtype=self._dtype)
+            self._staging = torch.empty(size, dtype=self.dtype)
         return torch.cat(parts, out=self._staging[:size].view(-1, columns))
 
 
@@ -60,18 +73,28 @@ class SafetensorsCheckpoint(Checkpoint):
             self._owner.update(dict.fromkeys(handle.keys(), (handle, path)))
         self._unused = set(self._owner)
 
+    def has(self, name: str) -> bool:
+        return name in self._owner
+
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        weight = self.take_stored(name, shape)
+        if not weight.is_floating_point() or weight.element_size() < 2:
+            path = self._owner[name][1]
+            raise ModelError(f"{path}: weight {name!r} is {weight.dtype}; supported are bfloat16, float16, float32")
+        return weight.to(self.dtype)
+
+    def take_stored(self, name: str, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
         if name not in self._owner:
             raise ModelError(f"{self._folder} has no weight {name!r}: the checkpoint is incomplete or of another model")
         handle, path = self._owner[name]
         weight = handle.get_tensor(name)
-        if tuple(weight.shape) != shape:
+        if shape is not None and tuple(weight.shape) != shape:
             given = list(weight.shape)
             raise ModelError(f"{path}: weight {name!r} has shape {given}, config.json makes it {list(shape)}")
-        if not weight.is_floating_point() or weight.element_size() < 2:
-            raise ModelError(f"{path}: weight {name!r} is {weight.dtype}; supported are bfloat16, float16, float32")
+        if dtype is not None and weight.dtype != dtype:
+            raise ModelError(f"{path}: weight {name!r} is {weight.dtype}, config.json makes it {dtype}")
         self._unused.discard(name)
-        return weight.to(self._dtype)
+        return weight
 
     def finish(self) -> None:
         left = sorted(n for n in self._unused if not n.endswith(_DERIVED) and n not in self._ignored)
@@ -89,8 +112,14 @@ class DummyCheckpoint(Checkpoint):
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
         if len(shape) == 1 and name.endswith(".weight"):
-            return torch.ones(shape, dtype=self._dtype)
-        return torch.empty(shape, dtype=self._dtype).uniform_(-0.02, 0.02, generator=self._generator)
+            return torch.ones(shape, dtype=self.dtype)
+        return torch.empty(shape, dtype=self.dtype).uniform_(-0.02, 0.02, generator=self._generator)
+
+    def has(self, name: str) -> bool:
+        return name.endswith((".weight", ".bias"))
+
+    def take_stored(self, name: str, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        raise ModelError(f"weight {name!r} cannot be made up: load_format=dummy makes weights in floating point only")
 
     def finish(self) -> None:
         pass

@@ -26,6 +26,7 @@ class ModelConfig:
     max_model_len: int
     seed: int = 0
     load_format: LoadFormat = "auto"
+    quantization: str | None = None  # a method of vllm.quantization
     skip_tokenizer_init: bool = False
     max_logprobs: int = 20  # -1: no limit
     # "auto": the model's generation_config.json gives default sampling parameters; "vllm": vLLM's own; or a folder

@@ -59,7 +59,6 @@ def test_bad_flags(flags):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"quantization": "awq"}, "quantization='awq' is not offered yet: give None"),
         ({"pipeline_parallel_size": 2}, "pipeline_parallel_size=2 is not offered yet: give 1"),
         ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype='fp8' is not offered yet: give 'auto'"),
         ({"distributed_executor_backend": "ray"}, "give None or 'uni'"),

@@ -80,8 +80,8 @@ BROKEN = {
     ),
     "negative size": (lambda f: edit_config(f, hidden_size=-1), "hidden_size=-1 is not accepted"),
     "quantized": (
-        lambda f: edit_config(f, quantization_config={"quant_method": "gptq"}),
-        r"is quantized \(gptq\), which is not offered yet",
+        lambda f: edit_config(f, quantization_config={"quant_method": "bitsandbytes"}),
+        "is quantised by 'bitsandbytes', which is not supported; supported are gptq, awq, compressed-tensors, fp8",
     ),
     "uneven heads": (lambda f: edit_config(f, num_key_value_heads=3), "4 heads cannot share 3"),
     "odd head size": (lambda f: edit_config(f, head_dim=20), "head size 20 is not supported"),

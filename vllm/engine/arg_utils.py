@@ -51,6 +51,11 @@ class EngineArgs:
         choices=("auto", "bfloat16", "float16", "half", "float32", "float"),
         group="model",
     )
+    quantization: str | None = _arg(
+        None,
+        "int8 or int4: quantise a model in floating point while it is loaded; a quantised one says its method itself",
+        group="model",
+    )
     max_model_len: int | None = _arg(
         None, "longest prompt plus answer, in tokens (1k = 1000, 1K = 1024)", parse=token_count, group="model"
     )
@@ -90,7 +95,6 @@ class EngineArgs:
     model_impl: str = _not_offered("auto", "vllm")
     runner: str = _not_offered("auto", "generate")
     convert: str = _not_offered("auto", "none")
-    quantization: str | None = _not_offered(None)
     kv_cache_dtype: str = _not_offered("auto")
     attention_backend: str | None = _not_offered(None)
     tensor_parallel_size: int = _not_offered(1)

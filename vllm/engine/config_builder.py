@@ -7,6 +7,7 @@ from vllm.config import CacheConfig, ModelConfig, SchedulerConfig, VllmConfig
 from vllm.exceptions import ModelError, VLLMValidationError
 from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
 from vllm.model_path import resolve_model
+from vllm.quantization import choose_method
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import EngineArgs
@@ -40,8 +41,7 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
     hf_config = read_hf_config(folder, args.hf_overrides)
     name = architecture(hf_config, folder)
     ModelRegistry.check_supported(name)
-    if method := (hf_config.get("quantization_config") or {}).get("quant_method"):
-        raise ModelError(f"{folder} is quantized ({method}), which is not offered yet: take the unquantized model")
+    quantization = choose_method(args.quantization, hf_config, folder)
     tokenizer_folder = folder
     if args.tokenizer and not args.skip_tokenizer_init:
         tokenizer_folder = resolve_model(args.tokenizer, revision=args.tokenizer_revision, **source)
@@ -60,6 +60,7 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
         max_model_len=_max_model_len(args.max_model_len, hf_config),
         seed=args.seed,
         load_format=args.load_format,
+        quantization=quantization,
         skip_tokenizer_init=args.skip_tokenizer_init,
         max_logprobs=args.max_logprobs,
         generation_config=args.generation_config,

@@ -34,7 +34,7 @@ def pack_quantized_weight(
         zeros: i32 ``[n, groups]``; None: ``2 ** (bits - 1)``.
         permutation: i32 ``[k]``: column ``i`` of codes belongs to column ``permutation[i]`` of the input.
         bits: 4 or 8.
-        group_size: columns that share a scale, here and in the quantised input: a multiple of 8, at most 65536; -1: all.
+        group_size: columns that share a scale, here and in the quantised input: a multiple of 8 up to 65536; -1: all.
         gate_up: gate rows before up rows, for ``linear_packed_silu_and_mul``.
 
     Raises:

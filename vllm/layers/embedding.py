@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
-from vllm.kernels.linear import gather_packed_rows, linear_packed, pack_linear_weight
+from vllm.kernels.linear import gather_packed_rows, linear_packed
 
 
 class OutputHead:
@@ -12,10 +12,10 @@ class OutputHead:
 
     __slots__ = ("packed", "vocab_size")
 
-    def __init__(self, weight: Tensor):
-        """weight [vocab_size, width] is packed and can be dropped."""
-        self.vocab_size = weight.shape[0]
-        self.packed = pack_linear_weight(weight)
+    def __init__(self, packed: Tensor, vocab_size: int):
+        """packed: of a weight [vocab_size, width] (vllm.kernels.linear)."""
+        self.vocab_size = vocab_size
+        self.packed = packed
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """[rows, width] to [rows, vocab_size] f32."""
@@ -52,9 +52,12 @@ class TiedEmbedding:
 def load_embedding_and_head(
     checkpoint: Checkpoint, name: str, head_name: str, rows: int, width: int, tied: bool
 ) -> tuple[Embedding | TiedEmbedding, OutputHead]:
-    """Reads `name.weight` [rows, width] and, unless the two are tied, `head_name.weight`."""
-    table = checkpoint.take(f"{name}.weight", (rows, width))
-    if tied:
-        head = OutputHead(table)
+    """Reads the table `name` [rows, width] and, unless the two are tied, the weight of `head_name`.
+
+    Where the head is quantised the embeddings keep their precision: rows of the checkpoint's file, not a second copy.
+    """
+    method = checkpoint.linear_method
+    head = OutputHead(method.load(checkpoint, [name if tied else head_name], [rows], width), rows)
+    if tied and not method.quantizes:
         return TiedEmbedding(head), head
-    return Embedding(table), OutputHead(checkpoint.take(f"{head_name}.weight", (rows, width)))
+    return Embedding(checkpoint.take(f"{name}.weight", (rows, width))), head

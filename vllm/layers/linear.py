@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
-from vllm.kernels.linear import linear_packed, pack_linear_weight
+from vllm.kernels.linear import linear_packed
 
 
 class Linear:
@@ -13,22 +13,22 @@ class Linear:
     __slots__ = ("bias", "in_features", "out_features", "packed")
     recordable = True  # see layers/replay.py
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None):
-        """weight [out_features, in_features] is packed and can be dropped; bias [out_features]."""
-        self.out_features, self.in_features = weight.shape
-        self.packed = pack_linear_weight(weight)
+    def __init__(self, packed: Tensor, out_features: int, in_features: int, bias: Tensor | None = None):
+        """packed: of a weight [out_features, in_features] (vllm.kernels.linear); bias [out_features]."""
+        self.out_features, self.in_features = out_features, in_features
+        self.packed = packed
         self.bias = bias
 
     @classmethod
     def load(
         cls, checkpoint: Checkpoint, names: list[str], out_features: list[int], in_features: int, bias: bool = False
     ) -> "Linear":
-        """Reads `name.weight` (and `name.bias`) of each name and stacks them."""
-        weight = checkpoint.take_stacked([f"{n}.weight" for n in names], out_features, in_features)
+        """Reads the weight (and the bias) of each name and stacks them."""
+        packed = checkpoint.linear_method.load(checkpoint, names, out_features, in_features)
         if not bias:
-            return cls(weight)
+            return cls(packed, sum(out_features), in_features)
         biases = [checkpoint.take(f"{n}.bias", (s,)) for n, s in zip(names, out_features, strict=True)]
-        return cls(weight, torch.cat(biases))
+        return cls(packed, sum(out_features), in_features, torch.cat(biases))
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
         """x [tokens, in_features] (any row stride) to out [tokens, out_features]."""

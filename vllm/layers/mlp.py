@@ -4,7 +4,7 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.kernels.activation import silu_and_mul
-from vllm.kernels.linear import linear_packed_silu_and_mul, pack_gate_up_weight
+from vllm.kernels.linear import linear_packed_silu_and_mul
 from vllm.layers.linear import Linear
 
 
@@ -19,8 +19,7 @@ class GatedMLP:
         if bias:
             self._gate_up = Linear.load(checkpoint, names, [intermediate] * 2, hidden, bias=True)
         else:
-            weights = checkpoint.take_stacked([f"{n}.weight" for n in names], [intermediate] * 2, hidden)
-            self._fused = pack_gate_up_weight(weights)
+            self._fused = checkpoint.linear_method.load(checkpoint, names, [intermediate] * 2, hidden, gate_up=True)
         self._down = Linear.load(checkpoint, [f"{name}.down_proj"], [hidden], intermediate, bias)
 
     @property

@@ -6,6 +6,7 @@ from vllm.checkpoint import Checkpoint, DummyCheckpoint, SafetensorsCheckpoint
 from vllm.config import VllmConfig
 from vllm.models.interface import BuildContext, Model
 from vllm.models.registry import ModelRegistry
+from vllm.quantization import linear_method
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -21,6 +22,7 @@ def load_model(config: VllmConfig) -> Model:
     else:
         ignored = model_class.ignored_weights(model_config.hf_config)
         checkpoint = SafetensorsCheckpoint(model_config.folder, dtype, ignored)
+    checkpoint.linear_method = linear_method(model_config.quantization, model_config.hf_config)
     context = BuildContext(
         hf_config=model_config.hf_config,
         checkpoint=checkpoint,

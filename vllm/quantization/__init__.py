@@ -1,0 +1,66 @@
+"""How quantised checkpoints store linear layers: a file a method, imported when a model needs it. No torch here."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllm.exceptions import ModelError, VLLMValidationError
+
+if TYPE_CHECKING:
+    from vllm.quantization.base import LinearMethod
+
+# What config.json's quantization_config.quant_method names.
+_CHECKPOINT_METHODS = {
+    "gptq": "vllm.quantization.gptq:GPTQ",
+    "awq": "vllm.quantization.awq:AWQ",
+    "compressed-tensors": "vllm.quantization.compressed_tensors:CompressedTensors",
+    "fp8": "vllm.quantization.fp8:Fp8",
+}
+# What --quantization does to a model in floating point while it is loaded.
+_LOAD_METHODS = {
+    "int8": "vllm.quantization.at_load:Int8",
+    "int4": "vllm.quantization.at_load:Int4",
+}
+# vLLM's names for the same checkpoints on other kernels.
+_ALIASES = {"gptq_marlin": "gptq", "awq_marlin": "awq", "marlin": "gptq"}
+
+
+def choose_method(requested: str | None, hf_config: dict[str, Any], folder: Path) -> str | None:
+    """Name of the method that a model is loaded with; None for floating point.
+
+    Raises:
+        VLLMValidationError: `requested` is unknown or does not fit the checkpoint.
+        ModelError: the checkpoint's method is unknown, or its options are not supported.
+    """
+    config = hf_config.get("quantization_config") or hf_config.get("compression_config")
+    name = _ALIASES.get(requested or "", requested)
+    offered = ", ".join([*_LOAD_METHODS, *_CHECKPOINT_METHODS])
+    if name is not None and name not in _LOAD_METHODS and name not in _CHECKPOINT_METHODS:
+        raise VLLMValidationError(f"quantization={requested!r} is not accepted: give one of {offered}", "quantization")
+    if config is None:
+        if name in _CHECKPOINT_METHODS:
+            raise VLLMValidationError(
+                f"quantization={requested!r} is not accepted: {folder} is not quantised; to quantise it while it is "
+                f"loaded give {' or '.join(_LOAD_METHODS)}",
+                "quantization",
+            )
+        return name
+    stored = config.get("quant_method") if isinstance(config, dict) else None
+    if stored not in _CHECKPOINT_METHODS:
+        known = ", ".join(_CHECKPOINT_METHODS)
+        raise ModelError(f"{folder} is quantised by {stored!r}, which is not supported; supported are {known}")
+    if name not in (None, stored):
+        raise VLLMValidationError(
+            f"quantization={requested!r} is not accepted: {folder} is quantised by {stored}; leave it out",
+            "quantization",
+        )
+    return stored
+
+
+def linear_method(name: str | None, hf_config: dict[str, Any]) -> "LinearMethod":
+    """The method of that name, made from config.json. ModelError where its options are not supported."""
+    module, _, attribute = {**_CHECKPOINT_METHODS, **_LOAD_METHODS}.get(
+        name or "", "vllm.quantization.base:LinearMethod"
+    ).partition(":")
+    config = hf_config.get("quantization_config") or hf_config.get("compression_config") or {}
+    return getattr(importlib.import_module(module), attribute)(config)

@@ -1,0 +1,135 @@
+"""What the methods have in common: codes with scales, and from them to packed weights."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vllm.checkpoint import Checkpoint
+from vllm.exceptions import ModelError
+from vllm.kernels.linear import pack_gate_up_weight, pack_linear_weight
+from vllm.kernels.quantized_linear import pack_quantized_weight
+
+# The input is quantised in groups of at most this many columns, so that one large value does not cost all others
+# their precision. Weights with longer groups repeat their scales.
+MAX_INPUT_GROUP = 128
+
+
+@dataclass(slots=True)
+class QuantizedWeight:
+    """``scales * (codes - zeros)``.
+
+    codes u8 [n, k]; scales f32 [n, groups] or [n, 1]; zeros i32 [n, groups], None: 2 ** (bits - 1). A group is
+    `group_size` columns, -1: all of them. Column i of the codes meets column permutation[i] of the input.
+    """
+
+    codes: Tensor
+    scales: Tensor
+    zeros: Tensor | None
+    bits: int
+    group_size: int
+    permutation: Tensor | None = None
+
+    def with_shorter_groups(self) -> "QuantizedWeight":
+        """The same weight in groups of at most MAX_INPUT_GROUP, where that is a divisor."""
+        k, long = self.codes.shape[1], self.group_size
+        if k <= MAX_INPUT_GROUP or (long != -1 and (long <= MAX_INPUT_GROUP or long % MAX_INPUT_GROUP)):
+            return self
+        by_row = self.bits == 8 and self.zeros is None and self.scales.shape[1] == 1
+        group_of = torch.arange(0, k, MAX_INPUT_GROUP) // (k if long == -1 else long)
+        return QuantizedWeight(
+            self.codes,
+            self.scales if by_row else self.scales[:, group_of],
+            None if self.zeros is None else self.zeros[:, group_of],
+            self.bits,
+            MAX_INPUT_GROUP,
+            self.permutation,
+        )
+
+    def dequantized(self) -> Tensor:
+        """f32 [n, k], columns as the input's."""
+        n, k = self.codes.shape
+        group_of = torch.arange(k) // (k if self.group_size == -1 else self.group_size)
+        scales = self.scales.expand(n, int(group_of[-1]) + 1)
+        zeros = 2 ** (self.bits - 1) if self.zeros is None else self.zeros[:, group_of]
+        weight = scales[:, group_of] * (self.codes.float() - zeros)
+        if self.permutation is not None:
+            weight = torch.empty_like(weight).index_copy_(1, self.permutation.long(), weight)
+        return weight
+
+    def packed(self, gate_up: bool) -> Tensor:
+        return pack_quantized_weight(
+            self.codes,
+            self.scales.contiguous(),
+            None if self.zeros is None else self.zeros.contiguous(),
+            self.permutation,
+            bits=self.bits,
+            group_size=self.group_size,
+            gate_up=gate_up,
+        )
+
+
+class LinearMethod:
+    """Reads the weights of linear layers and packs them. This one: floating point, in the model's dtype."""
+
+    # Whether a weight in floating point is quantised too, the output head among them.
+    quantizes = False
+
+    def __init__(self, config: dict[str, Any]):
+        """config is config.json's quantization_config; ModelError where it asks for what is not supported."""
+
+    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> QuantizedWeight | Tensor:
+        """The weight of layer `name` [rows, columns], as codes or in floating point."""
+        return checkpoint.take(f"{name}.weight", (rows, columns))
+
+    def load(
+        self, checkpoint: Checkpoint, names: list[str], rows: list[int], columns: int, gate_up: bool = False
+    ) -> Tensor:
+        """The packed weight of layers with the same input, one below the other."""
+        parts = [self.read(checkpoint, name, count, columns) for name, count in zip(names, rows, strict=True)]
+        merged = stacked([part for part in parts if isinstance(part, QuantizedWeight)])
+        if merged is not None and len(merged.codes) == sum(rows):
+            return merged.packed(gate_up)
+        dense = [p.dequantized() if isinstance(p, QuantizedWeight) else p for p in parts]
+        weight = checkpoint.stack([part.to(checkpoint.dtype) for part in dense])
+        return pack_gate_up_weight(weight) if gate_up else pack_linear_weight(weight)
+
+
+def stacked(parts: list[QuantizedWeight]) -> QuantizedWeight | None:
+    """One weight below the other; None where there is none, or they differ in more than their values."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    first = parts[0]
+    for part in parts[1:]:
+        same_order = (part.permutation is None) == (first.permutation is None) and (
+            first.permutation is None or torch.equal(part.permutation, first.permutation)
+        )
+        same_scales = part.scales.shape[1] == first.scales.shape[1]
+        if (part.bits, part.group_size) != (first.bits, first.group_size) or not (same_order and same_scales):
+            return None
+    zeros = None
+    if any(part.zeros is not None for part in parts):
+        middle = 2 ** (first.bits - 1)
+        zeros = torch.cat([torch.full_like(p.scales, middle).int() if p.zeros is None else p.zeros for p in parts])
+    return QuantizedWeight(
+        torch.cat([part.codes for part in parts]),
+        torch.cat([part.scales for part in parts]),
+        zeros,
+        first.bits,
+        first.group_size,
+        first.permutation,
+    )
+
+
+def require(config: dict[str, Any], key: str, default: Any, *accepted: Any) -> Any:
+    """config[key], which must be one of `accepted`."""
+    value = config.get(key, default)
+    if value not in accepted:
+        shown = ", ".join(repr(a) for a in accepted)
+        raise ModelError(f"quantization_config: {key}={value!r} is not supported; supported: {shown}")
+    return value
+
+
+def group_count(columns: int, group_size: int) -> int:
+    return 1 if group_size == -1 else -(-columns // group_size)

@@ -1,0 +1,64 @@
+"""GPTQ checkpoints, as AutoGPTQ and GPTQModel write them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vllm.checkpoint import Checkpoint
+from vllm.exceptions import ModelError
+from vllm.quantization.base import LinearMethod, QuantizedWeight, group_count, require
+from vllm.quantization.bits import unpack_rows
+
+
+class GPTQ(LinearMethod):
+    """4 or 8 bits with zeros, in groups of columns that `g_idx` may scatter (act-order).
+
+    A layer has qweight i32 [k * bits / 32, n], qzeros i32 [groups, n * bits / 32], scales [groups, n] and perhaps
+    g_idx i32 [k]. Format v1 stores each zero less one.
+    """
+
+    def __init__(self, config: dict[str, Any]):
+        self._bits = require(config, "bits", None, 4, 8)
+        self._group_size = config.get("group_size", 128)
+        if not isinstance(self._group_size, int) or (self._group_size != -1 and self._group_size % 8):
+            raise ModelError(
+                f"quantization_config: group_size={self._group_size!r} is not supported; supported: -1, multiples of 8"
+            )
+        version = require(config, "checkpoint_format", "gptq", "gptq", "gptq_v2")
+        self._stored_less = 1 if version == "gptq" else 0
+
+    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> QuantizedWeight | Tensor:
+        if not checkpoint.has(f"{name}.qweight"):
+            return super().read(checkpoint, name, rows, columns)
+        bits, groups = self._bits, group_count(columns, self._group_size)
+        packed = checkpoint.take_stored(f"{name}.qweight", (columns * bits // 32, rows), torch.int32)
+        codes = unpack_rows(packed.t(), bits)
+        scales = checkpoint.take_stored(f"{name}.scales", (groups, rows)).float().t()
+        packed_zeros = checkpoint.take_stored(f"{name}.qzeros", (groups, rows * bits // 32), torch.int32)
+        zeros: Tensor | None = unpack_rows(packed_zeros, bits).t().int() + self._stored_less
+        if bool((zeros == 2 ** (bits - 1)).all()):
+            zeros = None
+        permutation = self._permutation(checkpoint, name, columns)
+        if permutation is not None:
+            codes = codes[:, permutation]
+        weight = QuantizedWeight(codes, scales, zeros, bits, self._group_size, permutation)
+        return weight.with_shorter_groups()
+
+    def _permutation(self, checkpoint: Checkpoint, name: str, columns: int) -> Tensor | None:
+        """The order of columns that makes groups consecutive; None where they are."""
+        if not checkpoint.has(f"{name}.g_idx"):
+            return None
+        group_of = checkpoint.take_stored(f"{name}.g_idx", (columns,), torch.int32)
+        if self._group_size == -1:
+            return None
+        consecutive = torch.arange(columns, dtype=torch.int32) // self._group_size
+        if torch.equal(group_of, consecutive):
+            return None
+        order = group_of.argsort(stable=True)
+        if not torch.equal(group_of[order], consecutive):
+            raise ModelError(
+                f"weight {name + '.g_idx'!r} does not put {self._group_size} columns into each group: "
+                "the checkpoint is damaged; download it again"
+            )
+        return order.int()
