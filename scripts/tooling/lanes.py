@@ -6,6 +6,7 @@ A lane's variant keys come from the shared pins, then from the file of each name
 
 from __future__ import annotations
 
+import platform
 from functools import cache
 from pathlib import Path
 
@@ -60,9 +61,9 @@ def default_lane(root: Path) -> str:
 @cache
 def host_platform() -> str:
     """This machine's platform, as conda names it (linux-64, osx-arm64, ...)."""
-    from rattler import Subdir
-
-    return str(Subdir.current())
+    system = {"Linux": "linux", "Darwin": "osx", "Windows": "win"}.get(platform.system(), platform.system().lower())
+    machine = platform.machine().lower()
+    return f"{system}-{'64' if machine in ('x86_64', 'amd64') else machine}"
 
 
 def _keys(file: Path) -> dict:

@@ -55,8 +55,10 @@ def _rewrite(archive: bytes, epoch: int) -> bytes:
 
     buffer = io.BytesIO()
     unpacked = io.BytesIO(zstandard.ZstdDecompressor().stream_reader(io.BytesIO(archive)).read())
-    new = tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT)
-    with tarfile.open(fileobj=unpacked) as source, new as out:
+    with (
+        tarfile.open(fileobj=unpacked) as source,
+        tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as out,
+    ):
         for member in sorted(source.getmembers(), key=lambda member: member.name):
             if member.name in BUILD_NOTES:
                 continue

@@ -1,11 +1,14 @@
 """scripts/build: selection, rendering and dry runs."""
 
+import json
+
 import pytest
 
 from support.checkout import ROOT
 from support.toy_checkout import make_checkout, write_recipe
-from tooling import cli
+from tooling import builder, cli
 from tooling.commands import build
+from tooling.errors import UserError
 from tooling.layout import Layout
 
 
@@ -40,11 +43,44 @@ def test_unknown_command(capsys):
 def test_render_prints_a_table_of_every_lane(layout, capsys):
     assert build.main(["--all", "--render"]) == 0
     header, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
-    assert header == ["LANE", "PLATFORM", "PACKAGE", "VERSION", "BUILD"]
+    assert header == ["LANE", "PLATFORM", "PACKAGE", "VERSION", "BUILD", "SIZE", "TIME"]
     assert {(lane, name) for lane, _, name, *_ in rows} == {
         (lane, name) for lane in ("cpu", "cpu-v3") for name in ("other", "toy")
     }
-    assert all(build.startswith(f"{lane.replace('-', '_')}_h") for lane, *_, build in rows)
+    assert all(build.startswith(f"{lane.replace('-', '_')}_h") for lane, _, _, _, build, *_ in rows)
+    assert all(row[-2:] == ["-", "-"] for row in rows)
+
+
+def test_render_shows_size_and_time_of_the_last_build(layout, capsys):
+    """Also when the inputs have changed since: the hash in the build string differs then."""
+    sizes = {"linux-64/toy-1.0-cpu_h0000000_0.conda": 1_230_000}
+    builder._write_atomically(
+        builder.record_file(layout, "toy", "cpu"), json.dumps({"sizes": sizes, "seconds": 4.4, "files": []})
+    )
+    build.main(["--recipe", "toy", "--render"])
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[-4:] == ["1.23", "MB", "4", "s"]
+
+
+def test_a_package_that_lanes_make_alike_is_shown_once(layout, capsys):
+    recipe = layout.root / "recipes/other/recipe.yaml"
+    recipe.write_text(
+        recipe.read_text()
+        .replace("${{ vllm_lane }}_h", "h")
+        .replace("    build:\n      string", "    build:\n      noarch: generic\n      string")
+    )
+    build.main(["--all", "--recipe", "other", "--render"])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_one_lane_that_cannot_be_built_does_not_keep_the_others(layout, monkeypatch, capsys):
+    def build_one(layout, recipe, lane, outputs, progress):
+        if lane == "cpu-v3":
+            raise UserError(f"{recipe}: no compiler")
+
+    monkeypatch.setattr(build, "build_one", build_one)
+    assert cli.main(["build", "--all"]) == 2
+    assert "2 of 4 were not built, each with its reason above; first: other: no compiler" in capsys.readouterr().err
 
 
 def test_dry_run_names_what_would_be_built_and_writes_nothing(layout, capsys):

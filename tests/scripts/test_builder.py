@@ -1,5 +1,6 @@
 """Builds of a toy recipe: what is published, what is built again, and how failures are told."""
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -71,6 +72,33 @@ def test_missing_package_file_is_built_again(layout, job, progress):
     assert not builder.is_published(layout, job)
 
 
+def test_a_build_is_recorded_with_its_sizes_and_time(layout, job, progress):
+    (package,) = builder.build(layout, job, progress)
+    record = builder.last_build(layout, "toy", "cpu")
+    assert record["sizes"] == {f"{package.parent.name}/{package.name}": package.stat().st_size}
+    assert record["seconds"] > 0 and record["tested"]
+
+
+def test_a_package_for_another_machine_is_built_but_not_run(layout, job, progress):
+    (layout.root / "recipe-variants/cpu-s390x.yaml").write_text("target_platform: [linux-s390x]\n")
+    write_recipe(layout.root, test="'echo \"error: does not run\"; false'")
+    (package,) = builder.build(layout, builder.Job("toy", "cpu-s390x", job.base), progress)
+    assert package.parent.name == "linux-s390x"
+    assert not builder.last_build(layout, "toy", "cpu-s390x")["tested"]
+    assert "its package tests were not run: they are for linux-s390x, and this is" in progress.log_file.read_text()
+
+
+def test_two_builds_in_two_folders_are_the_same_bytes(tmp_path, job, progress):
+    """Also with the dependencies of a local channel and at another time."""
+    digests = set()
+    for name in ("one", "a-longer-name"):
+        layout = make_checkout(tmp_path / name)
+        (package,) = builder.build(layout, job, progress)
+        digests.add(hashlib.sha256(package.read_bytes()).hexdigest())
+        time.sleep(1.1)
+    assert len(digests) == 1
+
+
 def test_failing_script_names_its_error_and_the_log(layout, job, progress):
     write_recipe(layout.root, script="'echo \"error: no such widget\"; exit 3'")
     with pytest.raises(
@@ -91,8 +119,11 @@ def test_failing_package_test_is_not_published(layout, job, progress):
 
 def test_missing_compiler_is_told_by_name(layout, job, progress):
     write_recipe(layout.root, build="['${{ compiler(\"c\") }}']")
-    with pytest.raises(UserError, match=r"its build environment has no solution: .*gcc_linux-64"):
+    with pytest.raises(
+        UserError, match=r"lane cpu cannot be built from file:.*: it has no gcc_linux-64 .*for linux-64;"
+    ):
         builder.build(layout, job, progress)
+    assert not layout.work.exists()
 
 
 def test_no_disk_is_told_before_any_work(layout, job, progress, monkeypatch):

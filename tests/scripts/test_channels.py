@@ -45,7 +45,7 @@ def test_the_stand_in_is_made_where_conda_forge_does_not_answer(layout, tmp_path
 
     monkeypatch.delenv("VLLM_RECIPES_CHANNEL", raising=False)
     monkeypatch.setattr(channels, "_why_unreachable", lambda _: answer("dns error"))
-    monkeypatch.setattr(standin, "ensure_channel", lambda cache, progress: tmp_path)
+    monkeypatch.setattr(standin, "ensure_channel", lambda cache, progress, packages: tmp_path)
     assert channels.base_channel(layout, Progress()) == tmp_path.as_uri()
     assert "conda-forge does not answer (dns error): using a stand-in channel" in capsys.readouterr().err
 
@@ -59,9 +59,20 @@ def test_an_unreachable_channel_is_told_in_one_line():
     assert reason and "\n" not in reason
 
 
-def test_pins_follow_what_a_local_channel_holds(tmp_path):
+def test_pins_follow_what_a_local_channel_holds(layout, tmp_path):
     url = make_empty_channel(tmp_path / "mine")
     records = {f"gcc-{version}.conda": {"name": "gcc_linux-64", "version": version} for version in ("9.4.0", "12.2.0")}
     (tmp_path / "mine/linux-64/repodata.json").write_text(json.dumps({"packages.conda": records}))
-    assert pins.local_pins(url, "linux-64") == {"c_compiler_version": ["12.2.0"]}
-    assert pins.local_pins("conda-forge", "linux-64") == {}
+    assert pins.local_pins(layout.root, "cpu", url) == {"c_compiler_version": ["12.2.0"]}
+    assert pins.local_pins(layout.root, "cpu", "conda-forge") == {}
+
+
+def test_of_several_toolkits_those_that_the_channel_holds_are_built_for(layout, tmp_path):
+    url = make_empty_channel(tmp_path / "mine")
+    records = {"nvcc.conda": {"name": "cuda-nvcc_linux-64", "version": "13.2.86"}}
+    (tmp_path / "mine/linux-64/repodata.json").write_text(json.dumps({"packages.conda": records}))
+    lane = layout.root / "recipe-variants/cuda13.yaml"
+    lane.write_text("target_platform: [linux-64]\ncuda_compiler_version: ['13.0', '13.2']\n")
+    assert pins.local_pins(layout.root, "cuda13", url) == {"cuda_compiler_version": ["13.2"]}
+    lane.write_text("target_platform: [linux-64]\ncuda_compiler_version: ['12.9']\n")
+    assert pins.local_pins(layout.root, "cuda13", url) == {}
