@@ -20,6 +20,7 @@ from tooling.build_process import keep_logs, run_worker
 from tooling.checks import GB, require_disk
 from tooling.lanes import host_platform, variant_files
 from tooling.layout import Layout
+from tooling.package_checks import require_promises
 from tooling.pins import local_pins
 from tooling.progress import Progress
 from tooling.recipes import Output, recipe_digest, render, target_platform
@@ -109,10 +110,11 @@ def _request(layout: Layout, job: Job, pins: dict[str, list[str]], work: Path, t
 
 
 def _finish(layout: Layout, work: Path, outputs: list[Output]) -> list[Path]:
-    """The finished packages of a build in `work`, the same bytes whenever and wherever they are built."""
+    """The finished packages of a build in `work`: what they promise, and the same bytes whenever and wherever built."""
     packages = [work / output.subdir / output.file_name for output in outputs]
     for package in packages:
         make_reproducible(package, source_time(layout.root))
+    require_promises(packages, build_folders=(str(work), str(layout.home), str(layout.root)))
     return packages
 
 

@@ -7,7 +7,7 @@ import sys
 
 from tooling.errors import UserError
 
-COMMANDS = ("serve", "run", "build", "test", "lint")
+COMMANDS = ("serve", "run", "build", "test", "test_cross", "lint", "check_package")
 
 
 def main(arguments: list[str]) -> int:

@@ -37,6 +37,7 @@ outputs:
           - {test}
 about:
   license: Apache-2.0
+  license_file: LICENSE
 """
 
 
@@ -46,6 +47,7 @@ def write_recipe(
     """Write recipes/`name` of the checkout `root`: a staging script, build requirements, one package test."""
     folder = root / "recipes" / name
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "LICENSE").write_text((ROOT / "LICENSE").read_text())
     (folder / "recipe.yaml").write_text(RECIPE.format(name=name, script=script, build=build, test=test))
 
 

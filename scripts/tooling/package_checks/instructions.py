@@ -1,0 +1,73 @@
+"""The CPU kernels are there for every instruction set that the package promises.
+
+The libraries are disassembled: an instruction that only one instruction set has shows that its kernels were compiled.
+That nothing uses more than a CPU has cannot be seen this way; tests under emulators show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tooling.package_checks.elf import Library
+from tooling.package_checks.package import Package
+from tooling.package_checks.registry import check
+
+PACKAGE = "vllm"
+"""The package that holds the CPU kernels, also where it holds kernels for GPUs."""
+
+SETS = {
+    "sse2": "SSE",
+    "avx2": "AVX2",
+    "avx512": "AVX512F",
+    "avx512_bf16": "AVX512_BF16",
+}
+"""Instruction sets, as VLLM_CPU_ISA names them, and the CPUID feature, as iced-x86 names it, that shows their kernels."""
+
+PROMISED = {
+    ("linux-64", ""): {"sse2", "avx2", "avx512", "avx512_bf16"},
+    ("linux-64", "x86-64-v3"): {"avx2", "avx512", "avx512_bf16"},
+    ("linux-64", "x86-64-v4"): {"avx512", "avx512_bf16"},
+}
+"""Instruction sets by platform and baseline (`vllm_cpu_baseline`)."""
+
+SLIM = {"x86-64-v3": {"sse2"}, "x86-64-v4": {"sse2"}}
+"""What a build with a higher baseline leaves out."""
+
+
+@check("instructions", "holds CPU kernels for every instruction set that its lane promises")
+def find(package: Package) -> Iterator[str]:
+    """Instruction sets without kernels, and kernels that the baseline makes useless."""
+    baseline = str(package.variant.get("vllm_cpu_baseline", ""))
+    promised = PROMISED.get((package.subdir, baseline))
+    if package.name != PACKAGE or promised is None:
+        return
+    found = set().union(*map(instruction_sets, package.libraries))
+    what = f"baseline {baseline}" if baseline else f"a build for every {package.subdir}"
+    for missing in sorted(promised - found):
+        yield f"no kernel for {missing}, which {what} promises"
+    for useless in sorted(SLIM.get(baseline, set()) & found):
+        yield f"kernels for {useless}, which {what} leaves out"
+
+
+def instruction_sets(library: Library) -> set[str]:
+    """Those of SETS that `library` has packed arithmetic of."""
+    from iced_x86 import CpuidFeature, Decoder
+
+    wanted = {getattr(CpuidFeature, feature): name for name, feature in SETS.items()}
+    found: set[str] = set()
+    for address, code in library.code:
+        for instruction in Decoder(64, code, ip=address):
+            for feature in instruction.cpuid_features():
+                name = wanted.get(feature)
+                if name and name not in found and _is_packed(instruction):
+                    found.add(name)
+        if len(found) == len(SETS):
+            break
+    return found
+
+
+def _is_packed(instruction) -> bool:
+    """SSE's scalar instructions and moves are in every x86-64 program; packed multiplication is in kernels only."""
+    from iced_x86 import CpuidFeature, Mnemonic
+
+    return CpuidFeature.SSE not in instruction.cpuid_features() or instruction.mnemonic == Mnemonic.MULPS
