@@ -18,14 +18,23 @@ DISK_NEEDED = 1.5 * GB
 USE_MARK = ".in-use"
 
 
-async def solve(channels: list[str], specs: list[str], virtual_packages: list | None = None) -> list:
-    """Records that satisfy `specs`, from `channels` in order, on this machine or on the `virtual_packages` given."""
+async def solve(
+    channels: list[str],
+    specs: list[str],
+    virtual_packages: list | None = None,
+    platforms: list[str] | None = None,
+) -> list:
+    """Records that satisfy `specs`, from `channels` in order.
+
+    Solves for this machine unless `virtual_packages` say what another has and `platforms` which packages it takes.
+    """
     import rattler
 
     if virtual_packages is None:
         overrides = rattler.VirtualPackageOverrides.from_env()
         virtual_packages = rattler.VirtualPackage.detect(overrides)
-    return await rattler.solve(sources=channels, specs=specs, virtual_packages=virtual_packages)
+    others = {"platforms": platforms} if platforms else {}
+    return await rattler.solve(sources=channels, specs=specs, virtual_packages=virtual_packages, **others)
 
 
 def current(layout: Layout, name: str, key: str) -> Path | None:

@@ -1,6 +1,7 @@
 """Builds of a toy recipe: what is published, what is built again, and how failures are told."""
 
 import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -97,6 +98,20 @@ def test_two_builds_in_two_folders_are_the_same_bytes(tmp_path, job, progress):
         digests.add(hashlib.sha256(package.read_bytes()).hexdigest())
         time.sleep(1.1)
     assert len(digests) == 1
+
+
+def test_a_down_prioritized_package_bears_a_tracked_feature(layout, job, progress):
+    """Which is how solvers are told; tests of lanes count on the name."""
+    recipe = layout.root / "recipes/toy/recipe.yaml"
+    text = recipe.read_text()
+    recipe.write_text(
+        text.replace(
+            "    build:\n      string", "    build:\n      variant: {down_prioritize_variant: 1}\n      string"
+        )
+    )
+    (package,) = builder.build(layout, job, progress)
+    index = json.loads((layout.channel / package.parent.name / "repodata.json").read_text())
+    assert index["packages.conda"][package.name]["track_features"] == "toy-p-0"
 
 
 def test_failing_script_names_its_error_and_the_log(layout, job, progress):
