@@ -31,9 +31,8 @@ def deb_version(deb: Path) -> str:
 class Apt:
     """Downloads debs into a folder of its own. `update` must run before `download`; threads may share one."""
 
-    def __init__(self, folder: Path, architecture: str = "amd64") -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.architecture = architecture
         self._one_at_a_time = threading.Lock()
         self._updated = False
         self.debs = folder / "debs"
@@ -48,7 +47,7 @@ class Apt:
             # Nothing counts as installed: versions come from the sources alone.
             "Dir::State::Status": self.folder / "status",
             "Dir::Cache": self.folder / "cache",
-            "APT::Architecture": self.architecture,
+            "APT::Architecture": "amd64",
             # As root, apt would hand downloads to a user who may not write here.
             "APT::Sandbox::User": "root",
             "Acquire::Languages": "none",

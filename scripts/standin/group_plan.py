@@ -36,43 +36,40 @@ def platform_of(group: Group, extra: dict) -> str:
 def group_packages(group: Group) -> list[Planned]:
     """What the group holds."""
     own = [Planned(name, group.name, platform_of(group, extra)) for name, (_, extra, _) in own_recipes(group).items()]
-    return own + [Planned(name, group.name, group.target) for name in (*group.default_recipes, *group.libraries)]
+    return own + [Planned(name, group.name, group.target) for name in group.default_recipes]
 
 
-def fetches(group: Group, home: Apt, target: Apt, downloads: Downloads, torch: Downloads) -> list[Fetch]:
-    """What downloads the group's inputs, side by side. `home` and `target` have debs for either machine; `torch` has
-    the default channel's torch wheel."""
-    result: list[Fetch] = [partial(fetch_target_libraries, group, target)]
+def fetches(group: Group, apt: Apt, downloads: Downloads, torch: Downloads) -> list[Fetch]:
+    """What downloads the group's inputs, side by side. `torch` has the default channel's torch and Highway."""
+    result: list[Fetch] = [partial(bare_units, group)]
     for name, recipe in own_recipes(group).items():
         if {"wheels", "torch"} & set(recipe[1]):
             result.append(partial(fetch_from_wheels, group, name, recipe, downloads, torch))
         else:
-            result.append(partial(fetch_from_debs, group, name, recipe, home))
+            result.append(partial(fetch_from_debs, group, name, recipe, apt))
     if "libhwy" in group.default_recipes:
         result.append(partial(plan.fetch_highway, torch, group=group.name, platform=group.target))
     return result
 
 
-def fetch_from_debs(group: Group, name: str, recipe: tuple, home: Apt) -> list[Unit]:
+def fetch_from_debs(group: Group, name: str, recipe: tuple, apt: Apt) -> list[Unit]:
     """One unit made of debs or of nothing but its recipe."""
     text, extra, files = recipe
-    debs = _download(home, [*extra.get("debs", []), *([extra["version_of"]] if "version_of" in extra else [])])
+    debs = _download(apt, [*extra.get("debs", []), *([extra["version_of"]] if "version_of" in extra else [])])
     inputs = [debs[deb] for deb in extra.get("debs", [])]
     versioned = debs.get(extra.get("version_of", ""), inputs[0] if inputs else None)
     context = {"version": deb_version(versioned)} if versioned else {}
     return [Unit(name, text, files, tuple(inputs), context, group.name, platform_of(group, extra))]
 
 
-def fetch_target_libraries(group: Group, target: Apt) -> list[Unit]:
-    """Libraries for the group's target, and default recipes that need nothing else."""
-    place = {"group": group.name, "platform": group.target}
-    rows = plan.library_rows(group.libraries)
-    units = plan.library_units(rows, _download(target, [deb for row in rows for deb in row.debs]), **place)
-    for name in group.default_recipes:
-        text, extra, files = plan.hand_written()[name]
-        if not set(extra) - {"shared"}:
-            units.append(Unit(name, text, files, **place))
-    return units
+def bare_units(group: Group) -> list[Unit]:
+    """Default recipes for the group's target that are made of nothing but themselves."""
+    recipes = {name: plan.hand_written()[name] for name in group.default_recipes}
+    return [
+        Unit(name, text, files, group=group.name, platform=group.target)
+        for name, (text, extra, files) in recipes.items()
+        if not set(extra) - {"shared"}
+    ]
 
 
 def fetch_from_wheels(group: Group, name: str, recipe: tuple, downloads: Downloads, torch: Downloads) -> list[Unit]:

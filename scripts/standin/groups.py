@@ -40,12 +40,8 @@ class Group:
     """What `python -m standin --lock` pins in its lock, as NAME==VERSION."""
     machine: str = "x86_64"
     """Python's name of the processor that its wheels are for."""
-    debian: str = "amd64"
-    """Debian's name of the processor that its libraries are for."""
     target: str = HOST
-    """The platform of its libraries and of the recipes it takes from the default ones."""
-    libraries: tuple[str, ...] = ()
-    """Rows of libraries.yaml that it holds for `target`."""
+    """The platform of `default_recipes`, and of its own recipes that say `platform: target`."""
     default_recipes: tuple[str, ...] = ()
     """Default recipes that it builds for `target`."""
 

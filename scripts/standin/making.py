@@ -104,11 +104,10 @@ class Making:
         ]
 
     def _group_fetches(self, group: Group, apt: Apt, torch: Downloads) -> list[plan.Fetch]:
-        target = apt if group.debian == "amd64" else Apt(self.home / f"apt-{group.debian}", group.debian)
         downloads = torch
         if group.machine != "x86_64":
             downloads = Downloads(torch.folder, torch.sources, self._watch, platforms(group.machine))
-        return group_plan.fetches(group, apt, target, downloads, torch)
+        return group_plan.fetches(group, apt, downloads, torch)
 
     def _watch(self, name: str, done: int, total: int | None) -> None:
         """Show how far a large download is. Called from the downloads' threads."""

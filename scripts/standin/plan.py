@@ -10,7 +10,7 @@ from standin import wheel_recipe
 from standin.apt import Apt, deb_version
 from standin.groups import HOST, Group
 from standin.index import Downloads
-from standin.libraries import Library, make_recipe, read_libraries
+from standin.libraries import make_recipe, read_libraries
 from standin.lock import Pin, read_lock
 from standin.store import HERE, SHARED, Unit, id_of, read_recipe
 from standin.torch_wheel import fetch_cpu_torch
@@ -45,31 +45,25 @@ def hand_written() -> dict[str, tuple[str, dict, tuple[Path, ...]]]:
 
 def deb_names() -> list[str]:
     """Every deb that some default recipe is made of."""
-    names = {deb for library in library_rows() for deb in library.debs}
+    names = {deb for library in read_libraries(HERE / "libraries.yaml") for deb in library.debs}
     for _, extra, _ in hand_written().values():
         names.update(extra.get("debs", []))
     return sorted(names)
 
 
-def library_rows(names: Iterable[str] | None = None) -> list[Library]:
-    """The rows of libraries.yaml, or those of `names`."""
-    return [row for row in read_libraries(HERE / "libraries.yaml") if names is None or row.name in set(names)]
-
-
-def library_units(rows: list[Library], debs: dict[str, Path], **place: str) -> list[Unit]:
-    """A unit a row; `place` is their group and platform."""
+def library_units(debs: dict[str, Path]) -> list[Unit]:
+    """A unit a row of libraries.yaml."""
     units = []
-    for library in rows:
+    for library in read_libraries(HERE / "libraries.yaml"):
         files = tuple(debs[name] for name in library.debs)
         context = {"version": deb_version(files[0])}
-        script = SHARED / "build_library.sh"
-        units.append(Unit(library.name, make_recipe(library), (script,), files, context, **place))
+        units.append(Unit(library.name, make_recipe(library), (SHARED / "build_library.sh",), files, context))
     return units
 
 
 def units_from_debs(debs: dict[str, Path]) -> list[Unit]:
     """Everything that is made of debs or of nothing but its recipe."""
-    units = library_units(library_rows(), debs)
+    units = library_units(debs)
     for name, (text, extra, files) in hand_written().items():
         if "wheels" in extra or "sources" in extra:
             continue
@@ -126,7 +120,7 @@ def pinned_wheels() -> list[Pin]:
 def package_names() -> list[str]:
     """The conda names of everything in the default channel, without downloading anything."""
     table = WheelTable.read(HERE / "wheels.yaml")
-    names = {library.name for library in library_rows()}
+    names = {library.name for library in read_libraries(HERE / "libraries.yaml")}
     names.update(hand_written())
     names.update(table.conda_name(pin.name) for pin in pinned_wheels())
     return sorted(names)

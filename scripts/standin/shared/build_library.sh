@@ -5,7 +5,7 @@ for deb in "$RECIPE_DIR"/inputs/*.deb; do
   dpkg-deb -x "$deb" root
 done
 mkdir -p "$PREFIX/lib"
-for folder in root/lib/*-linux-gnu root/usr/lib/*-linux-gnu; do
+for folder in root/lib/x86_64-linux-gnu root/usr/lib/x86_64-linux-gnu; do
   if [ -d "$folder" ]; then
     cp -a "$folder/." "$PREFIX/lib/"
   fi
