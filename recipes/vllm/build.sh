@@ -16,6 +16,9 @@ done
 
 "$BUILD_PREFIX/bin/python" -m pip install . --no-deps --no-build-isolation -v --target "$SP_DIR"
 
+# What an installation without kernels calls itself (vllm/kernels).
+echo "$VLLM_TARGET_DEVICE" > "$SP_DIR/vllm/target_device"
+
 find "$SP_DIR/vllm" -name '*.so' -exec "${STRIP:-strip}" --strip-unneeded {} +
 
 # pip's note of where the sources lay, which is nowhere on another machine.

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from vllm import kernels
 from vllm.kernels import LIBRARY, load
 
 
@@ -44,6 +45,7 @@ def test_exports_no_symbols():
 
 def test_missing_library_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr("vllm.kernels.LIBRARY", tmp_path / "_C.abi3.so")
+    monkeypatch.setattr("vllm.kernels.TARGET_DEVICE", tmp_path / "target_device")
     load.cache_clear()
     with pytest.raises(ImportError, match=r"vllm's kernels are not built: .* is missing; install them with"):
         load()
@@ -56,3 +58,12 @@ def test_broken_library_says_why(monkeypatch, tmp_path):
     load.cache_clear()
     with pytest.raises(ImportError, match="vllm's kernels cannot be loaded"):
         load()
+
+
+@pytest.mark.parametrize("device", ["empty", "tpu"])
+def test_a_build_without_kernels_says_which_it_is_before_anything_is_loaded(tmp_path, monkeypatch, device):
+    monkeypatch.setattr(kernels, "LIBRARY", tmp_path / "_C.abi3.so")
+    monkeypatch.setattr(kernels, "TARGET_DEVICE", tmp_path / "target_device")
+    kernels.TARGET_DEVICE.write_text(f"{device}\n")
+    with pytest.raises(ImportError, match=f"this is vllm's '{device}' build, .*: conda install 'vllm="):
+        kernels.require()

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllm import kernels
 from vllm.config import CacheConfig, ModelConfig, SchedulerConfig, VllmConfig
 from vllm.exceptions import ModelError, VLLMValidationError
 from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
@@ -24,6 +25,7 @@ _DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence 
 
 
 def build_config(args: "EngineArgs") -> VllmConfig:
+    _require_kernels()
     model = _model_config(args)
     return VllmConfig(
         model_config=model,
@@ -31,6 +33,13 @@ def build_config(args: "EngineArgs") -> VllmConfig:
         scheduler_config=_scheduler_config(args, model.max_model_len),
         disable_log_stats=args.disable_log_stats,
     )
+
+
+def _require_kernels() -> None:
+    try:
+        kernels.require()
+    except ImportError as error:
+        raise VLLMValidationError(str(error)) from None
 
 
 def _model_config(args: "EngineArgs") -> ModelConfig:

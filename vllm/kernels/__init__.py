@@ -8,7 +8,27 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-LIBRARY = Path(__file__).resolve().parent.parent / "_C.abi3.so"
+_PACKAGE = Path(__file__).resolve().parent.parent
+LIBRARY = _PACKAGE / "_C.abi3.so"
+TARGET_DEVICE = _PACKAGE / "target_device"
+"""One word, written where a package was built: the device that its kernels are for."""
+
+
+def require() -> None:
+    """Refuse to go on where this installation has no kernels, before anything is loaded.
+
+    Raises:
+        ImportError: the library is missing; the message says which build this is and what to install.
+    """
+    if LIBRARY.exists():
+        return
+    if not TARGET_DEVICE.exists():
+        raise ImportError(f"vllm's kernels are not built: {LIBRARY} is missing; install them with `pip install .`")
+    device = TARGET_DEVICE.read_text().strip()
+    raise ImportError(
+        f"this is vllm's {device!r} build, which holds no kernels and runs no models; install one that does: "
+        "conda install 'vllm=*=cpu_*' (any CPU) or 'vllm=*=cuda*' (NVIDIA GPUs)"
+    )
 
 
 @functools.cache
@@ -19,10 +39,9 @@ def load() -> None:
         ImportError: the library is missing or cannot be loaded.
         ValueError: ``VLLM_CPU_ISA`` names an instruction set that this CPU or build does not offer.
     """
+    require()
     import torch
 
-    if not LIBRARY.exists():
-        raise ImportError(f"vllm's kernels are not built: {LIBRARY} is missing; install them with `pip install .`")
     try:
         torch.ops.load_library(LIBRARY)
     except OSError as error:
