@@ -12,8 +12,10 @@ set(VLLM_DEVICE_FAMILIES
   merge_states
   norm
   paged_attention
+  penalties
   quant
-  rotary)
+  rotary
+  top_k)
 set(VLLM_DEVICE_SOURCES csrc/device/cache_copy.cu csrc/device/cache_write.cu)
 set(VLLM_DEVICE_BINDINGS csrc/bindings/device/call.cpp csrc/bindings/device/cache.cpp csrc/bindings/device/rows.cpp)
 foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
@@ -29,3 +31,10 @@ define_extension_target(_C
   DEVICE_SOURCES ${VLLM_DEVICE_SOURCES}
   LIBRARIES ${VLLM_CPU_LIBRARIES}
   DEFINITIONS ${VLLM_CPU_DEFINITIONS})
+
+# Routing of mixtures of experts.
+define_extension_target(_moe_C
+  DESTINATION vllm
+  LANGUAGE ${VLLM_DEVICE_LANGUAGE}
+  SOURCES csrc/moe/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
+  DEVICE_SOURCES csrc/moe/order.cu csrc/moe/topk_softmax.cu)
