@@ -1,6 +1,6 @@
 """Unpacks a .conda file without trusting it.
 
-A .conda file is an uncompressed zip of metadata.json, pkg-NAME.tar.zst and info-NAME.tar.zst (CEP 26). Limits hold while
+A .conda file is an uncompressed zip of metadata.json, pkg-NAME.tar.zst and info-NAME.tar.zst. Limits hold while
 unpacking, so that a small file which would fill the disk is refused before it does.
 """
 
@@ -17,6 +17,8 @@ MOST_BYTES = 8_000_000_000
 
 MOST_FILES = 200_000
 CHUNK = 1 << 20
+LARGEST_WINDOW = 1 << 27
+"""Memory in bytes that zstd may use; its highest level, 22, asks for no more."""
 
 
 class BadPackage(Exception):
@@ -35,9 +37,9 @@ def unpack(file: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             for member in _parts(file, archive):
-                with archive.open(member) as compressed:
-                    with zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(compressed) as stream:
-                        _unpack_tar(_Counted(stream, budget), folder, budget)
+                decompressor = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
+                with archive.open(member) as compressed, decompressor.stream_reader(compressed) as stream:
+                    _unpack_tar(_Counted(stream, budget), folder, budget)
     except (zipfile.BadZipFile, zstandard.ZstdError, tarfile.TarError, EOFError, NotImplementedError) as error:
         raise BadPackage(f"{file} is damaged or no .conda package: {' '.join(str(error).split())}") from None
 

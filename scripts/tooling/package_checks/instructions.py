@@ -21,7 +21,8 @@ SETS = {
     "avx512": "AVX512F",
     "avx512_bf16": "AVX512_BF16",
 }
-"""Instruction sets, as VLLM_CPU_ISA names them, and the CPUID feature, as iced-x86 names it, that shows their kernels."""
+"""Instruction sets, as VLLM_CPU_ISA names them, worst first, and the CPUID feature (in iced-x86's words) that shows
+their kernels."""
 
 PROMISED = {
     ("linux-64", ""): {"sse2", "avx2", "avx512", "avx512_bf16"},
@@ -57,12 +58,11 @@ def instruction_sets(library: Library) -> set[str]:
     found: set[str] = set()
     for address, code in library.code:
         for instruction in Decoder(64, code, ip=address):
-            for feature in instruction.cpuid_features():
-                name = wanted.get(feature)
-                if name and name not in found and _is_packed(instruction):
-                    found.add(name)
-        if len(found) == len(SETS):
-            break
+            # An instruction of a later set may need an earlier one's feature, too: it is of the later one.
+            needed = instruction.cpuid_features()
+            best = next((name for feature, name in reversed(wanted.items()) if feature in needed), None)
+            if best and best not in found and _is_packed(instruction):
+                found.add(best)
     return found
 
 

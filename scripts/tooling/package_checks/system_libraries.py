@@ -1,7 +1,7 @@
 """The package runs on the oldest C and C++ library that it admits.
 
-Versioned symbols say what is needed; the sysroot that the lane pins (c_stdlib_version) and the run dependencies say what
-is promised.
+Versioned symbols say what is needed; the sysroot that the lane pins (c_stdlib_version) and the run dependencies say
+what is promised.
 """
 
 from __future__ import annotations

@@ -53,10 +53,8 @@ def _audit(library: Library, oldest: tuple[int, ...] | None) -> Iterator[str]:
     if oldest is None:
         yield f"{library.path} uses torch; the package depends on no pytorch >=X"
     elif verdict.min_torch_version and version_of(verdict.min_torch_version) > _padded(oldest):
-        yield (
-            f"{library.path} needs torch {verdict.min_torch_version} ({', '.join(verdict.version_defining_symbols[:2])}); "
-            f"the package admits {text_of(oldest)}"
-        )
+        newest = f"torch {verdict.min_torch_version} ({', '.join(verdict.version_defining_symbols[:2])})"
+        yield f"{library.path} needs {newest}; the package admits {text_of(oldest)}"
 
 
 def _padded(version: tuple[int, ...]) -> tuple[int, ...]:
