@@ -32,7 +32,7 @@ def choose_method(requested: str | None, hf_config: dict[str, Any], folder: Path
         VLLMValidationError: `requested` is unknown or does not fit the checkpoint.
         ModelError: the checkpoint's method is unknown, or its options are not supported.
     """
-    config = hf_config.get("quantization_config") or hf_config.get("compression_config")
+    config = _stored_config(hf_config)
     name = _ALIASES.get(requested or "", requested)
     offered = ", ".join([*_LOAD_METHODS, *_CHECKPOINT_METHODS])
     if name is not None and name not in _LOAD_METHODS and name not in _CHECKPOINT_METHODS:
@@ -62,5 +62,10 @@ def linear_method(name: str | None, hf_config: dict[str, Any]) -> "LinearMethod"
     module, _, attribute = {**_CHECKPOINT_METHODS, **_LOAD_METHODS}.get(
         name or "", "vllm.quantization.base:LinearMethod"
     ).partition(":")
-    config = hf_config.get("quantization_config") or hf_config.get("compression_config") or {}
-    return getattr(importlib.import_module(module), attribute)(config)
+    return getattr(importlib.import_module(module), attribute)(_stored_config(hf_config) or {})
+
+
+def _stored_config(hf_config: dict[str, Any]) -> Any:
+    """What config.json says about the checkpoint's quantisation; None where it says nothing."""
+    config = hf_config.get("quantization_config")
+    return hf_config.get("compression_config") if config is None else config

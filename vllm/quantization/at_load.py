@@ -26,7 +26,7 @@ class Int8(LinearMethod):
             part = weight[rows].float()
             scale = part.abs().amax(1, keepdim=True) / 127
             scales[rows] = scale
-            codes[rows] = part.div_(_divisor(scale)).round_().add_(128).to(torch.uint8)
+            codes[rows] = part.div(_divisor(scale)).round_().add_(128).to(torch.uint8)
         return QuantizedWeight(codes, scales, None, bits=8, group_size=64)
 
 
@@ -43,7 +43,7 @@ class Int4(Int8):
             largest = part.gather(2, part.abs().argmax(2, keepdim=True))
             scale = (largest / -8).half().float()
             scales[rows] = scale.squeeze(2)
-            code = part.div_(_divisor(scale)).round_().add_(8).clamp_(0, 15).to(torch.uint8)
+            code = part.div(_divisor(scale)).round_().add_(8).clamp_(0, 15).to(torch.uint8)
             codes[rows] = code.flatten(1)[:, :k]
         return QuantizedWeight(codes, scales, None, bits=4, group_size=group)
 
