@@ -38,3 +38,13 @@ define_extension_target(_moe_C
   LANGUAGE ${VLLM_DEVICE_LANGUAGE}
   SOURCES csrc/moe/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
   DEVICE_SOURCES csrc/moe/order.cu csrc/moe/topk_softmax.cu)
+
+# Memory that can be given back and made again at the same addresses, for sleep mode. No kernels.
+if(VLLM_TARGET_DEVICE STREQUAL "cuda")
+  define_extension_target(cumem_allocator
+    DESTINATION vllm
+    LANGUAGE CUDA
+    SOURCES csrc/cumem/cuda_driver.cpp csrc/cumem/exports.cpp csrc/cumem/pool.cpp
+    LIBRARIES CUDA::cudart
+    INCLUDE_DIRECTORIES ${CUDAToolkit_INCLUDE_DIRS})
+endif()

@@ -34,9 +34,15 @@ ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
 def sources() -> list[Path]:
     """Everything torch-free and every binding, the emulator included."""
     patterns = (
-        "csrc/device/*.cu", "csrc/moe/*.cu", "csrc/moe/*.cpp", "csrc/bindings/device/*.cpp", "csrc/bindings/tensor.cpp",
+        "csrc/device/*.cu",
+        "csrc/moe/*.cu",
+        "csrc/moe/*.cpp",
+        "csrc/cumem/pool.cpp",
+        "csrc/cumem/exports.cpp",
+        "csrc/bindings/device/*.cpp",
+        "csrc/bindings/tensor.cpp",
         "tests/device/emulator/*.cpp",
-    )  # fmt: skip
+    )
     return sorted(file for pattern in patterns for file in ROOT.glob(pattern))
 
 
