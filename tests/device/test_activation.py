@@ -17,13 +17,19 @@ GATED = {
 }
 SINGLE = {"gelu_new": reference.gelu_tanh, "gelu_fast": reference.gelu_tanh, "gelu_quick": reference.gelu_quick}
 PARAMETERS = {"swigluoai_and_mul": (1.702, 7.0)}
-SIZES = [64, 77, 2304]
+# Vectors and single elements, several chunks of a row, rows that do not follow each other.
+CASES = [
+    (torch.float32, 77, "padded"),
+    (torch.float32, 2304, "contiguous"),
+    (torch.bfloat16, 2304, "padded"),
+    (torch.bfloat16, 77, "contiguous"),
+    (torch.float16, 64, "swapped"),
+]
+cases = pytest.mark.parametrize(("dtype", "size", "layout"), CASES)
 
 
 @pytest.mark.parametrize("name", [*GATED, *SINGLE])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("layout", ["contiguous", "padded", "swapped"])
+@cases
 def test_activation(name, dtype, size, layout):
     x = randn((2, 3, size * (2 if name in GATED else 1)), dtype, 0, 3.0)
     out = with_layout(torch.zeros(2, 3, size, dtype=dtype), layout)
@@ -40,19 +46,17 @@ def test_fatrelu_and_mul(dtype):
 
 
 @pytest.mark.parametrize("name", [*GATED, *SINGLE])
-@pytest.mark.parametrize("value", [-1e4, -90.0, 90.0, 1e4])
-def test_saturation(name, value):
-    x = torch.full((1, 80 if name in GATED else 40), value)
-    out = torch.empty(1, 40)
+def test_saturation(name):
+    values = torch.tensor([[-1e4], [-90.0], [90.0], [1e4]])
+    x, out = values.expand(-1, 80 if name in GATED else 40).contiguous(), torch.empty(4, 40)
     getattr(ops, name)(out, x, *PARAMETERS.get(name, ()))
     assert_close(out, (GATED | SINGLE)[name](x))
 
 
 @pytest.mark.parametrize("q", [torch.float8_e4m3fn, torch.int8])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", SIZES)
-def test_silu_and_mul_quant(q, dtype, size):
-    x, scale = randn((3, 2 * size), dtype, 0, 3.0), torch.tensor([0.05])
+@cases
+def test_silu_and_mul_quant(q, dtype, size, layout):
+    x, scale = with_layout(randn((3, 2 * size), dtype, 0, 3.0), layout), torch.tensor([0.05])
     out = torch.empty(3, size, dtype=q)
     ops.silu_and_mul_quant(out, x, scale)
     assert_quantized(out, scale, GATED["silu_and_mul"](x))

@@ -7,12 +7,19 @@ from support.device_emulator import Ops
 from support.kernel_inputs import DTYPES, assert_close, randn, with_layout
 
 ops = Ops("_C")
-SHAPES = [(3, 64), (2, 3, 1536), (5, 77), (2, 9000)]
+# Vectors and single elements, one pass of registers and more, rows that do not follow each other.
+CASES = [
+    (torch.float32, (2, 3, 1536), "swapped"),
+    (torch.float32, (5, 77), "padded"),
+    (torch.bfloat16, (3, 64), "contiguous"),
+    (torch.bfloat16, (2, 9000), "contiguous"),
+    (torch.float16, (2, 3, 1536), "padded"),
+    (torch.float16, (5, 77), "contiguous"),
+]
+cases = pytest.mark.parametrize(("dtype", "shape", "layout"), CASES)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("layout", ["contiguous", "padded", "swapped"])
+@cases
 def test_rms_norm(dtype, shape, layout):
     x, weight = randn(shape, dtype, 0, 3.0), randn(shape[-1:], dtype, 1)
     out = with_layout(torch.zeros_like(x), layout)
@@ -20,9 +27,7 @@ def test_rms_norm(dtype, shape, layout):
     assert_close(out, reference.rms_norm(x, weight, 1e-6))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("layout", ["contiguous", "padded"])
+@cases
 def test_fused_add_rms_norm(dtype, shape, layout):
     x, residual, weight = randn(shape, dtype, 0), randn(shape, dtype, 1, 3.0), randn(shape[-1:], dtype, 2)
     expected_residual = (x.float() + residual.float()).to(dtype)
@@ -32,11 +37,11 @@ def test_fused_add_rms_norm(dtype, shape, layout):
     assert_close(x, reference.rms_norm(expected_residual, weight, 1e-5))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@cases
 @pytest.mark.parametrize("add", [False, True])
-def test_static_fp8(dtype, shape, add):
-    x, residual, weight = randn(shape, dtype, 0), randn(shape, dtype, 1), randn(shape[-1:], dtype, 2)
+def test_static_fp8(dtype, shape, layout, add):
+    x, residual = (with_layout(randn(shape, dtype, seed), layout) for seed in (0, 1))
+    weight = randn(shape[-1:], dtype, 2)
     scale, out = torch.tensor([0.02]), torch.empty(shape, dtype=torch.float8_e4m3fn)
     expected = (x.float() + residual.float()).to(dtype) if add else x
     if add:
@@ -48,11 +53,11 @@ def test_static_fp8(dtype, shape, add):
 
 
 @pytest.mark.parametrize("q", [torch.float8_e4m3fn, torch.int8])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@cases
 @pytest.mark.parametrize("add", [False, True])
-def test_dynamic_per_token(q, dtype, shape, add):
-    x, residual, weight = randn(shape, dtype, 0), randn(shape, dtype, 1), randn(shape[-1:], dtype, 2)
+def test_dynamic_per_token(q, dtype, shape, layout, add):
+    x, residual = (with_layout(randn(shape, dtype, seed), layout) for seed in (0, 1))
+    weight = randn(shape[-1:], dtype, 2)
     expected = reference.rms_norm((x.float() + residual.float()).to(dtype) if add else x, weight, 1e-6)
     upper = torch.tensor([2.0]) if q is not torch.int8 else None
     out, scale = torch.empty(shape, dtype=q), torch.empty(*shape[:-1], 1)

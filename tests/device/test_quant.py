@@ -7,23 +7,35 @@ from support.kernel_inputs import DTYPES, assert_close, randn, with_layout
 
 ops = Ops("_C")
 FP8 = torch.float8_e4m3fn
-SHAPES = [(3, 64), (2, 3, 77), (2, 2304)]
+# Vectors and single elements, several chunks of a row, rows that do not follow each other.
+CASES = [
+    (torch.float32, (2, 3, 77), "padded"),
+    (torch.bfloat16, (3, 64), "contiguous"),
+    (torch.bfloat16, (2, 2304), "padded"),
+    (torch.float16, (2, 2304), "contiguous"),
+]
+cases = pytest.mark.parametrize(("dtype", "shape", "layout"), CASES)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("layout", ["contiguous", "padded"])
+def values(shape, dtype, layout):
+    return with_layout(randn(shape, dtype, 0, 5.0), layout)
+
+
+@cases
 def test_static_fp8(dtype, shape, layout):
-    x, scale, out = randn(shape, dtype, 0, 5.0), torch.tensor([0.01]), torch.empty(shape, dtype=FP8)
-    ops.static_scaled_fp8_quant(out, with_layout(x, layout), scale)
+    x, scale, out = (
+        values(shape, dtype, layout),
+        torch.tensor([0.01]),
+        torch.empty(shape, dtype=FP8),
+    )
+    ops.static_scaled_fp8_quant(out, x, scale)
     expected = (x.float() / scale).clamp(-448, 448).to(FP8)
     assert torch.equal(out.float(), expected.float())
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_dynamic_fp8(dtype, shape):
-    x, scale, out = randn(shape, dtype, 0, 5.0), torch.tensor([1e9]), torch.empty(shape, dtype=FP8)
+@cases
+def test_dynamic_fp8(dtype, shape, layout):
+    x, scale, out = values(shape, dtype, layout), torch.tensor([1e9]), torch.empty(shape, dtype=FP8)
     ops.dynamic_scaled_fp8_quant(out, x, scale)
     assert_close(scale, x.abs().max().float().reshape(1) / 448)
     assert_quantized(out, scale, x.double())
@@ -35,32 +47,41 @@ def test_dynamic_fp8_of_zeros():
     assert out.float().count_nonzero() == 0
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@cases
 @pytest.mark.parametrize("upper", [None, 3.0])
-def test_dynamic_per_token_fp8(dtype, shape, upper):
-    x, out, scale = randn(shape, dtype, 0, 5.0), torch.empty(shape, dtype=FP8), torch.empty(*shape[:-1], 1)
+def test_dynamic_per_token_fp8(dtype, shape, layout, upper):
+    x, out, scale = (
+        values(shape, dtype, layout),
+        torch.empty(shape, dtype=FP8),
+        torch.empty(*shape[:-1], 1),
+    )
     upper = None if upper is None else torch.tensor([upper])
     ops.dynamic_per_token_scaled_fp8_quant(out, x, scale, upper)
     assert_close(scale, dynamic_scale(x, FP8, upper))
     assert_quantized(out, scale, x.double())
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@cases
 @pytest.mark.parametrize("zero_point", [None, -7])
-def test_static_int8(dtype, shape, zero_point):
-    x, scale, out = randn(shape, dtype, 0, 5.0), torch.tensor([0.05]), torch.empty(shape, dtype=torch.int8)
+def test_static_int8(dtype, shape, layout, zero_point):
+    x, scale, out = (
+        values(shape, dtype, layout),
+        torch.tensor([0.05]),
+        torch.empty(shape, dtype=torch.int8),
+    )
     azp = None if zero_point is None else torch.tensor([zero_point], dtype=torch.int32)
     ops.static_scaled_int8_quant(out, x, scale, azp)
     expected = ((x.float() / scale).round() + (zero_point or 0)).clamp(-128, 127).to(torch.int8)
     assert torch.equal(out, expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_dynamic_int8(dtype, shape):
-    x, out, scale = randn(shape, dtype, 0, 5.0), torch.empty(shape, dtype=torch.int8), torch.empty(*shape[:-1], 1)
+@cases
+def test_dynamic_int8(dtype, shape, layout):
+    x, out, scale = (
+        values(shape, dtype, layout),
+        torch.empty(shape, dtype=torch.int8),
+        torch.empty(*shape[:-1], 1),
+    )
     ops.dynamic_scaled_int8_quant(out, x, scale, None)
     assert_close(scale, dynamic_scale(x, torch.int8))
     assert_quantized(out, scale, x.double())
