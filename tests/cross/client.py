@@ -188,7 +188,7 @@ def _swapped(memory: memoryview, element_size: int) -> bytes:
 def _memory(storage: torch.UntypedStorage) -> memoryview:
     count = storage.nbytes()
     if count == 0:
-        return memoryview(b"")
+        return memoryview(bytearray())
     return memoryview((ctypes.c_char * count).from_address(storage.data_ptr())).cast("B")
 
 

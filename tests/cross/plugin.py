@@ -1,7 +1,8 @@
-"""pytest plugin `-p cross.plugin`: the kernels that tests call run on another CPU, emulated, from a library built for it.
+"""pytest plugin `-p cross.plugin`: tests call kernels of a library built for another CPU, which is emulated.
 
-VLLM_CROSS_RUNNER holds the runner's command line as JSON. torch gets the library's ops under their own names, each
-implemented by a call to the runner, so that the tests of tests/kernels run as they are.
+VLLM_CROSS_RUNNER holds the runner's command line as JSON, VLLM_CROSS_ISA the instruction set that it must choose.
+torch gets the library's ops under their own names, each implemented by a call to the runner, so that the tests of
+tests/kernels run as they are.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def load() -> Runner:
             namespace, _, name = op.partition("::")
             libraries[namespace].impl(name, functools.partial(_call, runner, op), key)
     _libraries.extend(libraries.values())
-    torch.ops._C.cpu_isa.default()
+    isa, expected = torch.ops._C.cpu_isa.default(), os.environ.get("VLLM_CROSS_ISA")
+    if expected and isa != expected:
+        raise pytest.UsageError(f"the library chose {isa} on this CPU, expected {expected}")
     return runner
 
 

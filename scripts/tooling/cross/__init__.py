@@ -1,0 +1,1 @@
+"""Kernels built for other CPUs, and their tests under an emulator."""

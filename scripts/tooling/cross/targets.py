@@ -1,0 +1,106 @@
+"""The CPUs that kernels are tested on: which compiler builds for them and which emulated models they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tooling.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """An emulated CPU model, and the instruction set (as VLLM_CPU_ISA spells it) that kernels must pick there."""
+
+    name: str
+    model: str
+    isa: str
+    baseline: str = ""
+    """VLLM_CPU_BASELINE of the build that runs on it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One architecture: Debian's names for its compiler, qemu's for its emulator."""
+
+    arch: str
+    triplet: str
+    debian: str
+    cpus: tuple[Cpu, ...]
+
+    @property
+    def platform(self) -> str:
+        """conda's name."""
+        return f"linux-{'64' if self.arch == 'x86_64' else self.arch}"
+
+    @property
+    def debs(self) -> list[str]:
+        """The compiler, its libraries and those of the programs that it makes. x86-64's is not a cross compiler."""
+        compiler = [f"{name}-12" for name in ("g++", "gcc", "cpp")]
+        libraries = ["libc6", "libc6-dev", "linux-libc-dev", "libgcc-s1", "libgomp1", "libatomic1", "libstdc++6"]
+        development = ["libgcc-12-dev", "libstdc++-12-dev"]
+        if self.arch == "x86_64":
+            return [*compiler, "binutils-x86-64-linux-gnu", *libraries, *development, "libcrypt-dev", "libcrypt1"]
+        own = [f"{name}-{self.triplet}" for name in (*compiler, "binutils")]
+        return own + [f"{name}-{self.debian}-cross" for name in (*libraries, *development)]
+
+
+# What the compilers themselves are linked against.
+HOST_LIBRARIES = ("libisl23", "libmpc3", "libmpfr6", "libgmp10", "libjansson4", "libzstd1", "libbinutils", "libctf0")
+
+TARGETS = (
+    Target(
+        "aarch64",
+        "aarch64-linux-gnu",
+        "arm64",
+        (
+            Cpu("neon", "cortex-a72", "neon"),
+            Cpu("bf16", "max,sve=off", "neon_bf16"),
+            Cpu("sve256", "max,sve256=on,sve512=off", "sve_256"),
+            Cpu("sve512", "max,sve512=on", "sve2"),
+        ),
+    ),
+    Target(
+        "ppc64le",
+        "powerpc64le-linux-gnu",
+        "ppc64el",
+        tuple(Cpu(name, name, name) for name in ("power8", "power9", "power10")),
+    ),
+    Target(
+        "s390x",
+        "s390x-linux-gnu",
+        "s390x",
+        (Cpu("z14", "z14", "z14"), Cpu("max", "max", "z15")),
+    ),
+    Target(
+        "x86_64",
+        "x86_64-linux-gnu",
+        "amd64",
+        (
+            Cpu("nehalem", "Nehalem", "sse2"),
+            Cpu("haswell", "Haswell", "avx2"),
+            Cpu("v3", "Haswell", "avx2", baseline="x86-64-v3"),
+        ),
+    ),
+)
+
+
+def select(names: list[str]) -> list[tuple[Target, Cpu]]:
+    """Pairs for ARCH or ARCH:CPU names; all of them for no name."""
+    pairs = [(target, cpu) for target in TARGETS for cpu in target.cpus]
+    known = {f"{target.arch}:{cpu.name}": (target, cpu) for target, cpu in pairs}
+    if not names:
+        return pairs
+    chosen = []
+    for name in names:
+        found = [pair for key, pair in known.items() if name in (key, key.partition(":")[0])]
+        if not found:
+            raise UserError(
+                f"unknown CPU {name!r}: choose from {', '.join(t.arch for t in TARGETS)}, {', '.join(known)}"
+            )
+        chosen += [pair for pair in found if pair not in chosen]
+    return chosen
+
+
+def is_target(name: str) -> bool:
+    """Whether an argument names CPUs, and is not pytest's."""
+    return name.partition(":")[0] in {target.arch for target in TARGETS} and "::" not in name
