@@ -18,7 +18,7 @@ from pathlib import Path
 from tooling import failures, toolchains
 from tooling.build_process import keep_logs, run_worker
 from tooling.checks import GB, require_disk
-from tooling.lanes import host_platform, variant_files
+from tooling.lanes import host_platform, overrides, variant_files
 from tooling.layout import Layout
 from tooling.package_checks import require_promises
 from tooling.pins import local_pins
@@ -69,7 +69,7 @@ def is_published(layout: Layout, job: Job) -> bool:
 
 def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     """Build, test and publish `job`; the published files. Call with the layout's lock held."""
-    pins = local_pins(layout.root, job.lane, job.base)
+    pins = overrides(layout.root, job.lane) | local_pins(layout.root, job.lane, job.base)
     outputs = render(layout.root, job.recipe, job.lane, pins)
     toolchains.require(layout.root, job.lane, channel_urls(layout, job.base), outputs)
     require_disk(layout.home, DISK_NEEDED, f"building {job.recipe}")

@@ -6,6 +6,7 @@ A lane's variant keys come from the shared pins, then from the file of each name
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,12 @@ SHARED_PINS = "conda_build_config.yaml"
 FOLDER = "recipe-variants"
 NOARCH = "noarch"
 PLATFORM_KEY = "target_platform"
+OVERRIDES = {
+    "TORCH_CUDA_ARCH_LIST": "vllm_cuda_archs",
+    "PYTORCH_ROCM_ARCH": "vllm_rocm_archs",
+    "VLLM_MAIN_CUDA_VERSION": "cuda_compiler_version",
+}
+"""Environment variables that replace a key of the lanes that set it."""
 
 
 def known_lanes(root: Path) -> list[str]:
@@ -36,7 +43,15 @@ def variant_files(root: Path, lane: str) -> list[Path]:
 def variant_values(root: Path, lane: str, key: str) -> list[str]:
     """The values of a variant key in `lane`; none where no file sets it."""
     values = [_keys(file).get(key) for file in variant_files(root, lane)]
-    return list(map(str, next((value for value in reversed(values) if value), [])))
+    stated = list(map(str, next((value for value in reversed(values) if value), [])))
+    chosen = next((os.environ.get(variable) for variable, name in OVERRIDES.items() if name == key), None)
+    return [chosen] if chosen and any(stated) else stated
+
+
+def overrides(root: Path, lane: str) -> dict[str, list[str]]:
+    """Keys of `lane` that the environment replaces: a build for one GPU, or with one of several toolkits."""
+    replaced = {key: variant_values(root, lane, key) for variable, key in OVERRIDES.items() if os.environ.get(variable)}
+    return {key: values for key, values in replaced.items() if any(values)}
 
 
 def platform_of(root: Path, lane: str) -> str:

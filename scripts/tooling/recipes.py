@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tooling.errors import UserError
 from tooling.inputs import digest, recipe_inputs
-from tooling.lanes import NOARCH, host_platform, known_lanes, platform_of, variant_files
+from tooling.lanes import NOARCH, host_platform, known_lanes, overrides, platform_of, variant_files
 
 __all__ = ["Output", "choose", "known_lanes", "known_recipes", "recipe_digest", "render", "target_platform"]
 
@@ -49,7 +49,8 @@ def choose(kind: str, wanted: str, known: list[str]) -> str:
 def recipe_digest(root: Path, recipe: str, lane: str) -> str:
     """Digest of everything in the checkout that the packages of `recipe` in `lane` depend on."""
     variants = [str(file.relative_to(root)) for file in variant_files(root, lane)]
-    return digest(root, [*recipe_inputs(root, recipe), *variants])
+    replaced = "".join(f" {key}={values}" for key, values in sorted(overrides(root, lane).items()))
+    return digest(root, [*recipe_inputs(root, recipe), *variants]) + replaced
 
 
 def target_platform(root: Path, lane: str) -> str:
@@ -59,7 +60,10 @@ def target_platform(root: Path, lane: str) -> str:
 
 
 def render(root: Path, recipe: str, lane: str, pins: dict[str, list[str]] | None = None) -> list[Output]:
-    """What `recipe` makes in `lane`. `pins` replace variant keys. Errors of either file are reported with its name."""
+    """What `recipe` makes in `lane`. `pins` replace variant keys, as the environment does (`lanes.OVERRIDES`).
+
+    Errors of either file are reported with its name.
+    """
     from rattler_build import JinjaConfig, RattlerBuildError, RenderConfig, Stage0Recipe, VariantConfig
     from rattler_build.tool_config import PlatformConfig
 
@@ -68,7 +72,8 @@ def render(root: Path, recipe: str, lane: str, pins: dict[str, list[str]] | None
     platform = PlatformConfig(target_platform=target, host_platform=target, build_platform=host_platform())
     try:
         variants = VariantConfig.from_files_with_context(variant_files(root, lane), JinjaConfig(platform=platform))
-        variants = variants.merge(VariantConfig(pins)) if pins else variants
+        replaced = overrides(root, lane) | (pins or {})
+        variants = variants.merge(VariantConfig(replaced)) if replaced else variants
         rendered = Stage0Recipe.from_file(file).render(variants, RenderConfig(platform=platform))
     except RattlerBuildError as error:
         raise UserError(f"recipe {recipe!r} does not render in lane {lane!r}: {_one_line(error)} ({file})") from None
