@@ -1,6 +1,5 @@
 # The CPU kernels, part of vllm._C on every device: VLLM_CPU_SOURCES, VLLM_CPU_LIBRARIES, VLLM_CPU_DEFINITIONS and
 # VLLM_CPU_OPTIONS. Instruction sets are compiled side by side by Highway and chosen at run time.
-include(${CMAKE_CURRENT_LIST_DIR}/cpu_features.cmake)
 find_cpu_arch()
 detect_cpu_features()
 choose_cpu_targets()
