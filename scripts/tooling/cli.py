@@ -7,7 +7,19 @@ import sys
 
 from tooling.errors import UserError
 
-COMMANDS = ("serve", "run", "build", "test", "test_cross", "lint", "check_package", "lanes", "matrix_page", "publish")
+COMMANDS = (
+    "serve",
+    "run",
+    "build",
+    "test",
+    "test_cross",
+    "lint",
+    "check_package",
+    "lanes",
+    "matrix_page",
+    "publish",
+    "test_lanes",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,111 @@
+"""scripts/test_lanes [--update-docs] [LANE ...]: what takes too long for every change, with a table of its figures.
+
+Every lane that the channel has a toolchain for is built, checked and, where this machine can, run; then the tests of
+tests/lanes. Lanes whose packages are current are not built again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+from tooling import matrix, testing
+from tooling.activation import variables
+from tooling.builder import last_build
+from tooling.checks import require_writable
+from tooling.commands import build
+from tooling.errors import UserError
+from tooling.lanes import known_lanes
+from tooling.layout import Layout
+from tooling.locks import exclusive
+from tooling.progress import Progress
+from tooling.recipes import choose
+
+USAGE = "scripts/test_lanes [--update-docs] [LANE ...]"
+SLOW_TESTS = "tests/lanes"
+SWITCH = "VLLM_TEST_LANES"
+"""Set for the tests, which skip without it."""
+
+FIGURES = "docs/performance.md"
+BEGIN, END = "<!-- lanes: begin -->", "<!-- lanes: end -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one lane."""
+
+    lane: str
+    problem: str
+    sizes: dict[str, int]
+    seconds: float
+    tested: bool
+
+    def lines(self) -> list[str]:
+        """A table row for each package, or one that says why there is none."""
+        if self.problem:
+            return [f"| {self.lane} | - | - | - | not built: {self.problem} |"]
+        state = "built, tested" if self.tested else "built, inspected"
+        return [
+            f"| {self.lane} | `{file.partition('/')[2].removesuffix('.conda')}` | {size / 1e6:.2f} MB | "
+            f"{self.seconds:.0f} s | {state} |"
+            for file, size in sorted(self.sizes.items())
+        ]
+
+
+def main(arguments: list[str]) -> int:
+    """Build the lanes, run the slow tests, print the figures; 1 when a test or a lane with a toolchain failed."""
+    if {"-h", "--help"} & set(arguments):
+        print(f"usage: {USAGE}")
+        return 0
+    layout = Layout.from_environment()
+    named = [a for a in arguments if a != "--update-docs"]
+    lanes = [choose("lane", lane, known_lanes(layout.root)) for lane in named] or matrix.lanes_in_order(layout.root)
+    require_writable(layout.home)
+    progress = Progress(layout.new_log("test_lanes"))
+    rows = build_lanes(layout, lanes, progress)
+    status = run_tests(layout, progress)
+    table = ["| lane | package | size | build | state |", "| --- | --- | --- | --- | --- |"]
+    table += [line for row in rows for line in row.lines()]
+    print(*table, sep="\n")
+    if "--update-docs" in arguments:
+        update_figures(layout, table)
+    return status or int(any(row.problem and "cannot be built from" not in row.problem for row in rows))
+
+
+def build_lanes(layout: Layout, lanes: list[str], progress: Progress) -> list[Row]:
+    """Build the vllm recipe in each lane; what became of it."""
+    rows = []
+    with exclusive(layout.lock, progress):
+        for number, ((recipe, lane), outputs) in enumerate(matrix.rendered(layout.root, ["vllm"], lanes).items(), 1):
+            progress.say(f"[{number}/{len(lanes)}] {recipe} in lane {lane}")
+            problem = ""
+            try:
+                build.build_one(layout, recipe, lane, outputs, progress)
+            except UserError as error:
+                problem = str(error).partition("; ")[0]
+                progress.say(f"not built: {error}")
+            record = {} if problem else last_build(layout, recipe, lane)
+            sizes, seconds = record.get("sizes", {}), record.get("seconds", 0.0)
+            rows.append(Row(lane, problem, sizes, seconds, record.get("tested", False)))
+    return rows
+
+
+def run_tests(layout: Layout, progress: Progress) -> int:
+    """Run tests/lanes in the test environment; pytest's exit status."""
+    prefix = testing.ensure(layout, progress)
+    environment = variables(prefix) | {"PYTHONSAFEPATH": "1", SWITCH: str(layout.home)}
+    command = [str(prefix / "bin" / "python"), "-m", "pytest", "-v", SLOW_TESTS]
+    return subprocess.run(command, cwd=layout.root, env=environment).returncode
+
+
+def update_figures(layout: Layout, table: list[str]) -> None:
+    """Replace what stands between the marks in the page of figures."""
+    page = layout.root / FIGURES
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{page} has no lines '{BEGIN}' and '{END}': put them where the table is to stand")
+    new = page.with_name(f".{page.name}.new")
+    new.write_text("\n".join([before + begin, *table, end + after]))
+    os.replace(new, page)
