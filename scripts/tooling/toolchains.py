@@ -10,6 +10,10 @@ from tooling.lanes import NOARCH, default_lane, host_platform
 from tooling.recipes import Output, target_platform
 
 
+class MissingToolchain(UserError):
+    """The channel cannot build a lane; one line says what it lacks."""
+
+
 def require(root: Path, lane: str, channels: list[str], outputs: list[Output]) -> None:
     """Refuse, on one line, a lane whose compilers or libraries the channels do not hold."""
     target = target_platform(root, lane)
@@ -18,7 +22,7 @@ def require(root: Path, lane: str, channels: list[str], outputs: list[Output]) -
         specs = {spec for output in outputs for spec in output.requirements[section]}
         missing += [f"{spec} for {platform}" for spec in asyncio.run(absent(channels, platform, sorted(specs)))]
     if missing:
-        raise UserError(
+        raise MissingToolchain(
             f"lane {lane} cannot be built from {channels[-1]}: it has no {', no '.join(missing)}; build where "
             "conda-forge answers, or name a channel that has them in VLLM_RECIPES_CHANNEL"
         )

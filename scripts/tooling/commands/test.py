@@ -1,4 +1,7 @@
-"""scripts/test [pytest arguments]: every check that CI runs, or, with arguments, the tests that they select."""
+"""scripts/test [pytest arguments]: every check that CI runs, or, with arguments, the tests that they select.
+
+Every check: lint, CUDA kernels compiled for one architecture, pytest.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from tooling.activation import variables
 from tooling.checks import require_writable
 from tooling.commands import lint
 from tooling.layout import Layout
+from tooling.one_architecture import LANE, compile_cuda
 from tooling.progress import Progress
 
 
@@ -20,16 +24,25 @@ def main(arguments: list[str]) -> int:
     if "--dry-run" in arguments:
         arguments = [a for a in arguments if a != "--dry-run"]
         print(*serving.plan(layout), *(f"lint: {step}" for step in ([] if arguments else lint.plan())), sep="\n")
+        if not arguments:
+            print(f"compile: lane {LANE} for one architecture")
         print(f"install: the same packages and {testing.REQUIREMENTS} into {layout.environments / testing.NAME}")
         print(f"run: {shlex.join(['python', '-m', 'pytest', *arguments])}")
         return 0
     require_writable(layout.home)
     lint_status = 0 if arguments else lint.main([])
     progress = Progress(layout.new_log("test"))
+    compiled = "" if arguments else compile_cuda(layout, progress)
+    if compiled:
+        progress.say(f"CUDA kernels for one architecture: {compiled}")
     prefix = testing.ensure(layout, progress)
     programs = testing.system_programs(layout, progress)
     environment = variables(prefix)
     # Tests see the installed vllm, never the checkout's folder of that name.
     environment |= {"PYTHONSAFEPATH": "1", "PATH": f"{environment['PATH']}{os.pathsep}{programs}"}
     command = [str(prefix / "bin" / "python"), "-m", "pytest", *arguments]
-    return subprocess.run(command, cwd=layout.root, env=environment).returncode or lint_status
+    return (
+        subprocess.run(command, cwd=layout.root, env=environment).returncode
+        or lint_status
+        or int(compiled.startswith("failed"))
+    )

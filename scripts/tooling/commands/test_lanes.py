@@ -21,6 +21,7 @@ from tooling.layout import Layout
 from tooling.locks import exclusive
 from tooling.progress import Progress
 from tooling.recipes import choose
+from tooling.toolchains import MissingToolchain
 
 USAGE = "scripts/test_lanes [--update-docs] [LANE ...]"
 SLOW_TESTS = "tests/lanes"
@@ -37,6 +38,7 @@ class Row:
 
     lane: str
     problem: str
+    failed: bool
     sizes: dict[str, int]
     seconds: float
     tested: bool
@@ -70,7 +72,7 @@ def main(arguments: list[str]) -> int:
     print(*table, sep="\n")
     if "--update-docs" in arguments:
         update_figures(layout, table)
-    return status or int(any(row.problem and "cannot be built from" not in row.problem for row in rows))
+    return status or int(any(row.failed for row in rows))
 
 
 def build_lanes(layout: Layout, lanes: list[str], progress: Progress) -> list[Row]:
@@ -79,15 +81,15 @@ def build_lanes(layout: Layout, lanes: list[str], progress: Progress) -> list[Ro
     with exclusive(layout.lock, progress):
         for number, ((recipe, lane), outputs) in enumerate(matrix.rendered(layout.root, ["vllm"], lanes).items(), 1):
             progress.say(f"[{number}/{len(lanes)}] {recipe} in lane {lane}")
-            problem = ""
+            problem, failed = "", False
             try:
                 build.build_one(layout, recipe, lane, outputs, progress)
             except UserError as error:
-                problem = str(error).partition("; ")[0]
+                problem, failed = str(error).partition("; ")[0], not isinstance(error, MissingToolchain)
                 progress.say(f"not built: {error}")
             record = {} if problem else last_build(layout, recipe, lane)
             sizes, seconds = record.get("sizes", {}), record.get("seconds", 0.0)
-            rows.append(Row(lane, problem, sizes, seconds, record.get("tested", False)))
+            rows.append(Row(lane, problem, failed, sizes, seconds, record.get("tested", False)))
     return rows
 
 
