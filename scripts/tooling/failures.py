@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tooling.errors import UserError
+from tooling.lanes import NOARCH, host_platform
 from tooling.layout import Layout
 from tooling.progress import Progress
-from tooling.recipes import render
+from tooling.recipes import render, target_platform
 
 if TYPE_CHECKING:
     from tooling.builder import Job
@@ -75,10 +76,12 @@ def _unsolvable(layout: Layout, job: Job, pins: dict[str, list[str]]) -> str | N
     from tooling.builder import channel_urls
     from tooling.environments import solve
 
+    target = target_platform(layout.root, job.lane)
     for output in render(layout.root, job.recipe, job.lane, pins):
         for section, specs in output.requirements.items():
+            platforms = [host_platform() if section == "build" else target, NOARCH]
             try:
-                asyncio.run(solve(channel_urls(layout, job.base), specs))
+                asyncio.run(solve(channel_urls(layout, job.base), specs, platforms=platforms))
             except SolverError as error:
                 return f"its {section} environment has no solution: {solver_reason(error)}"
     return None
