@@ -9,6 +9,7 @@ endif()
 # A family is csrc/device/<family>.cu and csrc/bindings/device/<family>.cpp; caches have two files of kernels.
 set(VLLM_DEVICE_FAMILIES
   activation
+  flash_attention
   merge_states
   norm
   paged_attention

@@ -1,0 +1,124 @@
+// A product of small matrices by 32 neighbouring lanes, d[16, 8] += a[16, 16] b[16, 8], in 16-bit
+// floats with f32 sums: mma.sync on NVIDIA GPUs since sm_80, shuffles elsewhere. Every device keeps
+// the fragments as PTX's m16n8k16 lays them out; with g = lane / 4 and t = lane % 4:
+//   a: pairs (row g, columns 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8)
+//   b: pairs (rows 2t, column g), (2t + 8, g)
+//   d: (row g, columns 2t and 2t + 1), (g + 8, both)
+#pragma once
+
+#include "device/numeric.h"
+
+namespace vllm::device {
+
+#if VLLM_KERNELS
+
+constexpr int kMmaLanes = 32;
+
+struct FragmentA {
+  uint32_t pairs[4];
+};
+struct FragmentB {
+  uint32_t pairs[2];
+};
+struct FragmentD {
+  float values[4];
+};
+
+VLLM_DEVICE int MmaLane() { return static_cast<int>(threadIdx.x) % kMmaLanes; }
+
+template <typename T>
+VLLM_DEVICE uint32_t PackPair(float low, float high) {
+  const T pair[2] = {FromFloat<T>(low), FromFloat<T>(high)};
+  return pair[0].bits | static_cast<uint32_t>(pair[1].bits) << 16;
+}
+
+template <typename T>
+VLLM_DEVICE float Low(uint32_t pair) {
+  return ToFloat(T{static_cast<uint16_t>(pair)});
+}
+template <typename T>
+VLLM_DEVICE float High(uint32_t pair) {
+  return ToFloat(T{static_cast<uint16_t>(pair >> 16)});
+}
+
+template <typename T>
+VLLM_DEVICE void Mma(FragmentD& d, const FragmentA& a, const FragmentB& b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d.values[0]), "+f"(d.values[1]), "+f"(d.values[2]), "+f"(d.values[3])
+        : "r"(a.pairs[0]), "r"(a.pairs[1]), "r"(a.pairs[2]), "r"(a.pairs[3]), "r"(b.pairs[0]),
+          "r"(b.pairs[1]));
+  } else {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d.values[0]), "+f"(d.values[1]), "+f"(d.values[2]), "+f"(d.values[3])
+        : "r"(a.pairs[0]), "r"(a.pairs[1]), "r"(a.pairs[2]), "r"(a.pairs[3]), "r"(b.pairs[0]),
+          "r"(b.pairs[1]));
+  }
+#else
+  const int lane = MmaLane(), base = LaneId() - lane, g = lane / 4, t = lane % 4;
+  for (int k = 0; k < 8; ++k) {
+    // Pair k covers rows 2k and 2k + 1 of b: pair k / 4 of the lanes with t = k % 4.
+    const int half = k / 4, owner = k % 4;
+    const uint32_t upper = Shuffle(a.pairs[2 * half], base + g * 4 + owner);
+    const uint32_t lower = Shuffle(a.pairs[2 * half + 1], base + g * 4 + owner);
+    const uint32_t left = Shuffle(b.pairs[half], base + 2 * t * 4 + owner);
+    const uint32_t right = Shuffle(b.pairs[half], base + (2 * t + 1) * 4 + owner);
+    d.values[0] += Low<T>(upper) * Low<T>(left) + High<T>(upper) * High<T>(left);
+    d.values[1] += Low<T>(upper) * Low<T>(right) + High<T>(upper) * High<T>(right);
+    d.values[2] += Low<T>(lower) * Low<T>(left) + High<T>(lower) * High<T>(left);
+    d.values[3] += Low<T>(lower) * Low<T>(right) + High<T>(lower) * High<T>(right);
+  }
+#endif
+}
+
+template <typename T>
+VLLM_DEVICE uint32_t LoadPair(const T* from) {
+  return BitCast<uint32_t>(LoadVector<2>(from));
+}
+
+// Rows 0 to 15, columns 0 to 15 of a row-major tile in shared memory.
+template <typename T>
+VLLM_DEVICE FragmentA LoadA(const T* tile, int stride) {
+  const int g = MmaLane() / 4, t = MmaLane() % 4;
+  const T* upper = tile + g * stride + 2 * t;
+  const T* lower = upper + 8 * stride;
+  return {{LoadPair(upper), LoadPair(lower), LoadPair(upper + 8), LoadPair(lower + 8)}};
+}
+
+// b[k, n] = tile[n, k]: rows 0 to 7 and columns 0 to 15 of a row-major tile.
+template <typename T>
+VLLM_DEVICE FragmentB LoadBOfRows(const T* tile, int stride) {
+  const int g = MmaLane() / 4, t = MmaLane() % 4;
+  const T* row = tile + g * stride + 2 * t;
+  return {{LoadPair(row), LoadPair(row + 8)}};
+}
+
+// b[k, n] = tile[k, n]: rows 0 to 15 and columns 0 to 7 of a row-major tile whose rows start at
+// multiples of 16 bytes in shared memory.
+template <typename T>
+VLLM_DEVICE FragmentB LoadBOfColumns(const T* tile, int stride) {
+#if defined(__CUDA_ARCH__)
+  FragmentB b;
+  const T* row = tile + MmaLane() % 16 * stride;
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+               : "=r"(b.pairs[0]), "=r"(b.pairs[1])
+               : "r"(address)
+               : "memory");
+  return b;
+#else
+  const int g = MmaLane() / 4, t = MmaLane() % 4;
+  const T* first = tile + 2 * t * stride + g;
+  const auto pair = [&](const T* at) {
+    return at[0].bits | static_cast<uint32_t>(at[stride].bits) << 16;
+  };
+  return {{pair(first), pair(first + 8 * stride)}};
+#endif
+}
+
+#endif  // VLLM_KERNELS
+
+}  // namespace vllm::device
