@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tooling import failures, toolchains
-from tooling.build_process import keep_logs, run_worker
+from tooling.build_process import keep_compile_record, keep_logs, run_worker
 from tooling.checks import GB, require_disk
 from tooling.lanes import host_platform, overrides, variant_files
 from tooling.layout import Layout
@@ -53,6 +53,11 @@ def record_file(layout: Layout, recipe: str, lane: str) -> Path:
     return layout.channel / "built" / f"{recipe}-{lane}.json"
 
 
+def compile_record(layout: Layout, recipe: str, lane: str) -> Path:
+    """A line of JSON for each compiler that the last build of `recipe` in `lane` ran: its time and its memory."""
+    return layout.home / "records" / f"{recipe}-{lane}.jsonl"
+
+
 def last_build(layout: Layout, recipe: str, lane: str) -> dict:
     """The last finished build: key (of its inputs), files, sizes (bytes by file), seconds, tested; or nothing."""
     try:
@@ -82,6 +87,7 @@ def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     with progress.step(f"Building {job.recipe} ({', '.join(output.build for output in outputs)})") as step:
         error = run_worker(layout, _request(layout, job, pins, work, not untested), work, step)
         keep_logs(work, progress)
+        keep_compile_record(work, compile_record(layout, job.recipe, job.lane))
         if error:
             raise failures.explain(layout, job, pins, work, error, progress)
     if untested:
