@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/cache.h"
 #include "bindings/recording.h"
 #include "bindings/tensor.h"
 
@@ -87,6 +88,27 @@ AttentionArgs CommonArgs(const TensorView& out, const TensorView& query, const T
   return args;
 }
 
+void RowCaches(const TensorView& k, const TensorView& v, AttentionArgs* args) {
+  CheckShape(k, {-1, -1, -1, args->head_size}, "[blocks, block_size, kv_heads, head_size]");
+  CheckLastContiguous(k);
+  CheckSameShape(v, k);
+  CheckLastContiguous(v);
+  args->layout = KvLayout::kRows;
+  args->key_strides = {k.Stride(0), k.Stride(1), k.Stride(2)};
+  args->value_strides = {v.Stride(0), v.Stride(1), v.Stride(2)};
+  args->block_size = k.Size(1);
+  args->kv_heads = k.Size(2);
+}
+
+void PackedCaches(const TensorView& k, const TensorView& v, AttentionArgs* args) {
+  CheckPackedCaches(k, v, args->head_size, CachePair(args->dtype));
+  args->layout = KvLayout::kPacked;
+  args->key_strides = {k.Stride(0), 0, k.Stride(1)};
+  args->value_strides = {v.Stride(0), 0, v.Stride(1)};
+  args->block_size = k.Size(3);
+  args->kv_heads = k.Size(1);
+}
+
 const float* AlibiSlopes(const char* op, const std::optional<Tensor>& slopes, int64_t heads) {
   if (!slopes) return nullptr;
   const TensorView view = View(op, "alibi_slopes", *slopes);
@@ -111,24 +133,20 @@ void paged_attention_varlen(const Tensor& out, const Tensor& query, const Tensor
   AttentionArgs args = CommonArgs(o, q, lens, table, scale);
   CheckInts(starts, args.seqs + 1, "[seqs + 1]");
   CheckSameType(k, q);
-  CheckShape(k, {-1, -1, -1, args.head_size}, "[blocks, block_size, kv_heads, head_size]");
-  CheckLastContiguous(k);
   CheckSameType(v, q);
-  CheckSameShape(v, k);
-  CheckLastContiguous(v);
-  CheckHeads(q, k.Size(2));
+  if (k.dim == 5) {
+    PackedCaches(k, v, &args);
+  } else {
+    RowCaches(k, v, &args);
+  }
+  CheckHeads(q, args.kv_heads);
   if (sliding_window < 0 || !(soft_cap >= 0)) {
     Fail(q, "comes with sliding_window " + std::to_string(sliding_window) + " and soft_cap " +
                 std::to_string(soft_cap) + ", expected neither below 0 (0 turns each off)");
   }
   args.key_cache = k.data;
   args.value_cache = v.data;
-  args.key_strides = {k.Stride(0), k.Stride(1), k.Stride(2)};
-  args.value_strides = {v.Stride(0), v.Stride(1), v.Stride(2)};
-  args.layout = KvLayout::kRows;
   args.query_start = starts.Data<int32_t>();
-  args.block_size = k.Size(1);
-  args.kv_heads = k.Size(2);
   args.sliding_window = std::min<int64_t>(sliding_window, INT32_MAX);
   args.soft_cap = static_cast<float>(soft_cap);
   args.alibi_slopes = AlibiSlopes(op, alibi_slopes, args.heads);

@@ -8,4 +8,9 @@ namespace vllm {
 // slot_mapping: i64 [tokens], contiguous, every slot below `slots`; negative ones mean "skip".
 void CheckSlots(const TensorView& slot_mapping, int64_t tokens, int64_t slots);
 
+// Keys [blocks, kv_heads, head_size / pair, block_size, pair], values [blocks, kv_heads,
+// block_size / pair, head_size, pair]; a head's part of a block contiguous.
+void CheckPackedCaches(const TensorView& key_cache, const TensorView& value_cache,
+                       int64_t head_size, int64_t pair);
+
 }  // namespace vllm

@@ -26,7 +26,7 @@ PagedCache Cache(const TensorView& cache, const TensorView& qkv, int64_t kv_head
   CheckSameType(cache, qkv);
   CheckShape(cache, {-1, -1, kv_heads, head_size}, "[blocks, block_size, kv_heads, head_size]");
   CheckLastContiguous(cache);
-  return {cache.data, cache.Stride(0), cache.Stride(1), cache.Stride(2)};
+  return {cache.data, cache.Stride(0), cache.Stride(1), cache.Stride(2), false};
 }
 
 void qkv_norm_rope_cache(const Tensor& qkv, const Tensor& positions,
@@ -70,11 +70,21 @@ void qkv_norm_rope_cache(const Tensor& qkv, const Tensor& positions,
   args.k_weight = HeadWeight("k_weight", k_weight, x, head_size);
   args.epsilon = static_cast<float>(eps);
   args.is_neox = is_neox;
-  args.key_cache = Cache(k, x, num_kv_heads, head_size);
-  args.value_cache = Cache(v, x, num_kv_heads, head_size);
-  CheckShape(v, {k.Size(0), k.Size(1), -1, -1}, "the blocks and block_size of key_cache");
-  args.block_size = k.Size(1);
-  CheckSlots(slots, args.tokens, k.Size(0) * k.Size(1));
+  if (k.dim == 5) {
+    CheckSameType(k, x);
+    CheckSameType(v, x);
+    CheckPackedCaches(k, v, head_size, CachePair(args.dtype));
+    CheckShape(k, {-1, num_kv_heads, -1, -1, -1}, "num_kv_heads second");
+    args.key_cache = {k.data, k.Stride(0), 0, k.Stride(1), true};
+    args.value_cache = {v.data, v.Stride(0), 0, v.Stride(1), true};
+    args.block_size = k.Size(3);
+  } else {
+    args.key_cache = Cache(k, x, num_kv_heads, head_size);
+    args.value_cache = Cache(v, x, num_kv_heads, head_size);
+    CheckShape(v, {k.Size(0), k.Size(1), -1, -1}, "the blocks and block_size of key_cache");
+    args.block_size = k.Size(1);
+  }
+  CheckSlots(slots, args.tokens, k.Size(0) * args.block_size);
   args.slots = slots.Data<int64_t>();
   Launch([args] { QkvNormRopeCache(args); });
 }

@@ -18,6 +18,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.h
 #include "core/isa.h"
+#include "cpu/attention_decode-inl.h"
 #include "cpu/attention_tile-inl.h"
 #include "cpu/transpose-inl.h"
 #include "cpu/vec-inl.h"
@@ -98,6 +99,29 @@ RowContext<T> LoadRows(const AttentionArgs& args, const AttentionItem& item, int
   return {&args, rows, memory.query, memory.positions, args.alibi_slopes ? memory.slopes : nullptr};
 }
 
+// Head size up to which packed keys are read in place by items of many rows.
+constexpr int64_t kMaxTransposedHead = 64;
+
+template <typename A>
+struct PackedKeyRows {
+  HWY_INLINE hn::Vec<hn::FixedTag<A, 4>> Four(int64_t unit, int64_t key) const {
+    return hn::LoadU(hn::FixedTag<A, 4>(), keys + unit * stride + key);
+  }
+  HWY_INLINE A One(int64_t unit, int64_t key) const { return keys[unit * stride + key]; }
+
+  const A* keys;
+  int64_t stride;
+};
+
+// A group of packed keys to rows [kKvGroup][KeyUnits(head_size)].
+template <typename T>
+void CopyPackedKeys(const AttentionArgs& args, const T* from, typename KvTile<T>::A* to) {
+  using A = typename KvTile<T>::A;
+  const int64_t units = KvTile<T>::KeyUnits(args.head_size);
+  Transpose(PackedKeyRows<A>{reinterpret_cast<const A*>(from), args.block_size}, units, kKvGroup,
+            to, units);
+}
+
 // The tile of positions [begin, min(begin + kKvTile, end)), read or copied.
 template <typename T>
 KvTileView<T> LoadTile(const AttentionArgs& args, const AttentionItem& item, int64_t begin,
@@ -108,13 +132,27 @@ KvTileView<T> LoadTile(const AttentionArgs& args, const AttentionItem& item, int
   tile.padded = (count + kKvGroup - 1) / kKvGroup * kKvGroup;
   tile.values = memory.values;
   const CacheCursor<T> cursor(args, item.seq, item.kv_head, begin);
-  KvTile<T>::LoadValues(cursor, args.head_size, count, tile.padded, memory.values);
   const bool in_place = KvTile<T>::ReadsKeysInPlace(args);
-  tile.key_stride =
-      in_place ? args.key_strides.slot / KvTile<T>::kPair : KvTile<T>::KeyUnits(args.head_size);
+  const bool packed = in_place && args.layout == KvLayout::kPacked;
+  // Large heads are turned around: many rows read a tile, and its units lie lines apart.
+  const bool copied = packed && args.head_size > kMaxTransposedHead;
+  tile.transposed = packed && !copied;
+  if (packed) {
+    KvTile<T>::CopyPackedValues(args, item.seq, item.kv_head, begin, begin + count, memory.values);
+  } else {
+    KvTile<T>::LoadValues(cursor, args.head_size, count, tile.padded, memory.values);
+  }
+  tile.key_stride = tile.transposed ? args.block_size
+                    : packed        ? KvTile<T>::KeyUnits(args.head_size)
+                    : in_place      ? args.key_strides.slot / KvTile<T>::kPair
+                                    : KvTile<T>::KeyUnits(args.head_size);
   if (!in_place) KvTile<T>::LoadKeys(cursor, args.head_size, count, tile.padded, memory.keys);
   for (int64_t i = 0; i < tile.padded; i += kKvGroup) {
-    tile.keys[i / kKvGroup] = in_place
+    if (copied) {
+      CopyPackedKeys<T>(args, FindGroup<T>(args, item.seq, item.kv_head, begin + i).key,
+                        memory.keys + i * tile.key_stride);
+    }
+    tile.keys[i / kKvGroup] = in_place && !copied
                                   ? reinterpret_cast<const typename KvTile<T>::A*>(
                                         FindGroup<T>(args, item.seq, item.kv_head, begin + i).key)
                                   : memory.keys + i * tile.key_stride;
@@ -183,9 +221,45 @@ void WriteRows(const AttentionArgs& args, const AttentionItem& item, int64_t row
   }
 }
 
+// An item of few rows over the packed cache. `next` is the item that this thread takes after it.
+template <typename T, int kRows>
+void RunDecodeItem(const AttentionArgs& args, const AttentionItem& item, const AttentionItem* next,
+                   float* workspace, const ItemMemory<T>& memory) {
+  using A = typename CacheOperands<T>::A;
+  A* query = reinterpret_cast<A*>(memory.query);
+  LoadDecodeRows<T>(args, item, query, memory.positions, memory.slopes);
+  DecodeRows<T> rows{&args,
+                     item.seq,
+                     item.kv_head,
+                     query,
+                     memory.positions,
+                     args.alibi_slopes ? memory.slopes : nullptr,
+                     reinterpret_cast<typename CacheOperands<T>::B*>(memory.keys),
+                     {}};
+  if (next) rows.next = FirstRun<T>(args, next->seq, next->kv_head, next->part_begin * kKvPart);
+  if (item.partial >= 0) {
+    return DecodePart<T, kRows>(rows, item.part_begin, {workspace + item.partial, kMaxDecodeRows});
+  }
+  const RowState running(memory.running, kMaxDecodeRows), part(memory.part, kMaxDecodeRows);
+  running.Clear(kMaxDecodeRows, args.head_size);
+  for (int32_t i = item.part_begin; i < item.part_end; ++i) {
+    DecodePart<T, kRows>(rows, i, part);
+    DecodeMerge(running, part, kRows, args.head_size);
+  }
+  WriteDecodeRows<T>(args, item, running);
+}
+
 template <typename T>
-void RunItemAs(const AttentionArgs& args, const AttentionItem& item, float* workspace,
-               Scratch& scratch) {
+void RunItemAs(const AttentionArgs& args, const AttentionItem& item, const AttentionItem* next,
+               float* workspace, Scratch& scratch) {
+  if (IsDecode(args, item)) {
+    const ItemMemory<T> memory(scratch, kMaxDecodeRows, args.head_size);
+    static constexpr decltype(&RunDecodeItem<T, 1>) kRun[kMaxDecodeRows] = {
+        RunDecodeItem<T, 1>, RunDecodeItem<T, 2>, RunDecodeItem<T, 3>, RunDecodeItem<T, 4>,
+        RunDecodeItem<T, 5>, RunDecodeItem<T, 6>, RunDecodeItem<T, 7>, RunDecodeItem<T, 8>};
+    return kRun[item.tokens * (args.heads / args.kv_heads) - 1](args, item, next, workspace,
+                                                                memory);
+  }
   const int64_t rows = PaddedRows(item.tokens * (args.heads / args.kv_heads));
   const ItemMemory<T> memory(scratch, rows, args.head_size);
   const RowContext<T> context = LoadRows<T>(args, item, rows, memory);
@@ -208,19 +282,26 @@ void MergeItemAs(const AttentionArgs& args, const AttentionItem& item, float* wo
   const int64_t rows = PaddedRows(item.tokens * (args.heads / args.kv_heads));
   const int64_t size = StateSize(rows, args.head_size);
   const RowState running(workspace + item.partial, rows);
+  if (IsDecode(args, item)) {
+    for (int64_t i = 1; i < item.part_end - item.part_begin; ++i) {
+      DecodeMerge(running, {workspace + item.partial + i * size, rows},
+                  item.tokens * (args.heads / args.kv_heads), args.head_size);
+    }
+    return WriteDecodeRows<T>(args, item, running);
+  }
   for (int64_t i = 1; i < item.part_end - item.part_begin; ++i) {
     Merge(running, {workspace + item.partial + i * size, rows}, rows, args.head_size);
   }
   WriteRows<T>(args, item, rows, running, scratch.Get<float>(static_cast<size_t>(size)));
 }
 
-void AttentionRunItem(const AttentionArgs& args, const AttentionItem& item, float* workspace,
-                      Scratch& scratch) {
-  VLLM_FOR_DTYPE(args.dtype, T, RunItemAs<T>(args, item, workspace, scratch));
+void AttentionRunItem(const AttentionArgs& args, const AttentionItem& item,
+                      const AttentionItem* next, float* workspace, Scratch& scratch) {
+  VLLM_FOR_DTYPE(args.dtype, T, RunItemAs<T>(args, item, next, workspace, scratch));
 }
 
-void AttentionMergeItem(const AttentionArgs& args, const AttentionItem& item, float* workspace,
-                        Scratch& scratch) {
+void AttentionMergeItem(const AttentionArgs& args, const AttentionItem& item, const AttentionItem*,
+                        float* workspace, Scratch& scratch) {
   VLLM_FOR_DTYPE(args.dtype, T, MergeItemAs<T>(args, item, workspace, scratch));
 }
 
@@ -239,13 +320,25 @@ namespace {
 // Units of (row x position) below which a second thread does not pay.
 constexpr int64_t kSerialCost = 1024;
 
-using ItemFunction = void (*)(const AttentionArgs&, const AttentionItem&, float*, Scratch&);
+using ItemFunction = void (*)(const AttentionArgs&, const AttentionItem&, const AttentionItem*,
+                              float*, Scratch&);
+
+// Runs of items that a thread takes at once: within one, it knows what it reads next.
+constexpr int64_t kMaxRun = 8;
 
 void RunQueue(ItemFunction run, const AttentionArgs& args, const std::vector<AttentionItem>& items,
-              std::atomic<size_t>& next, float* workspace) {
+              std::atomic<int64_t>& next, int64_t threads, float* workspace) {
   thread_local Scratch scratch;
-  for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < items.size();) {
-    run(args, items[i], workspace, scratch);
+  const int64_t count = static_cast<int64_t>(items.size());
+  for (;;) {
+    int64_t begin = next.load(std::memory_order_relaxed), end;
+    do {
+      if (begin >= count) return;
+      end = begin + std::clamp<int64_t>((count - begin) / (8 * threads), 1, kMaxRun);
+    } while (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+    for (int64_t i = begin; i < end; ++i) {
+      run(args, items[i], i + 1 < end ? &items[i + 1] : nullptr, workspace, scratch);
+    }
   }
 }
 
@@ -261,18 +354,18 @@ void PagedAttention(const AttentionArgs& args) {
       {MaxThreads(), cost / kSerialCost, static_cast<int64_t>(plan.items.size())});
   float* workspace = shared.Get<float>(static_cast<size_t>(plan.workspace));
   const auto run = VLLM_DISPATCH(AttentionRunItem), merge = VLLM_DISPATCH(AttentionMergeItem);
-  std::atomic<size_t> next_item{0}, next_merge{0};
+  std::atomic<int64_t> next_item{0}, next_merge{0};
   const auto& items = plan.items;  // of the calling thread, shared with the others
   const auto& merges = plan.merges;
   if (threads <= 1) {
-    RunQueue(run, args, items, next_item, workspace);
-    return RunQueue(merge, args, merges, next_merge, workspace);
+    RunQueue(run, args, items, next_item, 1, workspace);
+    return RunQueue(merge, args, merges, next_merge, 1, workspace);
   }
 #pragma omp parallel num_threads(static_cast<int>(threads))
   {
-    RunQueue(run, args, items, next_item, workspace);
+    RunQueue(run, args, items, next_item, threads, workspace);
 #pragma omp barrier
-    RunQueue(merge, args, merges, next_merge, workspace);
+    RunQueue(merge, args, merges, next_merge, threads, workspace);
   }
 }
 

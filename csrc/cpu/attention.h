@@ -14,6 +14,9 @@ enum class KvLayout {
   kRows,      // key and value [blocks, block_size, kv_heads, head_size], any strides but the last
   kSplitKey,  // key [blocks, kv_heads, head_size / x, block_size, x] with x = 16 bytes,
               // value [blocks, kv_heads, head_size, block_size]; inner dimensions contiguous
+  kPacked,    // key [blocks, kv_heads, head_size / p, block_size, p],
+              // value [blocks, kv_heads, block_size / p, head_size, p] with p = 2 for bf16, else 1:
+              // operands of dot products as they are; block_size a multiple of 16
 };
 
 // Strides in elements; `slot` is for kRows only.

@@ -7,10 +7,12 @@
 #define VLLM_CPU_ATTENTION_CACHE_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
 #include "cpu/attention.h"
+#include "cpu/attention_plan.h"
 #include "cpu/gemm_tile-inl.h"
 #include "cpu/vec-inl.h"
 
@@ -28,6 +30,16 @@ using AttentionOperands = std::conditional_t<std::is_same_v<T, hwy::bfloat16_t> 
 template <typename T>
 constexpr bool kUsesPairs = std::is_same_v<typename AttentionOperands<T>::A, uint32_t>;
 
+// How operands that lie packed in the cache are read.
+template <typename T>
+using CacheOperands =
+    std::conditional_t<std::is_same_v<T, hwy::bfloat16_t>, Bf16Operands,
+                       std::conditional_t<std::is_same_v<T, float>, F32Operands, F16Operands>>;
+
+// Neighbours (of a key's elements, of positions of values) that lie together in the packed layout.
+template <typename T>
+constexpr int64_t kCachePair = std::is_same_v<T, hwy::bfloat16_t> ? 2 : 1;
+
 // Walks over the positions of one sequence and KV head.
 template <typename T>
 class CacheCursor {
@@ -43,6 +55,13 @@ class CacheCursor {
     const T* block = static_cast<const T*>(args_.key_cache) + *blocks_ * args_.key_strides.block +
                      head_ * args_.key_strides.head;
     if (args_.layout == KvLayout::kRows) return block + slot_ * args_.key_strides.slot;
+    if (args_.layout == KvLayout::kPacked) {
+      constexpr int64_t kPair = kCachePair<T>;
+      for (int64_t d = 0; d < args_.head_size; d += kPair) {
+        std::memcpy(buffer + d, block + d * args_.block_size + slot_ * kPair, kPair * sizeof(T));
+      }
+      return buffer;
+    }
     constexpr int64_t kSplit = 16 / sizeof(T);
     for (int64_t d = 0; d < args_.head_size; d += kSplit) {
       std::memcpy(buffer + d, block + d * args_.block_size + slot_ * kSplit, 16);
@@ -53,6 +72,12 @@ class CacheCursor {
     const T* block = static_cast<const T*>(args_.value_cache) +
                      *blocks_ * args_.value_strides.block + head_ * args_.value_strides.head;
     if (args_.layout == KvLayout::kRows) return block + slot_ * args_.value_strides.slot;
+    if (args_.layout == KvLayout::kPacked) {
+      constexpr int64_t kPair = kCachePair<T>;
+      const T* pair = block + slot_ / kPair * kPair * args_.head_size + slot_ % kPair;
+      for (int64_t d = 0; d < args_.head_size; ++d) buffer[d] = pair[d * kPair];
+      return buffer;
+    }
     for (int64_t d = 0; d < args_.head_size; ++d) buffer[d] = block[d * args_.block_size + slot_];
     return buffer;
   }
@@ -110,16 +135,76 @@ struct GroupRows {
 // `position` is a multiple of kKvGroup.
 template <typename T>
 GroupRows<T> FindGroup(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t position) {
-  if (args.layout != KvLayout::kRows || args.block_size % kKvGroup != 0) return {};
+  if (args.layout == KvLayout::kSplitKey || args.block_size % kKvGroup != 0) return {};
   const int64_t slot = position % args.block_size;
   const int64_t block =
       args.block_table[seq * args.block_table_stride + position / args.block_size];
-  const auto row = [=](const void* cache, const KvStrides& strides) {
+  const bool packed = args.layout == KvLayout::kPacked;
+  const auto row = [=](const void* cache, const KvStrides& strides, int64_t slot_stride) {
     return static_cast<const T*>(cache) + block * strides.block + kv_head * strides.head +
-           slot * strides.slot;
+           slot * (packed ? slot_stride : strides.slot);
   };
-  return {row(args.key_cache, args.key_strides), row(args.value_cache, args.value_strides)};
+  return {row(args.key_cache, args.key_strides, kCachePair<T>),
+          row(args.value_cache, args.value_strides, args.head_size)};
 }
+
+// Positions of one block in the packed layout, as operands.
+template <typename T>
+struct PackedRun {
+  using B = typename CacheOperands<T>::B;
+  static constexpr int64_t kPair = kCachePair<T>;
+
+  const B* keys = nullptr;  // [head_size / kPair][key_step], a position a column
+  int64_t key_step = 0;
+  const B* values = nullptr;  // [positions / kPair][head_size]
+  int64_t first = 0;          // position within the tile
+  int64_t count = 0;          // a multiple of kKvGroup
+};
+
+// From `position`, a multiple of kKvGroup, to the end of its block.
+template <typename T>
+PackedRun<T> FirstRun(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t position) {
+  const GroupRows<T> group = FindGroup<T>(args, seq, kv_head, position);
+  using B = typename PackedRun<T>::B;
+  return {reinterpret_cast<const B*>(group.key), args.block_size,
+          reinterpret_cast<const B*>(group.value), 0, args.block_size - position % args.block_size};
+}
+
+// Positions [begin, end) of one sequence and KV head, begin being a multiple of kKvTile. Values
+// past `end` are zero; keys there are whatever the cache holds.
+template <typename T>
+struct PackedTile {
+  using B = typename PackedRun<T>::B;
+
+  PackedTile(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t begin, int64_t end,
+             B* buffer) {
+    const int64_t whole = (end - begin) / kKvGroup * kKvGroup;
+    for (int64_t first = 0; first < whole; first += run[runs++].count) {
+      run[runs] = FirstRun<T>(args, seq, kv_head, begin + first);
+      run[runs].first = first;
+      run[runs].count = std::min(run[runs].count, whole - first);
+    }
+    const int64_t left = end - begin - whole;
+    if (left == 0) return;
+    run[runs] = FirstRun<T>(args, seq, kv_head, begin + whole);
+    run[runs].first = whole;
+    run[runs].count = kKvGroup;
+    constexpr int64_t kPair = PackedRun<T>::kPair;
+    const int64_t full = left / kPair * args.head_size;
+    std::copy(run[runs].values, run[runs].values + full, buffer);
+    std::memset(buffer + full, 0,
+                static_cast<size_t>(kKvGroup / kPair * args.head_size - full) * sizeof(B));
+    if constexpr (kPair == 2) {
+      for (int64_t d = 0; left % 2 != 0 && d < args.head_size; ++d) {
+        buffer[full + d] = run[runs].values[full + d] & 0xFFFFu;
+      }
+    }
+    run[runs++].values = buffer;
+  }
+
+  PackedRun<T> run[5];
+  int runs = 0;
+};
 
 // Keys of positions [position, position + count) as rows of A [padded][Units(head_size)]; rows from
 // `count` on are zero. Values as A [padded / kPair][head_size], the positions of a pair together.
@@ -133,7 +218,7 @@ struct KvTile {
   // Whether keys can be operands as they lie in the cache. What a block holds past the sequence's
   // end is multiplied, then masked.
   static bool ReadsKeysInPlace(const AttentionArgs& args) {
-    return sizeof(A) == kPair * sizeof(T) && args.layout == KvLayout::kRows &&
+    return sizeof(A) == kPair * sizeof(T) && args.layout != KvLayout::kSplitKey &&
            args.block_size % kKvGroup == 0 && args.key_strides.slot % kPair == 0;
   }
 
@@ -149,6 +234,20 @@ struct KvTile {
       }
     }
     std::memset(keys + count * units, 0, (padded - count) * units * sizeof(A));
+  }
+
+  // The values of PackedTile in one piece.
+  static void CopyPackedValues(const AttentionArgs& args, int64_t seq, int64_t kv_head,
+                               int64_t begin, int64_t end, A* HWY_RESTRICT values) {
+    if constexpr (std::is_same_v<A, typename PackedRun<T>::B>) {
+      A tail[kKvGroup / kPair * kMaxHeadSize];
+      const PackedTile<T> tile(args, seq, kv_head, begin, end, tail);
+      for (int i = 0; i < tile.runs; ++i) {
+        const PackedRun<T>& run = tile.run[i];
+        std::memcpy(values + run.first / kPair * args.head_size, run.values,
+                    static_cast<size_t>(run.count / kPair * args.head_size) * sizeof(A));
+      }
+    }
   }
 
   static void LoadValues(CacheCursor<T> cursor, int64_t head_size, int64_t count, int64_t padded,

@@ -29,6 +29,14 @@ struct AttentionItem {
   int64_t cost;
 };
 
+// Rows up to which the packed layout is read with positions along vector lanes.
+inline constexpr int64_t kMaxDecodeRows = 8;
+
+inline bool IsDecode(const AttentionArgs& args, const AttentionItem& item) {
+  return args.layout == KvLayout::kPacked &&
+         item.tokens * (args.heads / args.kv_heads) <= kMaxDecodeRows;
+}
+
 inline int64_t PaddedRows(int64_t rows) { return rows <= 8 ? 8 : (rows + 15) / 16 * 16; }
 
 // Floats of a state: maximum and sum of each row, then the unnormalized output [head_size][rows].

@@ -57,7 +57,10 @@ struct KvTileView {
   using A = typename AttentionOperands<T>::A;
 
   const A* keys[kKvTile / kKvGroup];
+  // Distance of a key's units where the keys of a group are neighbours (`transposed`), else of
+  // keys.
   int64_t key_stride;
+  bool transposed;
   const A* values;
   int64_t begin;   // first position
   int64_t padded;  // positions loaded, a multiple of kKvGroup
@@ -69,6 +72,16 @@ template <typename T>
 HWY_INLINE void PrefetchGroup(const AttentionArgs& args, const GroupRows<T>& group) {
   if (group.key == nullptr) return;
   constexpr int64_t kLine = 64 / sizeof(T);
+  if (args.layout == KvLayout::kPacked) {
+    constexpr int64_t kPair = kCachePair<T>;
+    for (int64_t d = 0; d < args.head_size / kPair; ++d) {
+      __builtin_prefetch(group.key + d * args.block_size * kPair, 0, 2);
+    }
+    for (int64_t i = 0; i < kKvGroup * args.head_size; i += kLine) {
+      __builtin_prefetch(group.value + i, 0, 2);
+    }
+    return;
+  }
   for (int64_t i = 0; i < kKvGroup; ++i) {
     for (int64_t d = 0; d < args.head_size; d += kLine) {
       __builtin_prefetch(group.key + i * args.key_strides.slot + d, 0, 2);
@@ -89,11 +102,19 @@ HWY_INLINE void DotProducts(const RowContext<T>& context, const KvTileView<T>& t
   for (int64_t group = 0; group * kKvGroup < tile.padded; ++group) {
     // Rows that share the tile find it in the cache.
     if (column == 0) PrefetchGroup(args, tile.next[group]);
+    const size_t stride = static_cast<size_t>(tile.key_stride);
+    const size_t units = static_cast<size_t>(KvTile<T>::KeyUnits(args.head_size));
     for (int64_t i = 0; i < kKvGroup; i += kRows) {
-      GemmTile<AttentionOperands<T>, kRows, kVecs>(
-          df, tile.keys[group] + i * tile.key_stride, static_cast<size_t>(tile.key_stride), One(),
-          context.query + column, rows, static_cast<size_t>(KvTile<T>::KeyUnits(args.head_size)),
-          logits + (group * kKvGroup + i) * kWidth, kWidth);
+      float* to = logits + (group * kKvGroup + i) * kWidth;
+      if (tile.transposed) {
+        GemmTile<AttentionOperands<T>, kRows, kVecs>(df, tile.keys[group] + i, One(), stride,
+                                                     context.query + column, rows, units, to,
+                                                     kWidth);
+      } else {
+        GemmTile<AttentionOperands<T>, kRows, kVecs>(df, tile.keys[group] + i * tile.key_stride,
+                                                     stride, One(), context.query + column, rows,
+                                                     units, to, kWidth);
+      }
     }
   }
 }

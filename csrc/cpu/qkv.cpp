@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "core/parallel.h"
 
@@ -76,6 +77,28 @@ HWY_INLINE T* CacheHead(const PagedCache& cache, int64_t block, int64_t offset) 
   return static_cast<T*>(cache.data) + block * cache.block_stride + offset * cache.slot_stride;
 }
 
+// Keys and values of one token into the packed layout; `head` is the token's first key.
+template <typename T>
+void StorePacked(const QkvArgs& args, const T* HWY_RESTRICT head, const float* cos_sin,
+                 int64_t block, int64_t offset) {
+  constexpr int64_t kPair = std::is_same_v<T, hwy::bfloat16_t> ? 2 : 1;
+  const int64_t size = args.head_size, block_size = args.block_size;
+  T buffer[kMaxHeadSize];
+  for (int64_t h = 0; h < args.kv_heads; ++h, head += size) {
+    TransformHead(args, head, static_cast<const T*>(args.k_weight), cos_sin, buffer);
+    T* key = static_cast<T*>(args.key_cache.data) + block * args.key_cache.block_stride +
+             h * args.key_cache.head_stride + offset * kPair;
+    for (int64_t d = 0; d < size; d += kPair) {
+      std::memcpy(key + d * block_size, buffer + d, kPair * sizeof(T));
+    }
+  }
+  for (int64_t h = 0; h < args.kv_heads; ++h, head += size) {
+    T* value = static_cast<T*>(args.value_cache.data) + block * args.value_cache.block_stride +
+               h * args.value_cache.head_stride + offset / kPair * kPair * size + offset % kPair;
+    for (int64_t d = 0; d < size; ++d) value[d * kPair] = head[d];
+  }
+}
+
 template <typename T>
 void QkvTokensOf(const QkvArgs& args, int64_t begin, int64_t end) {
   HWY_ALIGN float buffer[kMaxHeadSize];
@@ -90,6 +113,10 @@ void QkvTokensOf(const QkvArgs& args, int64_t begin, int64_t end) {
     const int64_t slot = args.slots[token];
     if (slot < 0) continue;
     const int64_t block = slot / args.block_size, offset = slot % args.block_size;
+    if (args.key_cache.packed) {
+      StorePacked(args, static_cast<const T*>(head), cos_sin, block, offset);
+      continue;
+    }
     T* key = CacheHead<T>(args.key_cache, block, offset);
     for (int64_t h = 0; h < args.kv_heads; ++h, head += size, key += args.key_cache.head_stride) {
       TransformHead(args, head, static_cast<const T*>(args.k_weight), cos_sin, key);

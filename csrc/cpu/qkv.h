@@ -10,12 +10,13 @@
 namespace vllm {
 
 // A paged cache [blocks, block_size, kv_heads, head_size]; strides in elements, the elements of a
-// head adjacent.
+// head adjacent. `packed`: the layout KvLayout::kPacked, without a slot_stride.
 struct PagedCache {
   void* data;
   int64_t block_stride;
   int64_t slot_stride;
   int64_t head_stride;
+  bool packed;
 };
 
 struct QkvArgs {

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -39,6 +41,15 @@ def test_attention(case):
     check(case)
 
 
+@given(cases, st.integers(1, 3))
+def test_packed_layout_gives_the_same_bits(case, blocks):
+    """Rows of decoding run through a kernel of their own there."""
+    rows = replace(case, block_size=16 * blocks)
+    packed = replace(rows, packed=True)
+    (out, lse), (expected, expected_lse) = packed.run(), rows.run()
+    assert torch.equal(out, expected) and torch.equal(lse, expected_lse)
+
+
 @given(cases, st.integers(1, 70))
 def test_result_does_not_depend_on_batch_or_chunks(case, chunk):
     out, _ = case.run()
@@ -47,10 +58,11 @@ def test_result_does_not_depend_on_batch_or_chunks(case, chunk):
             assert torch.equal(case.run_chunks(seq, chunk), out[start:end])
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("sequences", [((1500, 1),), ((900, 300), (40, 1), (700, 1)), ((600, 600),)])
-def test_result_does_not_depend_on_threads(dtype, sequences):
-    case, threads = AttentionCase(sequences, dtype), torch.get_num_threads()
+def test_result_does_not_depend_on_threads(dtype, sequences, packed):
+    case, threads = AttentionCase(sequences, dtype, packed=packed), torch.get_num_threads()
     out, lse = case.run()
     try:
         torch.set_num_threads(1)
@@ -101,4 +113,9 @@ def test_refusals():
     refused(r"alibi_slopes has shape \[3\], expected \[4\]", case(), slopes=torch.ones(3))
     refused("key_cache is float16, expected float32 as query is", case(), key_cache=case().key_cache.half())
     refused("query has head size 12, expected a multiple of 8 up to 256", AttentionCase(((4, 1),), head_size=12))
+    packed = AttentionCase(((40, 3),), packed=True)
+    refused(
+        "key_cache has block_size 8, expected a multiple of 16", AttentionCase(((4, 1),), packed=True, block_size=8)
+    )
+    refused("value_cache has shape", packed, value_cache=packed.value_cache[:2])
     refused("query has 5 heads, expected a multiple of the 2 KV heads", AttentionCase(((4, 1),), heads=5))

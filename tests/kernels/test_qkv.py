@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import kernel_reference as reference
+from support.attention_case import pack_keys, pack_values
 from support.kernel_inputs import assert_close, dtypes, randn, seeds
 from vllm.kernels.qkv import qkv_norm_rope_cache
 
@@ -52,6 +53,30 @@ def test_against_separate_steps(
             expected[0, slot // BLOCK_SIZE, slot % BLOCK_SIZE] = key[token].double()
             expected[1, slot // BLOCK_SIZE, slot % BLOCK_SIZE] = value[token].double()
     assert_close(cache, expected)
+
+
+@given(
+    tokens=st.integers(0, 9), kv_heads=st.integers(1, 2), sizes=st.sampled_from([(64, 64), (80, 32), (8, 8)]),
+    dtype=dtypes, normalize=st.booleans(), seed=seeds,
+)  # fmt: skip
+def test_packed_layout(tokens, kv_heads, sizes, dtype, normalize, seed):
+    """The same keys and values as in rows, in other places."""
+    head_size, rotary_size = sizes
+    generator = torch.Generator().manual_seed(seed)
+    slots = torch.randperm(BLOCKS * 16, generator=generator)[:tokens]
+    slots[::4] = -1
+    arguments = (
+        torch.randint(0, 50, (tokens,), generator=generator), reference.cos_sin_cache(rotary_size, 50),
+        *(randn((2, head_size), dtype, seed) if normalize else (None, None)), 1e-6, 2, kv_heads, head_size, True,
+    )  # fmt: skip
+    qkv = randn((tokens, (2 + 2 * kv_heads) * head_size), dtype, seed)
+    rows = torch.zeros(2, BLOCKS, kv_heads, 16, head_size, dtype=dtype)
+    packed = pack_keys(rows[0]), pack_values(rows[1])
+    other = qkv.clone()
+    qkv_norm_rope_cache(qkv, *arguments, *rows.transpose(2, 3), slots)
+    qkv_norm_rope_cache(other, *arguments, *packed, slots)
+    assert torch.equal(qkv, other)
+    assert torch.equal(packed[0], pack_keys(rows[0])) and torch.equal(packed[1], pack_values(rows[1]))
 
 
 def call(qkv=(2, 64), positions=(0, 1), table=(8, 16), weight=(16,), cache=(4, 8, 1, 16), slots=(0, 1), head_size=16):

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vllm.kernels.attention import paged_attention_varlen
+from vllm.kernels.attention import packed_pair, paged_attention_varlen
+
+
+def pack_keys(keys: Tensor) -> Tensor:
+    """[blocks, kv_heads, block_size, head_size] to the packed layout."""
+    return keys.unflatten(-1, (-1, packed_pair(keys.dtype))).transpose(2, 3).contiguous()
+
+
+def pack_values(values: Tensor) -> Tensor:
+    """[blocks, kv_heads, block_size, head_size] to the packed layout."""
+    return values.unflatten(2, (-1, packed_pair(values.dtype))).transpose(3, 4).contiguous()
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class AttentionCase:
     sliding_window: int = 0
     soft_cap: float = 0.0
     alibi: bool = False
+    packed: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -55,8 +66,8 @@ class AttentionCase:
         qkv = randn(tokens, width + 2 * self.kv_heads * self.head_size)
         keep(
             query=qkv[:, :width].unflatten(-1, (self.heads, self.head_size)),
-            key_cache=caches[0].transpose(1, 2),
-            value_cache=caches[1].transpose(1, 2),
+            key_cache=pack_keys(caches[0]) if self.packed else caches[0].transpose(1, 2),
+            value_cache=pack_values(caches[1]) if self.packed else caches[1].transpose(1, 2),
             keys_values=keys_values,
             block_table=table,
             seq_lens=torch.tensor(lengths, dtype=torch.int32),

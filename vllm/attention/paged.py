@@ -54,10 +54,9 @@ class PagedAttention:
         self._cos_sin, self._q_norm, self._k_norm, self._epsilon = cos_sin, q_norm, k_norm, norm_epsilon
         self._key_cache = self._value_cache = torch.empty(0)
 
-    def bind(self, cache: Tensor) -> None:
-        """cache [2, blocks, kv_heads, block_size, head_size]: this layer's keys and values."""
-        self._key_cache = cache[0].permute(0, 2, 1, 3)
-        self._value_cache = cache[1].permute(0, 2, 1, 3)
+    def bind(self, key_cache: Tensor, value_cache: Tensor) -> None:
+        """This layer's keys and values, in a layout of kernels/attention.py."""
+        self._key_cache, self._value_cache = key_cache, value_cache
 
     @property
     def cache_address(self) -> int:

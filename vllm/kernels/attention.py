@@ -16,6 +16,13 @@ from vllm.kernels import load
 load()
 _paged_attention_varlen = torch.ops._C.paged_attention_varlen.default
 
+PACKED_BLOCK_MULTIPLE = 16
+
+
+def packed_pair(dtype: torch.dtype) -> int:
+    """Neighbours that lie together in the packed layout: operands of dot products of bf16 pairs."""
+    return 2 if dtype == torch.bfloat16 else 1
+
 
 def paged_attention_varlen(
     out: Tensor,
@@ -34,7 +41,10 @@ def paged_attention_varlen(
     """Write causal attention of ``query`` to ``out``, both ``[tokens, heads, head_size]`` with adjacent last elements.
 
     Args:
-        key_cache, value_cache: ``[blocks, block_size, kv_heads, head_size]``, any strides but the last.
+        key_cache, value_cache: ``[blocks, block_size, kv_heads, head_size]``, any strides but the last; or packed, which
+            decodes faster: keys ``[blocks, kv_heads, head_size / p, block_size, p]``, values
+            ``[blocks, kv_heads, block_size / p, head_size, p]`` with ``p = packed_pair(dtype)``, ``block_size`` a
+            multiple of ``PACKED_BLOCK_MULTIPLE`` and a head's part of a block contiguous.
         query_start_loc: i32 ``[seqs + 1]``; sequence ``i`` has the tokens from ``[i]`` up to ``[i + 1]``, which are its
             last positions. Their keys and values are in the cache already.
         seq_lens: i32 ``[seqs]``, lengths with the query tokens.

@@ -38,7 +38,7 @@ def qkv_norm_rope_cache(
         q_weight, k_weight: ``[head_size]`` weights of an RMS norm of each head with ``epsilon``. None: no norm.
         is_neox: pair element ``i`` with ``i + rotary_size / 2``; otherwise ``2 i`` with ``2 i + 1``.
         key_cache, value_cache: ``[blocks, block_size, num_kv_heads, head_size]`` of the dtype of ``qkv``; the last
-            dimension contiguous, others with any stride.
+            dimension contiguous, others with any stride. Or the packed layout of ``paged_attention_varlen``.
         slot_mapping: i64 ``[tokens]``, ``block * block_size + offset``; a negative one stores nothing.
 
     Raises:

@@ -10,6 +10,7 @@ from vllm import envs
 from vllm.attention.paged import AttentionShape
 from vllm.config import VllmConfig
 from vllm.exceptions import VLLMValidationError
+from vllm.kernels.attention import PACKED_BLOCK_MULTIPLE, packed_pair
 from vllm.platforms import current_platform
 
 _GIB = 2**30
@@ -51,12 +52,24 @@ def number_of_blocks(config: VllmConfig, shapes: list[AttentionShape], dtype: to
     return blocks
 
 
-def allocate(shapes: list[AttentionShape], num_blocks: int, block_size: int, dtype: torch.dtype) -> list[Tensor]:
-    """[2, blocks, kv_heads, block_size, head_size] of zeros for each layer: keys, then values.
+def allocate(
+    shapes: list[AttentionShape], num_blocks: int, block_size: int, dtype: torch.dtype
+) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer, zeros, in a layout of kernels/attention.py: packed where the block size allows.
 
     Memory pages are taken when they are first written, so that an idle cache costs nothing.
     """
-    return [_zeros((2, num_blocks, s.num_kv_heads, block_size, s.head_size), dtype) for s in shapes]
+    return [_layer(s, num_blocks, block_size, dtype) for s in shapes]
+
+
+def _layer(s: AttentionShape, num_blocks: int, block_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    if block_size % PACKED_BLOCK_MULTIPLE:
+        shape = (num_blocks, s.num_kv_heads, block_size, s.head_size)
+        return _zeros(shape, dtype).transpose(1, 2), _zeros(shape, dtype).transpose(1, 2)
+    pair = packed_pair(dtype)
+    keys = (num_blocks, s.num_kv_heads, s.head_size // pair, block_size, pair)
+    values = (num_blocks, s.num_kv_heads, block_size // pair, s.head_size, pair)
+    return _zeros(keys, dtype), _zeros(values, dtype)
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

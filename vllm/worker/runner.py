@@ -30,10 +30,9 @@ class ModelRunner:
         shapes = [attention.shape for attention in self._model.attentions]
         block_size = config.cache_config.block_size
         self.num_blocks = number_of_blocks(config, shapes, dtype)
-        for attention, cache in zip(
-            self._model.attentions, allocate(shapes, self.num_blocks, block_size, dtype), strict=True
-        ):
-            attention.bind(cache)
+        caches = allocate(shapes, self.num_blocks, block_size, dtype)
+        for attention, (keys, values) in zip(self._model.attentions, caches, strict=True):
+            attention.bind(keys, values)
         limits = config.scheduler_config
         self._batch = InputBatch(
             limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size
