@@ -40,14 +40,15 @@ def run_worker(layout: Layout, request: dict, work: Path, step: Step) -> str:
     return (text or f"the build process ended with status {process.returncode}") if process.returncode else ""
 
 
-def keep_compile_record(work: Path, target: Path) -> None:
-    """Collect what each compiler took (build_support/compile_launcher.py) into `target`; nothing where none ran."""
+def keep_compile_record(work: Path, target: Path) -> bool:
+    """Collect what each compiler took (build_support/compile_launcher.py) into `target`; False where none ran."""
     records = sorted(work.glob("bld/*/work*/**/compile_record.jsonl"))
     if records:
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.with_suffix(".new")
         new.write_text("".join(record.read_text() for record in records))
         os.replace(new, target)
+    return bool(records)
 
 
 def _show(work: Path, step: Step) -> None:

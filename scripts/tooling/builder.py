@@ -15,9 +15,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tooling import failures, toolchains
+from tooling import build_report, failures, toolchains
 from tooling.build_process import keep_compile_record, keep_logs, run_worker
 from tooling.checks import GB, require_disk
+from tooling.errors import UserError
 from tooling.lanes import host_platform, overrides, variant_files
 from tooling.layout import Layout
 from tooling.package_checks import require_promises
@@ -87,7 +88,8 @@ def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     with progress.step(f"Building {job.recipe} ({', '.join(output.build for output in outputs)})") as step:
         error = run_worker(layout, _request(layout, job, pins, work, not untested), work, step)
         keep_logs(work, progress)
-        keep_compile_record(work, compile_record(layout, job.recipe, job.lane))
+        if keep_compile_record(work, compile_record(layout, job.recipe, job.lane)):
+            _draw(layout, job, progress)
         if error:
             raise failures.explain(layout, job, pins, work, error, progress)
     if untested:
@@ -113,6 +115,16 @@ def _request(layout: Layout, job: Job, pins: dict[str, list[str]], work: Path, t
         "output": str(work),
         "test": test,
     }
+
+
+def _draw(layout: Layout, job: Job, progress: Progress) -> None:
+    """Write the page that shows what was compiled when. A build does not fail for want of its picture."""
+    record = compile_record(layout, job.recipe, job.lane)
+    try:
+        page = build_report.write(record, record.with_suffix(".html"), f"{job.recipe} in lane {job.lane}")
+        progress.say(f"what was compiled when: {page}")
+    except UserError as error:
+        progress.say(f"no picture of the build: {error}")
 
 
 def _finish(layout: Layout, work: Path, outputs: list[Output]) -> list[Path]:

@@ -11,6 +11,7 @@ COMMANDS = (
     "serve",
     "run",
     "build",
+    "build_report",
     "test",
     "test_cross",
     "lint",
