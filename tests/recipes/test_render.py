@@ -119,3 +119,28 @@ def test_a_lane_without_kernels_is_for_every_platform_and_needs_no_compiler(lane
     (output,) = render(ROOT, "vllm", lane)
     assert output.subdir == "noarch" and output.down_prioritized
     assert not [spec for spec in output.requirements["build"] if "_" in spec.split()[0] or "cmake" in spec]
+
+
+EXTENSION = re.compile(r"define_extension_target\((\w+)\s+DESTINATION (\S+)")
+
+
+def extensions() -> dict[str, str]:
+    """Every module that CMake builds and the folder that it is installed into."""
+    return {
+        name: folder
+        for file in (ROOT / "cmake").glob("*_extension*.cmake")
+        for name, folder in EXTENSION.findall(file.read_text())
+    }
+
+
+def test_every_module_is_looked_for_in_its_package():
+    """A module in a folder of its own is for a package of its own, which is pinned to vllm exactly."""
+    recipe = (ROOT / "recipes/vllm/recipe.yaml").read_text()
+    assert {"_C", "_moe_C", "cumem_allocator"} <= extensions().keys()
+    assert [name for name, folder in extensions().items() if f"{folder}/{name}.abi3.so" not in recipe] == []
+    own = {folder for folder in extensions().values() if folder != "vllm"}
+    packages = {output.name for output in render(ROOT, "vllm", "cuda13")}
+    assert packages == {
+        "vllm",
+        *(f"vllm-{folder.rpartition('/')[2].removeprefix('vllm_').replace('_', '-')}" for folder in own),
+    }
