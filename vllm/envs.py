@@ -9,6 +9,8 @@ from vllm.exceptions import VLLMValidationError
 if TYPE_CHECKING:
     VLLM_CPU_KVCACHE_SPACE: float | None  # GiB for the KV cache; None: chosen from the memory that is free
     VLLM_CPU_ISA: str | None  # instruction set of the kernels: sse2, avx2, avx512, avx512_bf16; None: the best
+    VLLM_CPU_OMP_THREADS_BIND: str  # CPUs of the kernels' threads: auto, nobind, or a list such as 0-3,8
+    VLLM_CPU_NUM_OF_RESERVED_CPU: int  # CPUs that "auto" leaves to others
     VLLM_API_KEY: str | None  # key that `vllm serve` asks for
     VLLM_LOGGING_LEVEL: str  # DEBUG, INFO, WARNING, ERROR
 
@@ -30,6 +32,13 @@ def _positive_number(name: str) -> float | None:
     return value
 
 
+def _count(name: str) -> int:
+    given = os.environ.get(name) or "0"
+    if not given.isdigit():
+        raise VLLMValidationError(f"{name}={given!r} is not accepted: give a whole number from 0", name)
+    return int(given)
+
+
 def _choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
     given = os.environ.get(name) or default
     if given.upper() not in accepted:
@@ -40,6 +49,8 @@ def _choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
 _VARIABLES: dict[str, Callable[[], Any]] = {
     "VLLM_CPU_KVCACHE_SPACE": lambda: _positive_number("VLLM_CPU_KVCACHE_SPACE"),
     "VLLM_CPU_ISA": lambda: _text("VLLM_CPU_ISA"),
+    "VLLM_CPU_OMP_THREADS_BIND": lambda: _text("VLLM_CPU_OMP_THREADS_BIND", "auto"),
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": lambda: _count("VLLM_CPU_NUM_OF_RESERVED_CPU"),
     "VLLM_API_KEY": lambda: _text("VLLM_API_KEY"),
     "VLLM_LOGGING_LEVEL": lambda: _choice("VLLM_LOGGING_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
 }

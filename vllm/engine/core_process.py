@@ -60,7 +60,9 @@ def _read(connection: socket.socket, messages: queue.SimpleQueue) -> None:
 
 def _load(config: VllmConfig) -> "EngineCore":
     from vllm.engine.core import EngineCore
+    from vllm.platforms import current_platform
 
+    current_platform.prepare(own_process=True)
     return EngineCore(config)
 
 

@@ -1,15 +1,23 @@
 """The CPU: its name, its cores, and the memory that this process may take."""
 
+import logging
 import os
 import platform
+import sys
+from functools import cached_property
 from pathlib import Path
 
 import psutil
 
+from vllm import envs
+from vllm.platforms.cpu_topology import allowed_cpus, chosen_cpus, given_cpus
 from vllm.platforms.interface import Platform, PlatformEnum
 
 # Turns of GNU OpenMP's waiting loop, about 20 microseconds.
 _SPIN_COUNT = "1000"
+# Variables by which users bind OpenMP's threads themselves.
+_OWN_BINDING = ("GOMP_CPU_AFFINITY", "OMP_PROC_BIND", "OMP_PLACES", "KMP_AFFINITY")
+_log = logging.getLogger(__name__)
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -36,7 +44,7 @@ class CpuPlatform(Platform):
             return free
         return max(min(free, limit - used + cached), 0)
 
-    def prepare(self) -> None:
+    def prepare(self, own_process: bool = False) -> None:
         """Bounds how long OpenMP's threads spin before they sleep, unless the user has chosen.
 
         Between two kernels they wait a few microseconds. GNU OpenMP spins for milliseconds, which takes the core
@@ -44,11 +52,36 @@ class CpuPlatform(Platform):
         """
         if "OMP_WAIT_POLICY" not in os.environ:
             os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
+        if envs.VLLM_CPU_OMP_THREADS_BIND == "auto" and not own_process:
+            return  # a bound main thread hands its one CPU on to whatever the user's program starts
+        cpus = self._bound_cpus()
+        if cpus is None or any(name in os.environ for name in _OWN_BINDING):
+            return
+        if "torch" not in sys.modules:
+            os.environ["GOMP_CPU_AFFINITY"] = " ".join(map(str, cpus))
+        else:
+            _log.warning(
+                "VLLM_CPU_OMP_THREADS_BIND has no effect: torch is loaded already; build the engine before importing it"
+            )
 
     def num_threads(self) -> int:
-        """One thread a core that this process may run on: a core's second thread shares its arithmetic units."""
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(min(psutil.cpu_count(logical=False) or allowed, allowed), 1)
+        """One for each CPU that VLLM_CPU_OMP_THREADS_BIND gives or the topology suggests."""
+        cpus = self._bound_cpus()
+        return len(chosen_cpus(self._allowed, envs.VLLM_CPU_NUM_OF_RESERVED_CPU) if cpus is None else cpus)
+
+    def _bound_cpus(self) -> list[int] | None:
+        """CPUs that threads are bound to; None: to none. Refuses CPUs that this process may not run on."""
+        given = envs.VLLM_CPU_OMP_THREADS_BIND
+        if given == "nobind":
+            return None
+        if given == "auto":
+            return chosen_cpus(self._allowed, envs.VLLM_CPU_NUM_OF_RESERVED_CPU)
+        return given_cpus(given, self._allowed)
+
+    @cached_property
+    def _allowed(self) -> set[int]:
+        """Asked for once: a bound thread may run on one CPU only."""
+        return allowed_cpus()
 
 
 def _statistic(path: Path, name: str) -> int:

@@ -29,8 +29,8 @@ class Platform(ABC):
         return self.kind is PlatformEnum.ROCM
 
     @abstractmethod
-    def prepare(self) -> None:
-        """Makes the settings that must be made before torch is loaded."""
+    def prepare(self, own_process: bool = False) -> None:
+        """Makes the settings that must be made before torch is loaded. `own_process`: nothing else runs in it."""
 
     @abstractmethod
     def device_name(self) -> str:
