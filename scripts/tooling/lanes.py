@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -52,6 +54,21 @@ def overrides(root: Path, lane: str) -> dict[str, list[str]]:
     """Keys of `lane` that the environment replaces: a build for one GPU, or with one of several toolkits."""
     replaced = {key: variant_values(root, lane, key) for variable, key in OVERRIDES.items() if os.environ.get(variable)}
     return {key: values for key, values in replaced.items() if any(values)}
+
+
+@contextmanager
+def overridden(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables of OVERRIDES for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def platform_of(root: Path, lane: str) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from tooling.commands.build import build_one
 from tooling.errors import UserError
+from tooling.lanes import overridden
 from tooling.layout import Layout
 from tooling.locks import exclusive
 from tooling.progress import Progress
@@ -21,7 +18,7 @@ CHOICE = {"TORCH_CUDA_ARCH_LIST": "9.0a", "VLLM_MAIN_CUDA_VERSION": "13.0"}
 def compile_cuda(layout: Layout, progress: Progress) -> str:
     """Build and inspect a package apart from the published ones; how that went."""
     apart = Layout(root=layout.root, home=layout.home / "one-architecture", cache=layout.cache)
-    with _environment(CHOICE), exclusive(layout.lock, progress):
+    with overridden(CHOICE), exclusive(layout.lock, progress):
         try:
             build_one(apart, "vllm", LANE, render(layout.root, "vllm", LANE), progress)
         except MissingToolchain as error:
@@ -29,17 +26,3 @@ def compile_cuda(layout: Layout, progress: Progress) -> str:
         except UserError as error:
             return f"failed ({error})"
     return "passed"
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

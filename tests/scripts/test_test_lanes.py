@@ -22,6 +22,7 @@ def layout(tmp_path, monkeypatch):
     (layout.root / "recipe-variants/cpu-v3.yaml").write_text("vllm_lane: [cpu_v3]\n")
     monkeypatch.setattr(Layout, "from_environment", classmethod(lambda cls: layout))
     monkeypatch.setattr(command, "run_tests", lambda layout, progress: 0)
+    monkeypatch.setattr(command, "base_channel", lambda layout, progress: "conda-forge")
     return layout
 
 
@@ -46,6 +47,19 @@ def test_a_lane_without_a_toolchain_is_told_and_one_that_breaks_fails(layout, mo
     shown = capsys.readouterr().out.splitlines()
     assert "| cpu | `vllm-1.0-cpu_h0_0` | 1.23 MB | 61 s | built, tested |" in shown
     assert shown[-1] == f"| cpu-v3 | - | - | - | not built: {str(problem).partition('; ')[0]} |"
+
+
+def test_a_local_channel_compiles_what_its_compiler_knows(layout, monkeypatch):
+    builds(monkeypatch, {})
+    seen = []
+    monkeypatch.setattr(command.build, "build_one", lambda *_: seen.append(os.environ.get("PYTORCH_ROCM_ARCH")))
+    monkeypatch.delenv("PYTORCH_ROCM_ARCH", raising=False)
+    command.main(["cpu"])
+    monkeypatch.setattr(command, "base_channel", lambda layout, progress: "file:///channel")
+    command.main(["cpu"])
+    monkeypatch.setenv("PYTORCH_ROCM_ARCH", "gfx90a")
+    command.main(["cpu"])
+    assert seen == [None, "gfx90a gfx942 gfx1100 gfx1201", "gfx90a"]
 
 
 def test_a_failing_slow_test_fails(layout, monkeypatch):
