@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "bindings/recording.h"
+#include "cpu/quantize_weight.h"
 #include "cpu/quantized_linear.h"
 
 namespace vllm {
@@ -96,6 +98,29 @@ Tensor pack_quantized_weight(const Tensor& codes_tensor, const Tensor& scales_te
   return packed;
 }
 
+std::tuple<Tensor, Tensor> quantize_weight(const Tensor& weight, int64_t bits) {
+  const TensorView w = View("quantize_weight", "weight", weight);
+  const DType dtype = FloatType(w);
+  CheckDim(w, 2);
+  CheckLastContiguous(w);
+  if (bits != 4 && bits != 8) {
+    Fail(w, "is to be quantised with bits " + std::to_string(bits) + ", expected 4 or 8");
+  }
+  const int64_t n = w.Size(0), k = w.Size(1);
+  const int64_t groups = bits == 8 ? 1 : (k + kInt4Group - 1) / kInt4Group;
+  Tensor codes = torch::stable::new_empty(weight, {n, k}, ScalarType::Byte);
+  Tensor scales = torch::stable::new_empty(weight, {n, groups}, ScalarType::Float);
+  const QuantizeWeightArgs args{w.data,
+                                dtype,
+                                w.Stride(0),
+                                n,
+                                k,
+                                static_cast<uint8_t*>(codes.data_ptr()),
+                                static_cast<float*>(scales.data_ptr())};
+  bits == 8 ? QuantizeWeightRows(args) : QuantizeWeightGroups(args);
+  return {codes, scales};
+}
+
 QuantizedWeight Read(const TensorView& packed, int64_t n, int64_t k, PackOrder order) {
   CheckDim(packed, 1);
   CheckContiguous(packed);
@@ -132,12 +157,14 @@ void GatherQuantized(const TensorView& out, const TensorView& packed, const Tens
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
+  m.def("quantize_weight(Tensor weight, int bits) -> (Tensor, Tensor)");
   m.def(
       "pack_quantized_weight(Tensor codes, Tensor scales, Tensor? zeros, Tensor? permutation, "
       "int bits, int group_size, bool gate_up) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) {
+  m.impl("quantize_weight", TORCH_BOX(&quantize_weight));
   m.impl("pack_quantized_weight", TORCH_BOX(&pack_quantized_weight));
 }
 

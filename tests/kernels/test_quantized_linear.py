@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from support.kernel_inputs import DTYPES, assert_close, dtypes, layouts, randn, seeds, with_layout
 from support.quantized_reference import Codes, quantized_input, random_codes
 from vllm.kernels import linear
-from vllm.kernels.quantized_linear import pack_quantized_weight
+from vllm.kernels.quantized_linear import pack_quantized_weight, quantize_weight
 
 row_counts = st.one_of(st.integers(0, 40), st.sampled_from([64, 97]))
 sizes = st.one_of(st.integers(1, 70), st.sampled_from([96, 128, 257, 576]))
@@ -157,6 +157,27 @@ def test_opcheck(dtype):
     torch.library.opcheck(ops.linear_packed_silu_and_mul.default, (torch.empty(3, 20, dtype=dtype), x, gate_up))
     ids = torch.tensor([0, 39])
     torch.library.opcheck(ops.gather_packed_rows.default, (torch.empty(2, 40, dtype=dtype), packed, ids))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bits", [4, 8])
+def test_quantize_weight_opcheck(dtype, bits):
+    torch.library.opcheck(torch.ops._C.quantize_weight.default, (randn((5, 70), dtype, 0), bits))
+
+
+def test_four_bit_rounding_is_better_than_the_obvious_one():
+    weight = randn((64, 896), torch.bfloat16, 0)
+    codes, scales = quantize_weight(weight, 4)
+    groups = weight.float().unflatten(1, (-1, 32))
+    error = (codes.float() - 8).unflatten(1, (-1, 32)) * scales.unsqueeze(2) - groups
+    obvious = groups.gather(2, groups.abs().argmax(2, keepdim=True)) / -8
+    plain = (groups / obvious).round().clamp(-8, 7) * obvious - groups
+    assert (error.square().sum(2) <= plain.square().sum(2) * 1.0001).all()
+
+
+def test_quantize_weight_refuses_other_bits():
+    with pytest.raises(RuntimeError, match="quantize_weight: weight is to be quantised with bits 3, expected 4 or 8"):
+        quantize_weight(torch.zeros(2, 8), 3)
 
 
 CODES, SCALES = torch.zeros(4, 16, dtype=torch.uint8), torch.ones(4, 2)

@@ -12,7 +12,7 @@ from support.models import save_model
 from vllm import LLM, SamplingParams
 from vllm.quantization.at_load import Int4, Int8
 
-METHODS = {"int8": (Int8, 0.01), "int4": (Int4, 0.11)}
+METHODS = {"int8": (Int8, 0.01), "int4": (Int4, 0.085)}
 
 
 @given(st.sampled_from(list(METHODS)), st.integers(1, 40), st.integers(1, 200), st.integers(0, 9))
@@ -22,8 +22,9 @@ def test_codes_stand_for_the_weight(name, n, k, seed):
     weight[0, : k // 2] = 0
     quantized = method({}).quantized(weight)
     step = quantized.scales.abs().repeat_interleave(32 if name == "int4" else k, 1)[:, :k]
-    # The end of the codes that has one code less rounds by up to a whole step.
-    assert ((quantized.dequantized() - weight.float()).abs() <= step * 1.01 + 1e-6).all()
+    # Of 4-bit codes the largest may be cut off: by two steps at most.
+    bound = 2.0 if name == "int4" else 0.51
+    assert ((quantized.dequantized() - weight.float()).abs() <= step * bound + 1e-6).all()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -13,7 +13,20 @@ from torch import Tensor
 from vllm.kernels import load
 
 load()
+_quantize_weight = torch.ops._C.quantize_weight.default
 _pack_quantized_weight = torch.ops._C.pack_quantized_weight.default
+
+
+INT4_GROUP = 32  # columns that share a scale in quantize_weight's 4-bit weights
+
+
+def quantize_weight(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Round a weight ``[n, k]`` of bf16, f16 or f32 to codes u8 ``[n, k]`` and scales f32, as pack_quantized_weight's.
+
+    With ``bits=8`` a row has one scale (``[n, 1]``), and its largest value becomes 127 or -127. With ``bits=4`` each
+    ``INT4_GROUP`` columns have one: of nine roundings the one with the smallest squared error.
+    """
+    return _quantize_weight(weight, bits)
 
 
 def pack_quantized_weight(
@@ -41,6 +54,13 @@ def pack_quantized_weight(
         RuntimeError: something does not fit.
     """
     return _pack_quantized_weight(codes, scales, zeros, permutation, bits, group_size, gate_up)
+
+
+@torch.library.register_fake("_C::quantize_weight")
+def _(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    n, k = weight.shape
+    groups = 1 if bits == 8 else -(-k // INT4_GROUP)
+    return weight.new_empty((n, k), dtype=torch.uint8), weight.new_empty((n, groups), dtype=torch.float32)
 
 
 @torch.library.register_fake("_C::pack_quantized_weight")
