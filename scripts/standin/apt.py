@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tooling.errors import UserError
 
+MACHINE_SUITE = "bookworm"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 UPSTREAM = re.compile(r"(?:\d+:)?(\d+(?:\.\d+)*)")
 """The leading numbers of a Debian version, without its epoch: 1:1.2.13.dfsg-1 -> 1.2.13."""
 
@@ -31,16 +33,51 @@ def deb_version(deb: Path) -> str:
 class Apt:
     """Downloads debs into a folder of its own. `update` must run before `download`; threads may share one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sources: Path | None = None) -> None:
         self.folder = folder
+        self.sources = sources
         self._one_at_a_time = threading.Lock()
         self._updated = False
         self.debs = folder / "debs"
         self._unreachable = ""
         """What `update` could not fetch: the likely reason for a deb that is not found."""
 
+    def fetch_source(self, name: str, suite: str) -> Path:
+        """Upstream's archive in the source package `name` of another release of Debian than the machine's."""
+        with self._one_at_a_time:
+            other = Apt(self.folder / suite, self._write_sources(suite))
+        other.update()
+        return other._fetch_archive(name)
+
+    def _write_sources(self, suite: str) -> Path:
+        """A sources.list with the source packages of `suite`, from where the machine takes Debian's main packages."""
+        listed = self._run("indextargets", "--format", "$(CREATED_BY) $(COMPONENT) $(CODENAME) $(SITE)").stdout
+        targets = [line.split() for line in listed.splitlines() if line.startswith("Packages main ")]
+        sites = {site for _, _, codename, site in targets if codename == MACHINE_SUITE}
+        if not sites:
+            raise UserError(f"apt's sources (/etc/apt) name no {MACHINE_SUITE} main: it is where {suite} is looked for")
+        signed = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
+        file = self.folder / f"{suite}.list"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"deb-src{signed} {site} {suite} main\n" for site in sorted(sites)))
+        return file
+
+    def _fetch_archive(self, name: str) -> Path:
+        listed = self._run("source", "--print-uris", name)
+        files = [line.split()[1] for line in listed.stdout.splitlines() if line.startswith("'")]
+        archives = [file for file in files if ".orig.tar." in file and not file.endswith(".asc")]
+        if listed.returncode or not archives:
+            raise UserError(explain("source", listed.stderr or f"E: {name} has no upstream archive"))
+        if not (self.debs / archives[0]).exists():
+            partial = self.folder / "partial"
+            done = self._run("source", "--download-only", name, cwd=partial)
+            if done.returncode:
+                raise UserError(explain("source", done.stderr))
+            os.replace(partial / archives[0], self.debs / archives[0])
+        return self.debs / archives[0]
+
     def command(self, *arguments: str) -> list[str]:
-        """An apt-get command line that reads the machine's sources and writes below `folder` only."""
+        """An apt-get command line that reads the machine's sources, or `sources`, and writes below `folder` only."""
         options = {
             "Dir::State": self.folder / "state",
             "Dir::State::Lists": self.folder / "lists",
@@ -55,6 +92,8 @@ class Apt:
             "Acquire::http::Timeout": "30",
             "Acquire::https::Timeout": "30",
         }
+        if self.sources:
+            options |= {"Dir::Etc::SourceList": self.sources, "Dir::Etc::SourceParts": "/dev/null"}
         return [
             "apt-get",
             "-q",

@@ -16,10 +16,10 @@ from standin.store import Unit, read_recipe
 from standin.torch_wheel import fetch_cpu_torch
 from standin.wheel import Wheel
 
-EXTRA_KEYS = frozenset({"debs", "shared", "torch", "version_of", "wheels", "platform"})
+EXTRA_KEYS = frozenset({"debs", "shared", "source", "torch", "version_of", "wheels", "platform"})
 """What `extra` of a group's recipe may say: debs or wheels of the group's lock that it is made of, `torch: cpu` for the
-default channel's torch wheel, the deb that gives the version, shared files beside it, and `platform: target` for a
-package that is compiled for the group's target."""
+default channel's torch wheel, a `source` package of Debian (name and suite), the deb that gives the version, shared
+files beside it, and `platform: target` for a package that is compiled for the group's target."""
 
 
 def own_recipes(group: Group) -> dict[str, tuple[str, dict, tuple[Path, ...]]]:
@@ -53,10 +53,12 @@ def fetches(group: Group, apt: Apt, downloads: Downloads, torch: Downloads) -> l
 
 
 def fetch_from_debs(group: Group, name: str, recipe: tuple, apt: Apt) -> list[Unit]:
-    """One unit made of debs or of nothing but its recipe."""
+    """One unit made of debs, of a source package, or of nothing but its recipe."""
     text, extra, files = recipe
+    archives = [apt.fetch_source(**extra["source"])] if "source" in extra else []
     debs = _download(apt, [*extra.get("debs", []), *([extra["version_of"]] if "version_of" in extra else [])])
     inputs = [debs[deb] for deb in extra.get("debs", [])]
+    inputs = archives + inputs
     versioned = debs.get(extra.get("version_of", ""), inputs[0] if inputs else None)
     context = {"version": deb_version(versioned)} if versioned else {}
     return [Unit(name, text, files, tuple(inputs), context, group.name, platform_of(group, extra))]

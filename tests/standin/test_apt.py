@@ -13,6 +13,14 @@ FAKE_APT = """#!/bin/sh
 echo "$@" >> "$FAKE_LOG"
 case " $* " in
   *" update "*) echo "${FAKE_UPDATE_ERROR:-}" >&2; exit "${FAKE_UPDATE_STATUS:-0}" ;;
+  *" indextargets "*)
+    echo "Packages main bookworm mirror:debian"; echo "Packages main bookworm-security mirror:security"
+    echo "Packages contrib bookworm mirror:other" ;;
+  *" source --print-uris "*)
+    echo "'mirror:pool/x_3.1.dsc' x_3.1.dsc 4 SHA256:00"
+    echo "'mirror:pool/x_3.1.orig.tar.xz' x_3.1.orig.tar.xz 4 SHA256:00"
+    echo "'mirror:pool/x_3.1.orig.tar.xz.asc' x_3.1.orig.tar.xz.asc 4 SHA256:00" ;;
+  *" source --download-only "*) printf 'source' > x_3.1.orig.tar.xz ;;
   *" --print-uris "*)
     if [ -n "${FAKE_MISSING:-}" ]; then echo "E: Unable to locate package $FAKE_MISSING" >&2; exit 100; fi
     echo "Reading package lists..."
@@ -108,6 +116,22 @@ def test_without_network_the_reason_is_the_network(apt, monkeypatch):
     with pytest.raises(UserError, match=r"Temporary failure resolving 'mirror'.*check the network") as caught:
         apt.download(["libx1"])
     assert "\n" not in str(caught.value)
+
+
+def test_source_package_of_another_suite(apt, tmp_path):
+    archive = apt.fetch_source("x", "trixie")
+    assert archive == apt.folder / "trixie/debs/x_3.1.orig.tar.xz" and archive.read_text() == "source"
+    (line,) = (apt.folder / "trixie.list").read_text().splitlines()
+    assert line.startswith("deb-src") and line.endswith(" mirror:debian trixie main")
+    calls = [line for line in (tmp_path / "calls").read_text().splitlines() if " source " in line]
+    assert all(f"Dir::Etc::SourceList={apt.folder}/trixie.list" in call for call in calls)
+    assert deb_version(archive) == "3.1"
+
+
+def test_source_package_where_no_debian_is_named(apt, monkeypatch):
+    monkeypatch.setattr("standin.apt.MACHINE_SUITE", "buster")
+    with pytest.raises(UserError, match=r"name no buster main: it is where trixie is looked for"):
+        apt.fetch_source("x", "trixie")
 
 
 def test_missing_deb_names_it(apt, monkeypatch):

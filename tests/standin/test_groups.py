@@ -17,7 +17,7 @@ from tooling.errors import UserError
 GROUPS = groups.known_groups()
 INSTANCES = [instance for group in GROUPS.values() for instance in group.instances()]
 PLACEHOLDER = re.compile(r"\$\{\{ (\w+) \}\}")
-EMPTY = {"cuda-version", "_x86_64-microarch-level"}
+EMPTY = {"cuda-version", "python_abi", "_x86_64-microarch-level"}
 """Packages whose dependencies are all there is to them."""
 
 
@@ -35,6 +35,8 @@ def names_of(*specs):
         (["_x86_64-microarch-level >=4"], ["x86-64-v4"]),
         (["gxx_linux-aarch64 12.*"], ["linux-aarch64"]),
         (["hipcc 7.2.*"], ["rocm-7.2"]),
+        (["python_abi 3.13.*"], ["python-3.13"]),
+        (["python >=3.10", "python_abi 3.11.* *_cp311"], []),
         (["pytorch * *cuda*", "gxx_linux-64 12.*"], []),
     ],
 )
