@@ -1,12 +1,22 @@
-"""scripts/publish: packages in, an indexed channel out."""
+"""scripts/publish: packages in, an indexed channel out, in a folder or on a server."""
 
+import asyncio
 import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from support.checkout import ROOT
+from support.conda_file import Contents
+from support.static_server import serving
 from support.toy_checkout import make_checkout, make_empty_channel
 from tooling import builder, cli
+from tooling.environments import solve
 from tooling.progress import Progress
 
 
@@ -46,11 +56,106 @@ def test_a_name_keeps_its_contents(package, tmp_path, capsys):
 def test_half_a_package_is_refused(package, tmp_path, capsys):
     package.write_bytes(package.read_bytes()[:-200])
     assert publish(package, tmp_path / "channel") == 2
-    assert "is not a complete package" in capsys.readouterr().err
+    assert "is damaged or no .conda package" in capsys.readouterr().err
     assert not (tmp_path / "channel").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["one"], ["/nowhere", "channel"]])
+def test_a_package_that_breaks_a_promise_keeps_all_of_them_from_being_published(package, tmp_path, capsys):
+    Contents(licences={}).write(package.parent)
+    assert publish(package, tmp_path / "channel") == 2
+    assert "toy-1.0-cpu_h0123456_0.conda is not published, it breaks 1 promise(s): licences:" in capsys.readouterr().err
+    assert not (tmp_path / "channel").exists()
+
+
+def test_a_published_channel_is_solved_from_over_http(package, tmp_path):
+    channel = tmp_path / "channel"
+    publish(package, channel)
+    with serving(channel) as address:
+        (record,) = asyncio.run(solve([address], ["toy"]))
+    assert record.file_name == package.name
+    assert (channel / "index.html").exists()
+
+
+def test_what_was_there_stays_and_nothing_else_is_left_behind(package, tmp_path):
+    channel = tmp_path / "offered" / "channel"
+    publish(package, channel)
+    other = Contents(name="other", index={"subdir": "noarch"}, build="h0_0").write(tmp_path / "more")
+    publish(other, channel)
+    named = {
+        name for file in channel.glob("*/repodata.json") for name in json.loads(file.read_text())["packages.conda"]
+    }
+    assert named == {package.name, other.name}
+    assert [entry.name for entry in channel.parent.iterdir()] == ["channel"]
+    assert not [file for file in channel.rglob(".*")]
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Takes files as Artifactory does; `server.taken` holds path, credentials and body of each."""
+
+    def do_PUT(self):
+        body = b""
+        if self.headers.get("transfer-encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.taken.append((self.path, self.headers["authorization"], body))
+        self.send_response(201 if self.headers["authorization"] == "Bearer secret" else 403)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    running = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
+    running.taken = []
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def send(server, package, token: str) -> subprocess.CompletedProcess:
+    """Publish from a process of its own: the client holds this one's lock, under which the server could not answer."""
+    address = f"http://127.0.0.1:{server.server_address[1]}/repository/ours"
+    command = [sys.executable, str(ROOT / "scripts/tooling"), "publish", str(package.parent), address]
+    environment = os.environ | {"VLLM_RECIPES_TOKEN": token}
+    return subprocess.run(
+        [*command, "--server", "artifactory"], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_packages_are_uploaded_with_the_token(package, server):
+    done = send(server, package, "secret")
+    assert done.returncode == 0, done.stderr
+    ((path, credentials, body),) = server.taken
+    assert path == f"/repository/ours/linux-64/{package.name}"
+    assert credentials == "Bearer secret" and body == package.read_bytes()
+
+
+def test_a_refused_upload_is_told_without_the_token(package, server):
+    done = send(server, package, "wrong-and-secret")
+    assert done.returncode == 2
+    assert "did not take the packages" in done.stderr and "wrong-and-secret" not in done.stderr + done.stdout
+
+
+def test_no_token_is_told_before_anything_is_sent(package, server):
+    done = send(server, package, "")
+    assert done.returncode == 2 and "needs a token: set VLLM_RECIPES_TOKEN" in done.stderr
+    assert server.taken == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["one"], ["/nowhere", "channel"], ["/", "https://host/channel"], ["/", "channel", "--server", "quetz"]],
+)
 def test_wrong_arguments_are_one_line(arguments, capsys):
     assert cli.main(["publish", *arguments]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -28,12 +28,16 @@ class Totals:
     failed: int
 
 
+CLOCK_S = 1e-3
+"""Times of a record are no finer."""
+
+
 def rows(compiles: list[Compile]) -> list[int]:
     """A row for each compile: the first one that is free when it starts. There are as many as ran at a time."""
     free_at: list[float] = []
     result = []
     for compile in compiles:
-        row = next((row for row, end in enumerate(free_at) if end <= compile.start), len(free_at))
+        row = next((row for row, end in enumerate(free_at) if end <= compile.start + CLOCK_S), len(free_at))
         if row == len(free_at):
             free_at.append(0.0)
         free_at[row] = compile.end

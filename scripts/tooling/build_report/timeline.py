@@ -27,7 +27,7 @@ def svg(compiles: list[Compile], title: str) -> str:
     begin, span = min(c.start for c in compiles), max(figures.seconds, 1e-3)
     scale = (WIDTH - LEFT - RIGHT) / span
     bottom = TOP + figures.parallel * ROW
-    height = bottom + GAP + (MEMORY + GAP if figures.memory_kb else 0)
+    height = bottom + GAP + (MEMORY + TOP if figures.memory_kb else 0)
     parts = [_ticks(span, scale, TOP, bottom)]
     for compile, row in zip(compiles, rows(compiles), strict=True):
         x, width = LEFT + (compile.start - begin) * scale, max(compile.seconds * scale, 0.8)
@@ -40,7 +40,8 @@ def svg(compiles: list[Compile], title: str) -> str:
         f"the longest is {names[longest.source]} with {duration(longest.seconds)}. The table has every one."
     )
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-labelledby="timeline-title" aria-describedby="timeline-about">'
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
+        'aria-labelledby="timeline-title" aria-describedby="timeline-about">'
         f'<title id="timeline-title">{escape(title)}</title><desc id="timeline-about">{escape(described)}</desc>'
         f"{''.join(parts)}</svg>"
     )
