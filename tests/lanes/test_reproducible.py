@@ -33,8 +33,7 @@ def epoch(monkeypatch):
 
 def test_two_builds_in_two_folders_are_the_same_bytes(layout, tmp_path, epoch):
     digests = {}
-    for name in ("one", "another-folder"):
-        copy = copy_of(layout, tmp_path / name)
+    for copy in [copy_of(layout, tmp_path / name) for name in ("one", "another-folder")]:
         progress = Progress(copy.new_log("test"))
         job = builder.Job("vllm", default_lane(ROOT), channels.base_channel(copy, progress))
         for package in builder.build(copy, job, progress):
