@@ -1,8 +1,13 @@
 """The conversions that only the emulator and HIP compute in software, over every value."""
 
+import ctypes
+import math
+import re
+
 import pytest
 import torch
 
+from support import device_emulator
 from support.device_cases import FP8, to_fp8
 from support.device_emulator import Ops
 
@@ -48,3 +53,24 @@ def test_scale_divides_on_the_way_in():
     made = torch.empty(77, dtype=torch.uint8)
     ops.convert_fp8(made, x, 0.3, "fp8")
     assert torch.equal(made, to_fp8(x / torch.tensor(0.3), torch.float8_e4m3fn).view(torch.uint8))
+
+
+FAULTS = {
+    "none": "",
+    "no barrier": "",
+    "partial barrier": "threads ended|wait at",
+    "exited lane": "threads ended",
+    "two shuffles": "lanes of a wave wait at different shuffles",
+    "misaligned": "a vector access of 16 bytes is misaligned",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_found(fault):
+    library = device_emulator.load()
+    library.selftest.restype = ctypes.c_char_p
+    out = torch.full((128,), math.nan)
+    found = library.selftest(list(FAULTS).index(fault), ctypes.c_void_p(out.data_ptr())).decode()
+    assert re.search(FAULTS[fault], found)
+    # A missing barrier shows as values that are not there yet.
+    assert (not found and (torch.equal(out, torch.arange(127.0, -1, -1)))) == (fault == "none")

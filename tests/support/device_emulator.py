@@ -74,6 +74,15 @@ def _run(command: list[str]) -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[:8000]}"
 
 
+@functools.cache
+def try_build() -> Path | AssertionError:
+    """The library or why there is none, so that a failed compilation is not repeated by every test."""
+    try:
+        return build()
+    except AssertionError as error:
+        return error
+
+
 def build() -> Path:
     """The library; compiled only where the sources have changed since."""
     compiler = _compiler()
@@ -110,7 +119,9 @@ def load() -> ctypes.CDLL:
     from vllm.kernels import load as load_native
 
     load_native()
-    library = build()
+    library = try_build()
+    if isinstance(library, AssertionError):
+        raise library
     torch.ops.load_library(library)
     names = torch._C._dispatch_get_all_op_names()
     _libraries.extend(torch.library.Library(f"{namespace}_emulated", "FRAGMENT") for namespace in NAMESPACES)
