@@ -60,6 +60,16 @@ class SchedulerConfig:
 
 
 @dataclass
+class SpeculativeConfig:
+    """Drafts by prompt lookup: after the last n tokens (`prompt_lookup_min` to `_max`), what followed them before."""
+
+    method: Literal["ngram"]
+    num_speculative_tokens: int
+    prompt_lookup_max: int = 4
+    prompt_lookup_min: int = 2
+
+
+@dataclass
 class VllmConfig:
     """Everything that an engine is built from."""
 
@@ -67,3 +77,4 @@ class VllmConfig:
     cache_config: CacheConfig
     scheduler_config: SchedulerConfig
     disable_log_stats: bool = False
+    speculative_config: SpeculativeConfig | None = None

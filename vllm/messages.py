@@ -60,3 +60,6 @@ class EngineStats(msgspec.Struct):
     prompt_tokens: int = 0  # computed or found in the cache
     generation_tokens: int = 0
     num_steps: int = 0
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_tokens: int = 0  # draft tokens that the model would have chosen, too

@@ -44,7 +44,7 @@ def test_reserved_and_quota(tmp_path):
     assert chosen(root, range(4), reserved=1) == [0, 1, 2]
     assert chosen(root, range(4), quota="250000 100000") == [0, 1]
     assert chosen(root, range(4), quota="50000 100000") == [0]
-    with pytest.raises(VLLMValidationError, match="VLLM_CPU_NUM_OF_RESERVED_CPU=4 .* there are 4 cores"):
+    with pytest.raises(VLLMValidationError, match=r"VLLM_CPU_NUM_OF_RESERVED_CPU=4 .* there are 4 cores"):
         chosen(root, range(4), reserved=4)
 
 

@@ -89,6 +89,12 @@ class EngineArgs:
     scheduling_policy: str = _arg(
         "fcfs", "fcfs, or priority: lower numbers first", choices=("fcfs", "priority"), group="scheduler"
     )
+    speculative_config: dict[str, Any] | None = _arg(
+        None,
+        'JSON: drafts by prompt lookup, as {"method": "ngram", "num_speculative_tokens": 4}',
+        parse=json.loads,
+        group="scheduler",
+    )
     disable_log_stats: bool = _arg(False, "do not log statistics", group="engine")
 
     tokenizer_mode: str = _not_offered("auto", "hf")
@@ -113,7 +119,6 @@ class EngineArgs:
     max_loras: int = _not_offered(1)
     max_lora_rank: int = _not_offered(16)
     max_cpu_loras: int | None = _not_offered(None)
-    speculative_config: dict[str, Any] | None = _not_offered(None)
     structured_outputs_config: dict[str, Any] | None = _not_offered(None)
     reasoning_parser: str | None = _not_offered(None, "")
     logits_processors: list[Any] | None = _not_offered(None, [])

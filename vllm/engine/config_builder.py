@@ -1,10 +1,11 @@
 """From EngineArgs to a complete, checked VllmConfig."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllm import kernels
-from vllm.config import CacheConfig, ModelConfig, SchedulerConfig, VllmConfig
+from vllm.config import CacheConfig, ModelConfig, SchedulerConfig, SpeculativeConfig, VllmConfig
 from vllm.exceptions import ModelError, VLLMValidationError
 from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
 from vllm.model_path import resolve_model
@@ -32,6 +33,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
         cache_config=_cache_config(args),
         scheduler_config=_scheduler_config(args, model.max_model_len),
         disable_log_stats=args.disable_log_stats,
+        speculative_config=_speculative_config(args.speculative_config),
     )
 
 
@@ -142,6 +144,29 @@ def _scheduler_config(args: "EngineArgs", max_model_len: int) -> SchedulerConfig
             f"max_num_batched_tokens={config.max_num_batched_tokens} is not accepted without chunked prefill: "
             f"it must be at least max_model_len, which is {max_model_len}",
             "max_num_batched_tokens",
+        )
+    return config
+
+
+def _speculative_config(given: dict[str, Any] | None) -> SpeculativeConfig | None:
+    if given is None:
+        return None
+    name = "speculative_config"
+    known = [each.name for each in fields(SpeculativeConfig)]
+    if not isinstance(given, dict) or not set(given) <= set(known) or given.get("method") != "ngram":
+        raise VLLMValidationError(
+            f'{name}={given!r} is not accepted: give {{"method": "ngram", "num_speculative_tokens": 4}}, and if you '
+            "like prompt_lookup_max and prompt_lookup_min; other methods are not offered",
+            name,
+        )
+    config = SpeculativeConfig(**{"num_speculative_tokens": 4, **given})
+    for each in known[1:]:
+        _check_int(f"{name}.{each}", getattr(config, each), 1)
+    if config.prompt_lookup_min > config.prompt_lookup_max:
+        raise VLLMValidationError(
+            f"{name}.prompt_lookup_min={config.prompt_lookup_min} is not accepted: it must be at most "
+            f"prompt_lookup_max, which is {config.prompt_lookup_max}",
+            name,
         )
     return config
 

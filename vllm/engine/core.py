@@ -34,7 +34,7 @@ class EngineCore:
                 self._kv_cache.num_tokens,
                 max_model_len,
             )
-        self._scheduler = Scheduler(config.scheduler_config, self._kv_cache, max_model_len)
+        self._scheduler = Scheduler(config.scheduler_config, self._kv_cache, max_model_len, config.speculative_config)
 
     def add_request(self, request: EngineRequest) -> None:
         """Queues one sequence. Raises VLLMValidationError where it can never fit into the KV cache."""

@@ -3,6 +3,7 @@
 from vllm.kvcache.manager import SequenceBlocks
 from vllm.messages import EngineRequest, TokenLogprobs
 from vllm.sampling_params import SamplingParams
+from vllm.scheduler.prompt_lookup import PromptLookup
 
 
 class Request:
@@ -11,9 +12,11 @@ class Request:
     __slots__ = (
         "arrival_time",
         "blocks",
+        "draft",
         "eos_token_ids",
         "greedy",
         "is_running",
+        "lookup",
         "max_tokens",
         "num_cached_tokens",
         "num_computed_tokens",
@@ -45,8 +48,18 @@ class Request:
         self.arrival_time = request.arrival_time
         self.order = order
         self.is_running = False
+        self.lookup: PromptLookup | None = None  # makes drafts, where the request allows them
+        self.draft: list[int] = []  # of the step that is being computed: tokens after the last one, to be checked
         # One entry a prompt token as they are computed; None once they have been handed out.
         self.prompt_logprobs: list[TokenLogprobs | None] | None = None if params.prompt_logprobs is None else [None]
+
+    @property
+    def allows_drafts(self) -> bool:
+        """Whether the next tokens are the likeliest ones of the plain logits, which can be checked all at once."""
+        p = self.params
+        changes_logits = p.logit_bias or p.allowed_token_ids or p.bad_words_token_ids or p.min_tokens
+        penalizes = p.repetition_penalty != 1 or p.frequency_penalty != 0 or p.presence_penalty != 0
+        return self.greedy and not (changes_logits or penalizes) and p.logprobs is None and p.prompt_logprobs is None
 
     @property
     def num_tokens(self) -> int:

@@ -1,10 +1,11 @@
 """Continuous batching: every step computes the next tokens of running sequences and admits waiting ones."""
 
-from vllm.config import SchedulerConfig
+from vllm.config import SchedulerConfig, SpeculativeConfig
 from vllm.exceptions import PromptTooLongError, VLLMValidationError
 from vllm.kvcache.manager import KVCacheManager
 from vllm.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.scheduler.output import ScheduledStep, StepResult
+from vllm.scheduler.prompt_lookup import PromptLookup
 from vllm.scheduler.queue import RequestQueue
 from vllm.scheduler.request import Request
 
@@ -17,8 +18,15 @@ class Scheduler:
     again later (preemption by recomputation).
     """
 
-    def __init__(self, config: SchedulerConfig, kv_cache: KVCacheManager, max_model_len: int):
+    def __init__(
+        self,
+        config: SchedulerConfig,
+        kv_cache: KVCacheManager,
+        max_model_len: int,
+        speculative: SpeculativeConfig | None = None,
+    ):
         self._config = config
+        self._speculative = speculative
         self._kv_cache = kv_cache
         self._max_len = min(max_model_len, kv_cache.num_tokens)
         self._waiting = RequestQueue(config.policy)
@@ -38,6 +46,8 @@ class Scheduler:
             raise PromptTooLongError(prompt_tokens, self._max_len, "the KV cache's size in tokens", advice)
         added = Request(request, self._num_added, self._max_len)
         self._num_added += 1
+        if self._speculative is not None and added.allows_drafts:
+            added.lookup = PromptLookup(self._speculative)
         self._requests[request.request_id] = added
         self._waiting.push(added)
 
@@ -74,7 +84,7 @@ class Scheduler:
         """Takes a step's results into the sequences; returns what is new."""
         outputs: list[EngineOutput] = []
         for index, request in enumerate(step.requests):
-            request.num_computed_tokens += step.num_new_tokens[index]
+            request.num_computed_tokens += step.num_new_tokens[index] - self._rejected(request, result.sampled[index])
             if index in result.prompt_logprobs and request.prompt_logprobs is not None:
                 request.prompt_logprobs.extend(result.prompt_logprobs[index])
             if result.sampled[index]:
@@ -86,11 +96,34 @@ class Scheduler:
         while index < len(self._running) and budget > 0:
             request = self._running[index]
             num_new = min(len(request.token_ids) - request.num_computed_tokens, budget)
+            if request.lookup is not None:
+                num_new += self._draft(request, request.lookup, num_new, budget)
             if self._grow_or_preempt(request, request.num_computed_tokens + num_new, step):
                 self._add_to(step, request, num_new)
                 budget -= num_new
                 index += 1
         return budget
+
+    def _draft(self, request: Request, lookup: PromptLookup, num_new: int, budget: int) -> int:
+        """Tokens to check after the request's last one: none while its prompt is computed or blocks are short."""
+        request.draft = []
+        most = min(budget - num_new, request.max_tokens - request.num_output_tokens - 1)
+        if num_new != 1 or request.num_output_tokens == 0 or most <= 0:
+            return 0
+        draft = lookup.draft(request.token_ids, most)
+        if draft and self._kv_cache.grow(request.blocks, len(request.token_ids) + len(draft)):
+            request.draft = draft
+            self._stats.num_drafts += 1
+            self._stats.num_draft_tokens += len(draft)
+        return len(request.draft)
+
+    def _rejected(self, request: Request, sampled: list[int]) -> int:
+        """Draft tokens that the model did not choose; their keys and values are written over."""
+        accepted = max(len(sampled) - 1, 0)
+        self._stats.num_accepted_tokens += accepted
+        rejected = len(request.draft) - accepted
+        request.draft = []
+        return rejected
 
     def _grow_or_preempt(self, request: Request, num_tokens: int, step: ScheduledStep) -> bool:
         """Room for the request's tokens, if need be at the cost of those served after it; False: it gave way itself."""
@@ -147,7 +180,8 @@ class Scheduler:
             self._stats.prefix_cache_hits += num_cached
 
     def _add_to(self, step: ScheduledStep, request: Request, num_new: int) -> None:
-        self._kv_cache.name_full_blocks(request.blocks, request.token_ids, request.num_computed_tokens + num_new)
+        known = request.num_computed_tokens + num_new - len(request.draft)
+        self._kv_cache.name_full_blocks(request.blocks, request.token_ids, known)
         step.requests.append(request)
         step.num_new_tokens.append(num_new)
 

@@ -94,6 +94,7 @@ class InputBatch:
         tokens: list[int] = []
         for request, start, count in zip(requests, starts, counts, strict=True):
             tokens += request.token_ids[start : start + count]
+            tokens += request.draft
         self._token_ids.array[:num_tokens] = tokens
         sequences, self._counted = len(counts), 0
         np.cumsum(counts, out=self._query_start.array[1 : sequences + 1])

@@ -11,6 +11,7 @@ from vllm.platforms import current_platform
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.sampler import Sampler
 from vllm.scheduler.output import ScheduledStep, StepResult
+from vllm.scheduler.request import Request
 from vllm.worker.input_batch import InputBatch
 from vllm.worker.kv_cache import allocate, number_of_blocks
 from vllm.worker.model_loader import DTYPES, load_model
@@ -51,7 +52,9 @@ class ModelRunner:
             requests = [step.requests[i] for i in sampling]
             tokens, logprobs = self._sampler.sample(self._model.logits(rows), requests)
             for row, index in enumerate(sampling):
-                result.sampled[index] = [tokens[row]]
+                result.sampled[index].append(tokens[row])
+            for request, chosen in zip(step.requests, result.sampled, strict=True):
+                _drop_rejected(request, chosen)
             result.logprobs = {sampling[row]: [entry] for row, entry in logprobs.items()}
         start = len(sampling)
         for index, count in prompts:
@@ -72,11 +75,19 @@ class ModelRunner:
         return entries
 
 
+def _drop_rejected(request: Request, chosen: list[int]) -> None:
+    """Of the tokens that the model chose after each token of a draft, keeps those up to its first own choice."""
+    for position, token in enumerate(request.draft[: len(chosen)]):
+        if chosen[position] != token:
+            del chosen[position + 1 :]
+            return
+
+
 def _wanted_rows(step: ScheduledStep) -> tuple[list[int], list[tuple[int, int]], list[int] | None]:
     """Which sequences sample, which want logprobs of how many prompt tokens, and the tokens that need logits.
 
-    First one token of each sequence that samples, then those for prompt logprobs; None where that is every token
-    in order.
+    First one token of each sequence that samples, and as often the sequence, with the tokens of its draft after it;
+    then those for prompt logprobs. None where that is every token in order.
     """
     sampling: list[int] = []
     prompts: list[tuple[int, int]] = []
@@ -84,9 +95,10 @@ def _wanted_rows(step: ScheduledStep) -> tuple[list[int], list[tuple[int, int]],
     prompt_tokens: list[int] = []
     start = 0
     for index, (request, count) in enumerate(zip(step.requests, step.num_new_tokens, strict=True)):
-        if request.num_computed_tokens + count == len(request.token_ids):
-            sampling.append(index)
-            last_tokens.append(start + count - 1)
+        checked = len(request.draft)
+        if request.num_computed_tokens + count == len(request.token_ids) + checked:
+            sampling += [index] * (1 + checked)
+            last_tokens += range(start + count - 1 - checked, start + count)
         if request.prompt_logprobs is not None:
             predicting = min(count, request.num_prompt_tokens - 1 - request.num_computed_tokens)
             if predicting > 0:

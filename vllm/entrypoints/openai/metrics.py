@@ -103,6 +103,9 @@ class EngineMetrics(Collector):
         yield self._counter("num_preemptions", "Sequences set back for want of KV cache", stats.num_preemptions)
         yield self._counter("prompt_tokens", "Prompt tokens processed", stats.prompt_tokens)
         yield self._counter("generation_tokens", "Tokens generated", stats.generation_tokens)
+        yield self._counter("spec_decode_num_drafts", "Drafts that were checked", stats.num_drafts)
+        yield self._counter("spec_decode_num_draft_tokens", "Tokens in them", stats.num_draft_tokens)
+        yield self._counter("spec_decode_num_accepted_tokens", "Of those, accepted", stats.num_accepted_tokens)
         labels = (*_LABELS, "finished_reason")
         success = CounterMetricFamily("vllm:request_success", "Finished sequences", labels=labels)
         for reason, count in self._finished.items():
