@@ -12,19 +12,22 @@ endif()
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 set(VLLM_CPU_LIBRARIES hwy::hwy OpenMP::OpenMP_CXX)
 
-# A family is csrc/cpu/<family>.cpp (kernels, no torch) and csrc/bindings/<family>.cpp (schemas, checks).
-set(VLLM_CPU_FAMILIES
-  activation
-  attention
-  cache
-  merge_states
-  linear
-  norm
-  penalties
-  qkv
-  quantized_linear
-  rotary
-  sampling)
+# A family is csrc/cpu/<family>.cpp (kernels, no torch) and csrc/bindings/<family>.cpp (schemas, checks). A build for
+# tests may set fewer of them.
+if(NOT VLLM_CPU_FAMILIES)
+  set(VLLM_CPU_FAMILIES
+    activation
+    attention
+    cache
+    merge_states
+    linear
+    norm
+    penalties
+    qkv
+    quantized_linear
+    rotary
+    sampling)
+endif()
 
 set(VLLM_CPU_SOURCES
   csrc/core/isa.cpp

@@ -59,12 +59,12 @@ def _call(runner: Runner, op: str, *arguments: object) -> object:
 
 def pytest_configure(config: pytest.Config) -> None:
     vllm.kernels.load = load
+    load()
     if config.getoption("hypothesis_profile", None) is None:
         settings.load_profile("emulated")
 
 
 def pytest_report_header() -> str:
-    load()
     return f"kernels: {torch.ops._C.cpu_isa.default()}, by {os.environ['VLLM_CROSS_RUNNER']}"
 
 

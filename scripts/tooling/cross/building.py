@@ -24,26 +24,39 @@ HIGHWAY_FLAGS = {"s390x": "-march=z14 -mzvector", "ppc64le": "-mcpu=power8"}
 
 @dataclass(frozen=True)
 class Build:
-    """What building for one CPU takes. `prefix` is where everything is installed, `python` has torch's headers."""
+    """What building for one CPU takes.
+
+    Attributes:
+        compiler: folder that ensure_compiler made.
+        python: has torch, whose headers are compiled against.
+        environment: variables with cmake and ninja on PATH.
+        baseline: VLLM_CPU_BASELINE.
+        families: the kernels to build, all where empty.
+    """
 
     layout: Layout
     progress: Progress
     target: Target
-    baseline: str
     compiler: Path
     python: Path
     environment: dict[str, str]
+    baseline: str = ""
+    families: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
-        return self.layout.home / "cross" / (self.target.arch + (f"-{self.baseline}" if self.baseline else ""))
+        """Of this build alone."""
+        parts = (self.target.arch, self.baseline, *self.families)
+        return self.layout.home / "cross" / "-".join(part for part in parts if part)
 
     @property
     def prefix(self) -> Path:
+        """Where everything is installed."""
         return self.folder / "prefix"
 
     @property
     def library(self) -> Path:
+        """vllm's kernels."""
         return self.prefix / "vllm" / "_C.abi3.so"
 
     def runner_command(self, emulator: Path, cpu: Cpu, library: Path | None = None) -> list[str]:
@@ -80,6 +93,7 @@ class Build:
             f"CMAKE_PREFIX_PATH={self.prefix}",
             f"VLLM_CPU_BASELINE={self.baseline}",
             "VLLM_TARGET_DEVICE=cpu",
+            *([f"VLLM_CPU_FAMILIES={';'.join(self.families)}"] if self.families else []),
         )
 
     def _cmake(self, what: str, source: Path, *definitions: str) -> None:

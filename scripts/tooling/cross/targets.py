@@ -69,7 +69,8 @@ TARGETS = (
         "s390x",
         "s390x-linux-gnu",
         "s390x",
-        (Cpu("z14", "z14", "z14"), Cpu("max", "max", "z15")),
+        # qemu 7.2 has z15's instructions but does not report them, so that its code is built and not run.
+        (Cpu("z14", "z14", "z14"), Cpu("max", "max", "z14")),
     ),
     Target(
         "x86_64",
