@@ -50,3 +50,24 @@ def test_threads(folder, expected, monkeypatch):
         assert answers(folder, PROMPTS) == expected
     finally:
         torch.set_num_threads(before)
+
+
+def test_batch_chunks_prefixes_and_threads_at_once(folder, expected, monkeypatch):
+    """Every way of computing an answer at once, against each prompt alone, in whole, uncached, on one thread."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "kept")
+    try:
+        torch.set_num_threads(1)
+        alone = answers(folder, PROMPTS, max_num_seqs=1, enable_prefix_caching=False, max_num_batched_tokens=256)
+        torch.set_num_threads(max(before, 2))
+        # Twice: the second time all prompts are found in the cache as far as their full blocks reach.
+        llm = LLM(str(folder), dtype="bfloat16", max_model_len=256, block_size=16, max_num_batched_tokens=24,
+                  max_num_seqs=7)  # fmt: skip
+        prompts = [{"prompt_token_ids": p} for p in PROMPTS]
+        for hits in (False, True):
+            outputs = llm.generate(prompts, PARAMS, use_tqdm=False)
+            assert any(o.num_cached_tokens for o in outputs) == hits
+            assert [(o.outputs[0].token_ids, o.outputs[0].cumulative_logprob) for o in outputs] == alone
+        assert alone == expected
+    finally:
+        torch.set_num_threads(before)
