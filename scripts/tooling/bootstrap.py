@@ -99,7 +99,7 @@ def install(environment: Path, requirements: Path, scratch: Path) -> None:
 def point_scripts_at(target: Path, environment: Path) -> None:
     """Rewrite the interpreter line of scripts installed in `environment`, which is about to become `target`."""
     for script in (environment / "bin").iterdir():
-        content = b"" if script.is_symlink() else script.read_bytes()
+        content = script.read_bytes() if script.is_file() and not script.is_symlink() else b""
         if content.startswith(f"#!{environment}/".encode()):
             script.write_bytes(content.replace(bytes(environment), bytes(target), 1))
 

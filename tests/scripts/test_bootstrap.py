@@ -68,3 +68,13 @@ def test_no_pip_anywhere_names_the_package_to_install(tmp_path, requirements, mo
     assert (
         "cannot be fetched (Unable to locate package)" in error and "apt-get install python3-venv python3-pip" in error
     )
+
+
+def test_folders_and_links_among_the_scripts_are_left_alone(tmp_path):
+    programs = tmp_path / "new/bin"
+    (programs / "__pycache__").mkdir(parents=True)
+    (programs / "python").symlink_to(sys.executable)
+    (programs / "tool").write_text(f"#!{tmp_path}/new/bin/python\n")
+    bootstrap.point_scripts_at(tmp_path / "tools", tmp_path / "new")
+    assert (programs / "tool").read_text() == f"#!{tmp_path}/tools/bin/python\n"
+    assert (programs / "python").is_symlink()
