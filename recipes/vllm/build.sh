@@ -23,5 +23,5 @@ find "$SP_DIR/vllm" -name '*.so' -exec "${STRIP:-strip}" --strip-unneeded {} +
 
 # pip's note of where the sources lay, which is nowhere on another machine. The command is written on installation, to
 # start whichever Python that is for. RECORD must not list them, nor libraries as they were before they were stripped.
-rm -rf "$SP_DIR"/vllm-*.dist-info/direct_url.json "$SP_DIR/bin"
+rm -rf "$SP_DIR"/vllm-*.dist-info/direct_url.json "${SP_DIR:?}/bin"
 sed -i -e '/direct_url\.json,/d' -e '/bin\/vllm,/d' -e 's/\(\.so\),sha256=.*/\1,,/' "$SP_DIR"/vllm-*.dist-info/RECORD
