@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.conda_file import Contents
+from support.conda_file import LIBRARY, Contents
 from tooling.package_checks import cuda_fatbin, hip_bundle
 from tooling.package_checks.elf import Library
 
@@ -59,6 +59,26 @@ def test_moves_and_scalar_arithmetic_are_no_kernels(findings, with_library):
 def test_a_slim_build_with_kernels_below_its_baseline(findings, with_library):
     found = findings(vllm(with_library, *ALL, baseline="x86-64-v3"))
     assert found == {"instructions": "kernels for sse2, which baseline x86-64-v3 leaves out"}
+
+
+NEON = 0x4E20CC00  # fmla v0.4s, v0.4s, v0.4s
+SVE = 0x2598E3E0  # ptrue p0.s
+
+
+def aarch64(with_library, *words: int) -> Contents:
+    """A package whose library has these instructions in its text, and says that it is for Arm."""
+    variant = {"target_platform": "linux-aarch64"}
+    code = f'void f(void) {{ __asm__ volatile(".balign 4; .long {",".join(map(str, words))}"); }}'
+    contents = with_library(code, name="vllm", index={"subdir": "linux-aarch64"}, variant=variant)
+    data = contents.files[LIBRARY]
+    contents.files[LIBRARY] = data[:18] + (183).to_bytes(2, "little") + data[20:]  # e_machine: EM_AARCH64
+    return contents
+
+
+def test_arm_kernels(findings, with_library):
+    assert findings(aarch64(with_library, NEON, SVE)) == {}
+    found = findings(aarch64(with_library, NEON))
+    assert found == {"instructions": "no kernel for sve, which a build for every linux-aarch64 promises"}
 
 
 def device_code(section: str, *blobs: bytes) -> str:

@@ -6,6 +6,7 @@ That nothing uses more than a CPU has cannot be seen this way; tests under emula
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from tooling.package_checks.elf import Library
@@ -15,7 +16,7 @@ from tooling.package_checks.registry import check
 PACKAGE = "vllm"
 """The package that holds the CPU kernels, also where it holds kernels for GPUs."""
 
-SETS = {
+X86_64 = {
     "sse2": "SSE",
     "avx2": "AVX2",
     "avx512": "AVX512F",
@@ -24,10 +25,18 @@ SETS = {
 """Instruction sets, as VLLM_CPU_ISA names them, worst first, and the CPUID feature (in iced-x86's words) that shows
 their kernels."""
 
+AARCH64 = {
+    "neon": (0xBFA0FC00, 0x0E20CC00),  # FMLA of vectors
+    "sve": (0xFF3FFC10, 0x2518E000),  # PTRUE
+}
+"""Instruction sets and (mask, value) of an instruction of 32 bits that only they have, after the "Arm A64 Instruction
+Set Architecture"."""
+
 PROMISED = {
     ("linux-64", ""): {"sse2", "avx2", "avx512", "avx512_bf16"},
     ("linux-64", "x86-64-v3"): {"avx2", "avx512", "avx512_bf16"},
     ("linux-64", "x86-64-v4"): {"avx512", "avx512_bf16"},
+    ("linux-aarch64", ""): {"neon", "sve"},
 }
 """Instruction sets by platform and baseline (`vllm_cpu_baseline`)."""
 
@@ -51,18 +60,28 @@ def find(package: Package) -> Iterator[str]:
 
 
 def instruction_sets(library: Library) -> set[str]:
-    """Those of SETS that `library` has packed arithmetic of."""
+    """Those that `library` has kernels for; none for machines that this file does not know."""
+    readers = {"EM_X86_64": _x86_64, "EM_AARCH64": _aarch64}
+    read = readers.get(library.machine, lambda code: set())
+    return set().union(*(read(code) for _, code in library.code))
+
+
+def _aarch64(code: bytes) -> set[str]:
+    words = [word for (word,) in struct.iter_unpack("<I", code[: len(code) // 4 * 4])]
+    return {name for name, (mask, value) in AARCH64.items() if any(word & mask == value for word in words)}
+
+
+def _x86_64(code: bytes) -> set[str]:
     from iced_x86 import CpuidFeature, Decoder
 
-    wanted = {getattr(CpuidFeature, feature): name for name, feature in SETS.items()}
+    wanted = {getattr(CpuidFeature, feature): name for name, feature in X86_64.items()}
     found: set[str] = set()
-    for address, code in library.code:
-        for instruction in Decoder(64, code, ip=address):
-            # An instruction of a later set may need an earlier one's feature, too: it is of the later one.
-            needed = instruction.cpuid_features()
-            best = next((name for feature, name in reversed(wanted.items()) if feature in needed), None)
-            if best and best not in found and _is_packed(instruction):
-                found.add(best)
+    for instruction in Decoder(64, code):
+        # An instruction of a later set may need an earlier one's feature, too: it is of the later one.
+        needed = instruction.cpuid_features()
+        best = next((name for feature, name in reversed(wanted.items()) if feature in needed), None)
+        if best and best not in found and _is_packed(instruction):
+            found.add(best)
     return found
 
 
