@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vllm.exceptions import ModelError
 from vllm.hf_config import read_json
+from vllm.mapped_pages import MappedPages
 
 _INDEX = "model.safetensors.index.json"
 # Written by older tools; derived from the configuration and never needed.
@@ -67,11 +68,13 @@ class SafetensorsCheckpoint(Checkpoint):
         self._folder, self._ignored = folder, ignored
         self._files: list[Any] = []
         self._owner: dict[str, tuple[Any, Path]] = {}
-        for path in _weight_files(folder):
+        paths = _weight_files(folder)
+        for path in paths:
             handle = _open(path)
             self._files.append(handle)
             self._owner.update(dict.fromkeys(handle.keys(), (handle, path)))
         self._unused = set(self._owner)
+        self._pages = MappedPages(paths)
 
     def has(self, name: str) -> bool:
         return name in self._owner
@@ -94,9 +97,11 @@ class SafetensorsCheckpoint(Checkpoint):
         if dtype is not None and weight.dtype != dtype:
             raise ModelError(f"{path}: weight {name!r} is {weight.dtype}, config.json makes it {dtype}")
         self._unused.discard(name)
+        self._pages.note(weight)
         return weight
 
     def finish(self) -> None:
+        self._pages.release()
         left = sorted(n for n in self._unused if not n.endswith(_DERIVED) and n not in self._ignored)
         if left:
             shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
