@@ -1,6 +1,7 @@
 # Functions that CMakeLists.txt and the lists of extensions are written with, a file a concern.
 include(${CMAKE_CURRENT_LIST_DIR}/target_device.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/python.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/compile_launcher.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/torch.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/cpu_features.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/gpu_architectures.cmake)

@@ -16,7 +16,7 @@ LAYERS = [
     {"models"},
     {"sampling"},
     {"worker"},
-    {"engine"},
+    {"engine", "grpc"},
     {"entrypoints"},
 ]
 RANKS = {name: rank for rank, row in enumerate(LAYERS, start=1) for name in row}

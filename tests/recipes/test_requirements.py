@@ -1,13 +1,15 @@
 """The recipe, requirements/ and the installed package name the same dependencies."""
 
 import importlib.metadata
+import re
 
+import pytest
 from packaging.requirements import Requirement
 
 from support.checkout import ROOT
 from tooling.recipes import render
 
-CONDA_NAMES = {"torch": "pytorch"}
+CONDA_NAMES = {"torch": "pytorch", "setuptools_scm": "setuptools-scm"}
 """Packages that conda-forge calls otherwise than PyPI does."""
 
 
@@ -35,6 +37,46 @@ def specs_of(section: str) -> set[str]:
 
 def test_recipe_runs_on_what_requirements_cpu_names():
     assert {spec for spec in specs_of("run") if not spec.startswith(("python ", "__"))} == requirements("cpu")
+
+
+@pytest.mark.parametrize("device", ["cuda", "rocm", "xpu", "tpu"])
+def test_devices_differ_by_their_torch_alone(device):
+    assert requirements(device) == requirements("cpu")
+
+
+def test_every_requirements_file_can_be_read():
+    for file in (ROOT / "requirements").glob("*.txt"):
+        assert requirements(file.stem), file
+
+
+def test_version_is_stated_alike():
+    stated = re.search(r'__version__ = "(.+)"', (ROOT / "vllm/version.py").read_text()).group(1)
+    (recipe,) = re.findall(r'^  version: "(.+)"$', (ROOT / "recipes/vllm/recipe.yaml").read_text(), re.MULTILINE)
+    assert stated == recipe == importlib.metadata.version("vllm")
+
+
+def test_tools_and_tests_pin_the_same_versions():
+    """Two files that name a package name the same version of it."""
+    seen: dict[str, str] = {}
+    for name in ("lint", "test", "tools"):
+        for spec in requirements(name):
+            package, _, version = spec.partition(" ")
+            if version.startswith("=="):
+                assert seen.setdefault(package, version) == version, f"requirements/{name}.txt: {spec}"
+
+
+def test_lock_fits_what_tests_require():
+    locked = {}
+    for line in (ROOT / "requirements/test.lock").read_text().splitlines():
+        if not line.startswith("#"):
+            name, _, version = line.partition("==")
+            locked[name.lower().replace("-", "_")] = version
+    for line in (ROOT / "requirements/test.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            version = locked.get(requirement.name.lower().replace("-", "_"))
+            assert version, f"{line} is not in test.lock: python -m build_support.lock"
+            assert requirement.specifier.contains(version), f"{line} is {version} in test.lock"
 
 
 def test_recipe_builds_with_what_requirements_build_names():

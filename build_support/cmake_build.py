@@ -1,0 +1,108 @@
+"""build_ext by CMake."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+
+from build_support.compile_jobs import max_jobs
+from build_support.target_device import target_device
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCHED = 32
+"""Compilers that may wait for their turn at once; build_support/compile_jobs.py decides how many of them run."""
+
+MODULES = {
+    "cpu": ["vllm._C"],
+    "cuda": ["vllm._C", "vllm._moe_C", "vllm.cumem_allocator", "vllm.vllm_flash_attn._vllm_fa2_C",
+             "vllm.vllm_flash_attn._vllm_fa3_C", "vllm._flashmla_C", "vllm.deep_gemm._deepgemm_C",
+             "vllm.flashinfer._flashinfer_C"],
+    "rocm": ["vllm._C", "vllm._moe_C", "vllm._rocm_C", "vllm.cumem_allocator"],
+}  # fmt: skip
+"""Modules that a device can have; CMake defines those of them whose sources are here."""
+
+
+class CMakeExtension(Extension):
+    """A target of CMakeLists.txt, named by its import path; it uses no CPython API, so it suits every Python.
+
+    One that CMake does not define for this device is left out, so it is optional.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, sources=[], py_limited_api=True, optional=True)
+
+    @property
+    def target(self) -> str:
+        """The CMake target, and the component that installs it."""
+        return self.name.rpartition(".")[2]
+
+
+def extensions(device: str) -> list[CMakeExtension]:
+    """Every extension that a build for `device` may have."""
+    return [CMakeExtension(name) for name in MODULES.get(device, [])]
+
+
+class cmake_build_ext(build_ext):
+    """Configures once, builds the targets that are defined, installs each where setuptools wants it.
+
+    Environment: CMAKE_ARGS (extra configure arguments), CMAKE_BUILD_TYPE, MAX_JOBS (compile processes), NVCC_THREADS,
+    VERBOSE, and all that CMakeLists.txt names.
+    """
+
+    def run(self) -> None:
+        if not self.extensions:
+            return
+        self._check_tools()
+        build = Path(self.build_temp).resolve()
+        build.mkdir(parents=True, exist_ok=True)
+        self._configure(build)
+        self._keep_defined(build)
+        targets = [extension.target for extension in self.extensions]
+        verbose = ["--verbose"] if os.environ.get("VERBOSE") not in (None, "", "0") else []
+        self._call("cmake", "--build", str(build), "--parallel", str(self._launched()), *verbose, "--target", *targets)
+        prefix = ROOT if self.inplace else Path(self.build_lib).resolve()
+        for target in targets:
+            self._call("cmake", "--install", str(build), "--prefix", str(prefix), "--component", target)
+
+    def _check_tools(self) -> None:
+        if shutil.which("cmake") is None:
+            sys.exit("vllm: cmake is not on PATH; install cmake >= 3.26 and ninja to build the kernels")
+        try:
+            max_jobs()
+        except ValueError as error:
+            sys.exit(f"vllm: {error}")
+
+    def _launched(self) -> int:
+        """How many compilers the build tool starts: all wait in one queue, which runs the heaviest first."""
+        return max(LAUNCHED, max_jobs() or 0)
+
+    def _configure(self, build: Path) -> None:
+        generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+        self._call(
+            "cmake", "-S", str(ROOT), "-B", str(build), *generator,
+            f"-DCMAKE_BUILD_TYPE={os.environ.get('CMAKE_BUILD_TYPE') or 'Release'}",
+            f"-DVLLM_TARGET_DEVICE={target_device()}",
+            f"-DVLLM_PYTHON_EXECUTABLE={sys.executable}",
+            *shlex.split(os.environ.get("CMAKE_ARGS", "")),
+        )  # fmt: skip
+
+    def _keep_defined(self, build: Path) -> None:
+        """Leave out what CMake did not define: the list of installed components is a line of the install script."""
+        defined = (build / "cmake_install.cmake").read_text()
+        self.extensions = [e for e in self.extensions if f'CMAKE_INSTALL_COMPONENT STREQUAL "{e.target}"' in defined]
+
+    def _call(self, *command: str) -> None:
+        """Run a build step; its own output says what is wrong, so a failure adds one line and no traceback."""
+        status = subprocess.run(command).returncode
+        if status:
+            sys.exit(f"vllm: `{shlex.join(command[:3])} ...` failed with exit status {status}; its output is above")
+
+    def get_outputs(self) -> list[str]:
+        return [self.get_ext_fullpath(extension.name) for extension in self.extensions]
