@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from kernels import seconds_per_call
 from limits import limit_parser, prepare
 
-from vllm.kernels.attention import paged_attention_varlen
+from vllm.kernels.attention import packed_pair, paged_attention_varlen
 
 BLOCK_SIZE = 32
 
@@ -49,8 +49,9 @@ CASES = (
 def measure(case: Case, dtype: torch.dtype, seconds: float) -> tuple[float, float]:
     """Seconds a call takes here and in torch."""
     blocks = -(-case.length // BLOCK_SIZE)
-    shape = (2, case.seqs * blocks, case.kv_heads, BLOCK_SIZE, case.head_size)
-    keys, values = torch.randn(shape).to(dtype).transpose(2, 3)
+    pair, count = packed_pair(dtype), case.seqs * blocks
+    keys = torch.randn(count, case.kv_heads, case.head_size // pair, BLOCK_SIZE, pair).to(dtype)
+    values = torch.randn(count, case.kv_heads, BLOCK_SIZE // pair, case.head_size, pair).to(dtype)
     table = torch.randperm(case.seqs * blocks).int().view(case.seqs, blocks)
     starts = torch.arange(case.seqs + 1, dtype=torch.int32) * case.query_len
     lengths = torch.full((case.seqs,), case.length, dtype=torch.int32)
