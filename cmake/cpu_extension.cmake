@@ -26,7 +26,8 @@ if(NOT VLLM_CPU_FAMILIES)
     qkv
     quantized_linear
     rotary
-    sampling)
+    sampling
+    scaled_quant)
 endif()
 
 set(VLLM_CPU_SOURCES

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from support import kernel_reference as reference
 from support.kernel_inputs import DTYPES, assert_close, randn
+from support.quantized_reference import quantized_input, random_codes
 from vllm.kernels import (
     activation,
     attention,
@@ -27,8 +28,10 @@ from vllm.kernels import (
     merge_states,
     norm,
     qkv,
+    quantized_linear,
     rotary,
     sampling,
+    scaled_quant,
 )
 
 Check = tuple[str, Tensor, Tensor]  # name, actual, expected
@@ -117,6 +120,31 @@ def products(dtype: torch.dtype) -> Iterator[Check]:
     yield "merge_attn_states lse", lse, expected_lse
 
 
+def quantized(dtype: torch.dtype) -> Iterator[Check]:
+    for form in ((8, -1, True, False), (8, 32, False, True), (4, 32, False, False), (4, 40, False, True)):
+        weight = random_codes(50, 100, *form, 0)
+        packed = quantized_linear.pack_quantized_weight(
+            weight.codes, weight.scales, weight.zeros, bits=weight.bits, group_size=weight.group_size
+        )
+        for count in (1, 5, 40):
+            x, out = randn((count, 100), dtype, 1), torch.empty(count, 50, dtype=dtype)
+            linear.linear_packed(out, x, packed)
+            yield f"linear_packed {form} {count}", out, quantized_input(x, weight.group) @ weight.dequantized().t()
+    x = randn((3, 77), dtype, 2)
+    for bits, step in ((8, 0.01), (4, 0.15)):
+        codes, scales = quantized_linear.quantize_weight(x, bits)
+        spread = scales.repeat_interleave(77 if bits == 8 else 32, 1)[:, :77]
+        error = (codes.float() - 2 ** (bits - 1)) * spread - x.float()
+        yield f"quantize_weight {bits}", (error.norm() < step * x.float().norm()).float(), torch.ones(())
+    scale = torch.tensor([0.01])
+    out, _ = scaled_quant.scaled_fp8_quant(x, scale)
+    yield "scaled_fp8_quant", out.float(), (x.float() / scale).clamp(-448, 448).to(out.dtype).float()
+    codes, _, _ = scaled_quant.scaled_int8_quant(x, scale)
+    yield "scaled_int8_quant", codes.float(), (x.float() / scale).round().clamp(-128, 127)
+    product = scaled_quant.cutlass_scaled_mm(codes, codes.t(), scale, scale, dtype)
+    yield "cutlass_scaled_mm", product, codes.double() @ codes.double().t() * 1e-4
+
+
 def choices(dtype: torch.dtype) -> Iterator[Check]:
     logits = randn((2, 1000), dtype, 13, 2.0)
     masks, penalties = randn((2, 2, 1000), torch.float32, 14) > 1, torch.tensor([1.2, 0.8])
@@ -139,10 +167,10 @@ def choices(dtype: torch.dtype) -> Iterator[Check]:
 def main() -> int:
     failures = 0
     for dtype in DTYPES:
-        for check in (rows, heads, products, choices):
+        for check in (rows, heads, products, quantized, choices):
             for name, actual, expected in check(dtype):
                 try:
-                    assert_close(actual, expected, terms=1.0 if check is products else 0.0)
+                    assert_close(actual, expected, terms=1.0 if check in (products, quantized) else 0.0)
                 except AssertionError as error:
                     failures += 1
                     print(f"{name} {dtype}: {' '.join(str(error).split())}", file=sys.stderr)

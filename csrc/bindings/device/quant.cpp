@@ -98,16 +98,8 @@ void per_token_group_fp8_quant(const Tensor& input, const Tensor& output_q, cons
 
 }  // namespace
 
+// The other schemas are the CPU kernels' (bindings/scaled_quant.cpp).
 VLLM_DEVICE_SCHEMAS(_C, m) {
-  m.def("static_scaled_fp8_quant(Tensor! result, Tensor input, Tensor scale) -> ()");
-  m.def("dynamic_scaled_fp8_quant(Tensor! result, Tensor input, Tensor! scale) -> ()");
-  m.def(
-      "dynamic_per_token_scaled_fp8_quant(Tensor! result, Tensor input, Tensor! scale, "
-      "Tensor? scale_ub) -> ()");
-  m.def("static_scaled_int8_quant(Tensor! result, Tensor input, Tensor scale, Tensor? azp) -> ()");
-  m.def(
-      "dynamic_scaled_int8_quant(Tensor! result, Tensor input, Tensor! scale, Tensor!? azp) -> "
-      "()");
   m.def(
       "per_token_group_fp8_quant(Tensor input, Tensor! output_q, Tensor! output_s, "
       "int group_size, float eps, float fp8_min, float fp8_max, bool scale_ue8m0) -> ()");

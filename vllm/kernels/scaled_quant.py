@@ -1,0 +1,111 @@
+"""Quantisation of activations to int8 and fp8 (e4m3), and products of int8 matrices, under vLLM's names.
+
+Inputs are bf16, f16 or f32 with contiguous rows. A tensor that does not fit raises RuntimeError.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vllm.kernels import load
+
+load()
+_ops = torch.ops._C
+
+
+def scaled_int8_quant(
+    input: Tensor, scale: Tensor | None = None, azp: Tensor | None = None, symmetric: bool = True
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Round ``input / scale (+ azp)`` to i8; returns it with the scale f32 and the zero point i32 that were used.
+
+    Without ``scale`` (f32, one value) each row of ``input`` ``[..., k]`` gets its own: for its largest magnitude, or,
+    where ``symmetric`` is false, for its range, with a zero point.
+    """
+    out = torch.empty_like(input, dtype=torch.int8)
+    if scale is not None:
+        if symmetric != (azp is None):
+            given = "no azp" if azp is None else "an azp"
+            raise ValueError(f"symmetric={symmetric} with {given} is not accepted: give azp where symmetric is false")
+        _ops.static_scaled_int8_quant.default(out, input, scale, azp)
+        return out, scale, azp
+    rows = input.numel() // input.shape[-1]
+    scale = input.new_empty((rows, 1), dtype=torch.float32)
+    azp = None if symmetric else input.new_empty((rows, 1), dtype=torch.int32)
+    _ops.dynamic_scaled_int8_quant.default(out, input, scale, azp)
+    return out, scale, azp
+
+
+def scaled_fp8_quant(
+    input: Tensor,
+    scale: Tensor | None = None,
+    num_token_padding: int | None = None,
+    scale_ub: Tensor | None = None,
+    use_per_token_if_dynamic: bool = False,
+    output: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Round ``input [tokens, k] / scale`` to e4m3; returns it with the scale f32 that was used.
+
+    Without ``scale`` it covers the largest magnitude: of all, or of each row (``[tokens, 1]``, magnitudes up to
+    ``scale_ub``). ``num_token_padding``: rows of a new output at least, those past the input undefined.
+    """
+    if output is None:
+        rows = max(num_token_padding or 0, input.shape[0])
+        output = input.new_empty((rows, input.shape[1]), dtype=torch.float8_e4m3fn)
+    written = output[: input.shape[0]]
+    if scale is not None:
+        _ops.static_scaled_fp8_quant.default(written, input, scale)
+    elif use_per_token_if_dynamic:
+        scale = input.new_empty((input.shape[0], 1), dtype=torch.float32)
+        _ops.dynamic_per_token_scaled_fp8_quant.default(written, input, scale, scale_ub)
+    else:
+        scale = input.new_empty(1, dtype=torch.float32)
+        _ops.dynamic_scaled_fp8_quant.default(written, input, scale)
+    return output, scale
+
+
+def cutlass_scaled_mm(
+    a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, out_dtype: torch.dtype, bias: Tensor | None = None
+) -> Tensor:
+    """``scale_a * (a @ b) * scale_b + bias``: a i8 ``[m, k]``, b i8 ``[k, n]``, the transpose of a weight.
+
+    Scales are f32, one value or one for each row of a and each column of b; bias is ``[n]`` of ``out_dtype``.
+    """
+    out = a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype)
+    _ops.cutlass_scaled_mm.default(out, a, b, scale_a, scale_b, bias)
+    return out
+
+
+def cutlass_scaled_mm_azp(
+    a: Tensor,
+    b: Tensor,
+    scale_a: Tensor,
+    scale_b: Tensor,
+    out_dtype: torch.dtype,
+    azp_adj: Tensor,
+    azp: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """:func:`cutlass_scaled_mm`, ``azp * azp_adj`` taken off ``a @ b``: i32, azp ``[m, 1]`` (None: 1), azp_adj ``[n]``.
+
+    With one zero point a row azp_adj is the sum of each of b's columns, with one for all, that sum times it.
+    """
+    out = a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype)
+    _ops.cutlass_scaled_mm_azp.default(out, a, b, scale_a, scale_b, azp_adj, azp, bias)
+    return out
+
+
+def _writes_in_place(*arguments: object) -> None:
+    return None
+
+
+for _name in (
+    "static_scaled_fp8_quant",
+    "dynamic_scaled_fp8_quant",
+    "dynamic_per_token_scaled_fp8_quant",
+    "static_scaled_int8_quant",
+    "dynamic_scaled_int8_quant",
+    "cutlass_scaled_mm",
+    "cutlass_scaled_mm_azp",
+):
+    torch.library.register_fake(f"_C::{_name}")(_writes_in_place)
