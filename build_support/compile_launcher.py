@@ -19,8 +19,8 @@ import time
 
 if not __package__:
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-from build_support.compile_jobs import Queue  # noqa: E402
-from build_support.memory import available_memory  # noqa: E402
+from build_support.compile_jobs import Queue
+from build_support.memory import available_memory
 
 RECORD = "compile_record.jsonl"
 SOURCES = (".c", ".cc", ".cpp", ".cxx", ".cu", ".hip")

@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "requirements"
-HEADER = "# Written by `python -m build_support.lock`: requirements/test.txt and all that it requires.\n"
+HEADER = (
+    "# Written by `python -m build_support.lock`: requirements/test.txt and all that it requires, torch included.\n"
+    "# pip install -r requirements/test.txt -c requirements/test.lock installs these versions of what is missing.\n"
+)
 
 
 def resolve(requirements: Path) -> list[str]:

@@ -1,0 +1,111 @@
+"""setup.py driven by pip: wheels of the checkout that need no compiler, stubs of the gRPC service."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from build_support.cmake_build import MODULES, extensions
+from build_support.grpc_stubs import STUBS, generate_stubs
+from support.checkout import ROOT
+
+SOURCES = ("CMakeLists.txt", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py", "build_support",
+           "cmake", "requirements", "vllm")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> Path:
+    """A copy of what the package is built from, without C++ sources and without git."""
+    folder = tmp_path_factory.mktemp("sources")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.so", "*_pb2*")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def pip_wheel(sources: Path, out: Path, **variables: str) -> subprocess.CompletedProcess:
+    pytest.importorskip("setuptools")
+    command = [sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "-w", str(out)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("VLLM_")} | variables
+    return subprocess.run(command, cwd=sources, env=environment, capture_output=True, text=True)
+
+
+def test_empty_wheel_is_pure_python(sources, tmp_path):
+    done = pip_wheel(sources, tmp_path, VLLM_TARGET_DEVICE="empty")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.endswith("+empty-py3-none-any.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "vllm/grpc/vllm_engine.proto" in names
+    assert not [name for name in names if name.endswith(".so") or name.startswith("build_support")]
+
+
+def test_precompiled_wheel_keeps_the_extensions(sources, tmp_path):
+    built = tmp_path / "vllm-0-cp310-abi3-linux_x86_64.whl"
+    with zipfile.ZipFile(built, "w") as archive:
+        archive.writestr("vllm/_C.abi3.so", b"kernels")
+    done = pip_wheel(sources, tmp_path / "out", VLLM_TARGET_DEVICE="cpu", VLLM_PRECOMPILED_WHEEL_LOCATION=str(built))
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / "out").glob("*.whl")
+    assert "+cpu-cp310-abi3-" in wheel.name
+    assert zipfile.ZipFile(wheel).read("vllm/_C.abi3.so") == b"kernels"
+
+
+def test_unknown_device_ends_the_build_in_one_line(sources, tmp_path):
+    done = pip_wheel(sources, tmp_path, VLLM_TARGET_DEVICE="gpu")
+    assert done.returncode != 0
+    assert "vllm: VLLM_TARGET_DEVICE is 'gpu': set it to one of" in done.stdout + done.stderr
+
+
+def test_devices_without_kernels_have_no_extensions():
+    assert [extensions(device) for device in ("xpu", "tpu", "empty")] == [[], [], []]
+    for names in MODULES.values():
+        assert all(name.startswith("vllm.") for name in names)
+
+
+def test_stubs_serve_and_call(tmp_path):
+    """A server and a client of the generated stubs talk to one another."""
+    pytest.importorskip("grpc_tools")
+    grpc = pytest.importorskip("grpc")
+    assert [path.name for path in generate_stubs(tmp_path)] == list(STUBS)
+    code = f"""
+import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.modules.pop("vllm", None)
+from concurrent import futures
+import grpc
+from vllm.grpc import vllm_engine_pb2 as pb, vllm_engine_pb2_grpc as service
+class Engine(service.VllmEngineServicer):
+    def Generate(self, request, context):
+        for token in request.token_ids.ids:
+            yield pb.GenerateResponse(token_ids=[token + 1])
+        yield pb.GenerateResponse(finish_reason=pb.FINISH_REASON_LENGTH)
+server = grpc.server(futures.ThreadPoolExecutor(2))
+service.add_VllmEngineServicer_to_server(Engine(), server)
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+stub = service.VllmEngineStub(grpc.insecure_channel(f"127.0.0.1:{{port}}"))
+answer = stub.Generate(pb.GenerateRequest(request_id="a", token_ids=pb.TokenIds(ids=[1, 2])))
+print([(list(part.token_ids), part.finish_reason) for part in answer])
+server.stop(0)
+"""
+    assert grpc
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "[([2], 0), ([3], 0), ([], 2)]", done.stderr
+
+
+def test_refused_proto_says_why(tmp_path):
+    if importlib.util.find_spec("grpc_tools") is None:
+        pytest.skip("grpcio-tools is not installed")
+    (tmp_path / "vllm/grpc").mkdir(parents=True)
+    (tmp_path / "vllm/grpc/vllm_engine.proto").write_text("nonsense")
+    with pytest.raises(
+        RuntimeError, match=r"vllm_engine\.proto was refused: .*nonsense|vllm_engine\.proto was refused"
+    ):
+        generate_stubs(tmp_path / "out", tmp_path)
