@@ -59,13 +59,17 @@ VLLM_DEVICE void Mma(FragmentD& d, const FragmentA& a, const FragmentB& b) {
   }
 #else
   const int lane = MmaLane(), base = LaneId() - lane, g = lane / 4, t = lane % 4;
+  // Not unrolled: attention has dozens of these products in a row.
+  VLLM_UNROLL(1)
   for (int k = 0; k < 8; ++k) {
     // Pair k covers rows 2k and 2k + 1 of b: pair k / 4 of the lanes with t = k % 4.
-    const int half = k / 4, owner = k % 4;
-    const uint32_t upper = Shuffle(a.pairs[2 * half], base + g * 4 + owner);
-    const uint32_t lower = Shuffle(a.pairs[2 * half + 1], base + g * 4 + owner);
-    const uint32_t left = Shuffle(b.pairs[half], base + 2 * t * 4 + owner);
-    const uint32_t right = Shuffle(b.pairs[half], base + (2 * t + 1) * 4 + owner);
+    const bool second = k >= 4;
+    const int owner = k % 4;
+    const uint32_t upper = Shuffle(second ? a.pairs[2] : a.pairs[0], base + g * 4 + owner);
+    const uint32_t lower = Shuffle(second ? a.pairs[3] : a.pairs[1], base + g * 4 + owner);
+    const uint32_t column = second ? b.pairs[1] : b.pairs[0];
+    const uint32_t left = Shuffle(column, base + 2 * t * 4 + owner);
+    const uint32_t right = Shuffle(column, base + (2 * t + 1) * 4 + owner);
     d.values[0] += Low<T>(upper) * Low<T>(left) + High<T>(upper) * High<T>(left);
     d.values[1] += Low<T>(upper) * Low<T>(right) + High<T>(upper) * High<T>(right);
     d.values[2] += Low<T>(lower) * Low<T>(left) + High<T>(lower) * High<T>(left);

@@ -23,7 +23,6 @@ import torch
 
 from support.checkout import ROOT
 
-NAMESPACES = ("_C", "_C_cache_ops", "_moe_C")
 FLAGS = (
     "-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w", "-DVLLM_DEVICE_EMULATED",
     "-DTORCH_TARGET_VERSION=0x020a000000000000ULL",
@@ -113,28 +112,33 @@ def build() -> Path:
     return library
 
 
+def cpu_schemas() -> list[tuple[str, str]]:
+    """(namespace, schema) of the ops that the CPU has, too, from the sources of its bindings."""
+    text = "".join(file.read_text() for file in sorted((ROOT / "csrc" / "bindings").glob("*.cpp")))
+    fragments = re.findall(r"STABLE_TORCH_LIBRARY_FRAGMENT\((\w+), m\)(.*?)\n}", text, re.DOTALL)
+    return [
+        (namespace, "".join(re.findall(r'"([^"]*)"', literals)))
+        for namespace, body in fragments
+        for literals in re.findall(r'm\.def\(((?:\s*"[^"]*")+)\)', body)
+    ]
+
+
 @functools.cache
 def load() -> ctypes.CDLL:
-    """Build, load, and give the emulated ops of vllm._C the schemas that they have there."""
-    from vllm.kernels import load as load_native
-
-    load_native()
+    """Build, load, and define the ops whose schemas are not in the device bindings."""
     library = try_build()
     if isinstance(library, AssertionError):
         raise library
     torch.ops.load_library(library)
-    names = torch._C._dispatch_get_all_op_names()
-    _libraries.extend(torch.library.Library(f"{namespace}_emulated", "FRAGMENT") for namespace in NAMESPACES)
-    for namespace, registry in zip(NAMESPACES, _libraries, strict=True):
-        for name in names:
-            emulated = name.replace("::", "_emulated::")
-            if name.startswith(f"{namespace}::") and not torch._C._jit_get_schemas_for_operator(emulated):
-                op = getattr(getattr(torch.ops, namespace), name.split("::")[1])
-                registry.define(re.sub(r"\(\$\d+! -> \)", "!", str(op.default._schema).split("::")[1]))
+    for namespace, schema in cpu_schemas():
+        name = f"{namespace}_emulated"
+        if not torch._C._jit_get_schemas_for_operator(f"{name}::{schema.split('(')[0]}"):
+            registry = _libraries.setdefault(name, torch.library.Library(name, "FRAGMENT"))
+            registry.define(schema)
     return ctypes.CDLL(str(library))
 
 
-_libraries: list[torch.library.Library] = []
+_libraries: dict[str, torch.library.Library] = {}
 
 
 class Ops:
