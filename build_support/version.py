@@ -32,7 +32,7 @@ def revision(root: Path = ROOT) -> str:
         return get_version(
             root=str(root),
             version_scheme=lambda version: "0",
-            local_scheme=lambda version: "" if version.exact else f"+{version.node}",
+            local_scheme=lambda version: "" if version.exact else f"+{version.node[:9]}",
         ).partition("+")[2]
     except (LookupError, ValueError):
         return ""

@@ -1,5 +1,6 @@
 """The device that a build is for, and the version that tells it."""
 
+import re
 import subprocess
 
 import pytest
@@ -106,7 +107,7 @@ def test_version_past_a_release_names_the_commit(tmp_path, monkeypatch):
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
         subprocess.run([*git, *words], check=True)
     commit = revision(tmp_path)
-    assert commit.startswith("g") and len(commit) > 7
+    assert re.fullmatch("g[0-9a-f]{8}", commit)
     subprocess.run([*git, "tag", "v1.2.3"], check=True)
     assert revision(tmp_path) == ""
 
