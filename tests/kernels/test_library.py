@@ -8,6 +8,9 @@ import sys
 import pytest
 
 from vllm import kernels
+from vllm.engine.arg_utils import EngineArgs
+from vllm.engine.config_builder import build_config
+from vllm.exceptions import ModelError
 from vllm.kernels import LIBRARY, load
 
 
@@ -67,3 +70,11 @@ def test_a_build_without_kernels_says_which_it_is_before_anything_is_loaded(tmp_
     kernels.TARGET_DEVICE.write_text(f"{device}\n")
     with pytest.raises(ImportError, match=f"this is vllm's '{device}' build, .*: conda install 'vllm="):
         kernels.require()
+
+
+def test_a_gpu_build_says_that_models_run_on_the_cpu(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(kernels, "TARGET_DEVICE", tmp_path / "target_device")
+    kernels.TARGET_DEVICE.write_text("cuda\n")
+    with pytest.raises(ModelError):
+        build_config(EngineArgs(model=str(tmp_path)))
+    assert "vllm's cuda build runs models on the CPU so far" in caplog.text

@@ -1,5 +1,6 @@
 """From EngineArgs to a complete, checked VllmConfig."""
 
+import logging
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from vllm.quantization import choose_method
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import EngineArgs
 
+_log = logging.getLogger(__name__)
 _DTYPES = {
     "bfloat16": "bfloat16",
     "float16": "float16",
@@ -42,6 +44,9 @@ def _require_kernels() -> None:
         kernels.require()
     except ImportError as error:
         raise VLLMValidationError(str(error)) from None
+    device = kernels.target_device()
+    if device in ("cuda", "rocm"):
+        _log.warning("vllm's %s build runs models on the CPU so far: its GPU kernels are torch ops for programs", device)
 
 
 def _model_config(args: "EngineArgs") -> ModelConfig:

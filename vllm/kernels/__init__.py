@@ -14,6 +14,11 @@ TARGET_DEVICE = _PACKAGE / "target_device"
 """One word, written where a package was built: the device that its kernels are for."""
 
 
+def target_device() -> str | None:
+    """Device that the installed package was built for; None in a checkout."""
+    return TARGET_DEVICE.read_text().strip() if TARGET_DEVICE.exists() else None
+
+
 def require() -> None:
     """Refuse to go on where this installation has no kernels, before anything is loaded.
 
@@ -22,9 +27,9 @@ def require() -> None:
     """
     if LIBRARY.exists():
         return
-    if not TARGET_DEVICE.exists():
+    device = target_device()
+    if device is None:
         raise ImportError(f"vllm's kernels are not built: {LIBRARY} is missing; install them with `pip install .`")
-    device = TARGET_DEVICE.read_text().strip()
     raise ImportError(
         f"this is vllm's {device!r} build, which holds no kernels and runs no models; install one that does: "
         "conda install 'vllm=*=cpu_*' (any CPU) or 'vllm=*=cuda*' (NVIDIA GPUs)"
