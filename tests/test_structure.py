@@ -17,6 +17,7 @@ LAYERS = [
     {"sampling"},
     {"worker"},
     {"engine", "grpc"},
+    {"profiling"},
     {"entrypoints"},
 ]
 RANKS = {name: rank for rank, row in enumerate(LAYERS, start=1) for name in row}

@@ -1,6 +1,7 @@
 """`vllm bench` on a tiny model: figures that fit together, and refusals."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ def test_latency(tmp_path: Path, tiny_model: Path) -> None:
     assert min(figures["latencies"]) <= figures["percentiles"]["50"] <= max(figures["latencies"])
     assert figures["avg_latency"] == pytest.approx(sum(figures["latencies"]) / 4)
     assert "4 runs of 3 requests, 9 tokens in, 6 out" in printed
+    reached = figures["roofline"]
+    assert (reached["prefill"]["steps"], reached["decode"]["steps"]) == (4, 20)
+    assert reached["limits"]["bytes_per_second"] > 0
+    assert 0 < reached["decode"]["memory"] < 10 and 0 < reached["prefill"]["arithmetic"] < 10
+    assert re.search(r"decode reached [\d.]+ % of the memory limit, prefill [\d.]+ % of the arithmetic limit", printed)
 
 
 def test_throughput(tmp_path: Path, tiny_model: Path) -> None:
@@ -45,6 +51,7 @@ def test_throughput(tmp_path: Path, tiny_model: Path) -> None:
     assert (figures["num_requests"], figures["num_prompt_tokens"], figures["num_output_tokens"]) == (10, 120, 50)
     assert figures["tokens_per_second"] == pytest.approx(170 / figures["elapsed_time"])
     assert "output tokens per second" in printed
+    assert "of the memory limit" in printed and figures["roofline"]["decode"]["steps"] > 0
 
 
 @pytest.mark.parametrize("backend", ["openai", "openai-chat"])

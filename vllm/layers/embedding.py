@@ -10,11 +10,11 @@ from vllm.kernels.linear import gather_packed_rows, linear_packed
 class OutputHead:
     """Hidden states to logits over the vocabulary."""
 
-    __slots__ = ("packed", "vocab_size")
+    __slots__ = ("packed", "vocab_size", "width")
 
-    def __init__(self, packed: Tensor, vocab_size: int):
+    def __init__(self, packed: Tensor, vocab_size: int, width: int):
         """packed: of a weight [vocab_size, width] (vllm.kernels.linear)."""
-        self.vocab_size = vocab_size
+        self.vocab_size, self.width = vocab_size, width
         self.packed = packed
 
     def __call__(self, hidden: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def load_embedding_and_head(
     Where the head is quantised the embeddings keep their precision: rows of the checkpoint's file, not a second copy.
     """
     method = checkpoint.linear_method
-    head = OutputHead(method.load(checkpoint, [name if tied else head_name], [rows], width), rows)
+    head = OutputHead(method.load(checkpoint, [name if tied else head_name], [rows], width), rows, width)
     if tied and not method.quantizes:
         return TiedEmbedding(head), head
     return Embedding(checkpoint.take(f"{name}.weight", (rows, width))), head

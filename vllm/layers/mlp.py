@@ -11,28 +11,29 @@ from vllm.layers.linear import Linear
 class GatedMLP:
     """Gate and up projection are one matrix; without biases the activation is part of its kernel."""
 
-    __slots__ = ("_down", "_fused", "_gate_up")
+    __slots__ = ("_gate_up", "down", "fused")
 
     def __init__(self, checkpoint: Checkpoint, name: str, hidden: int, intermediate: int, bias: bool):
         names = [f"{name}.gate_proj", f"{name}.up_proj"]
         self._gate_up: Linear | None = None
+        self.fused: Tensor | None = None  # packed weight of both projections
         if bias:
             self._gate_up = Linear.load(checkpoint, names, [intermediate] * 2, hidden, bias=True)
         else:
-            self._fused = checkpoint.linear_method.load(checkpoint, names, [intermediate] * 2, hidden, gate_up=True)
-        self._down = Linear.load(checkpoint, [f"{name}.down_proj"], [hidden], intermediate, bias)
+            self.fused = checkpoint.linear_method.load(checkpoint, names, [intermediate] * 2, hidden, gate_up=True)
+        self.down = Linear.load(checkpoint, [f"{name}.down_proj"], [hidden], intermediate, bias)
 
     @property
     def recordable(self) -> bool:
         """With biases there is a buffer of its own for each call."""
-        return self._gate_up is None and getattr(self._down, "recordable", False)
+        return self._gate_up is None and getattr(self.down, "recordable", False)
 
     def __call__(self, x: Tensor, activated: Tensor, out: Tensor) -> None:
         """x [tokens, hidden] to out, through `activated` [tokens, intermediate]; out may be x."""
         if self._gate_up is None:
-            linear_packed_silu_and_mul(activated, x, self._fused)
+            linear_packed_silu_and_mul(activated, x, self.fused)
         else:
             gate_up = x.new_empty(x.shape[0], 2 * activated.shape[1])
             self._gate_up(x, gate_up)
             silu_and_mul(activated, gate_up)
-        self._down(activated, out)
+        self.down(activated, out)

@@ -3,6 +3,7 @@
 import argparse
 import random
 import time
+from typing import TYPE_CHECKING
 
 from vllm.entrypoints.cli.bench.options import (
     add_model_flags,
@@ -12,6 +13,10 @@ from vllm.entrypoints.cli.bench.options import (
     whole_number,
 )
 from vllm.entrypoints.cli.bench.report import check_writable, print_table, progress, summarize, write_json
+from vllm.entrypoints.cli.bench.roofline import print_roofline, roofline_figures
+
+if TYPE_CHECKING:
+    from vllm.profiling.roofline import Roofline
 
 _PERCENTS = (10, 25, 50, 75, 90, 99)
 
@@ -41,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_writable(args.output_json)
     from vllm import SamplingParams
+    from vllm.profiling.roofline import observe, roofline
 
     llm = load_llm(args)
     params = SamplingParams(
@@ -50,17 +56,20 @@ def run(args: argparse.Namespace) -> None:
     vocab_size = llm.llm_engine.config.model_config.vocab_size
     prompts = [{"prompt_token_ids": rng.choices(range(vocab_size), k=args.input_len)} for _ in range(args.batch_size)]
     latencies: list[float] = []
-    with progress(args.num_iters_warmup + args.num_iters, "latency", "run", args.disable_tqdm) as bar:
+    runs = args.num_iters_warmup + args.num_iters
+    with observe() as observation, progress(runs, "latency", "run", args.disable_tqdm) as bar:
         for iteration in range(-args.num_iters_warmup, args.num_iters):
+            if iteration == 0:
+                observation.steps.clear()
             started = time.perf_counter()
             llm.generate(prompts, params, use_tqdm=False)
             if iteration >= 0:
                 latencies.append(time.perf_counter() - started)
             bar.update()
-    _report(args, latencies)
+    _report(args, latencies, roofline(llm.llm_engine, observation), llm.llm_engine.config.model_config.dtype)
 
 
-def _report(args: argparse.Namespace, latencies: list[float]) -> None:
+def _report(args: argparse.Namespace, latencies: list[float], reached: "Roofline", dtype: str) -> None:
     summary = summarize(latencies, _PERCENTS)
     tokens = args.batch_size * args.n * args.output_len
     rows = [("mean latency", f"{summary['mean']:.4f} s")]
@@ -69,4 +78,6 @@ def _report(args: argparse.Namespace, latencies: list[float]) -> None:
     title = f"{args.num_iters} runs of {args.batch_size} requests, {args.input_len} tokens in, {args.output_len} out"
     print_table(title, rows)
     percentiles = {str(percent): summary[f"p{percent}"] for percent in _PERCENTS}
-    write_json(args.output_json, {"avg_latency": summary["mean"], "latencies": latencies, "percentiles": percentiles})
+    print_roofline(reached, dtype)
+    figures = {"avg_latency": summary["mean"], "latencies": latencies, "percentiles": percentiles}
+    write_json(args.output_json, figures | roofline_figures(reached))

@@ -12,10 +12,12 @@ from vllm.entrypoints.cli.bench.options import (
     whole_number,
 )
 from vllm.entrypoints.cli.bench.report import check_writable, print_table, write_json
+from vllm.entrypoints.cli.bench.roofline import print_roofline, roofline_figures
 from vllm.entrypoints.cli.bench.samples import add_dataset_flags, check_dataset_flags, make_samples
 
 if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
+    from vllm.profiling.roofline import Roofline
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
     args.random_input_len = args.input_len or args.random_input_len
     args.random_output_len = args.output_len or args.random_output_len
     from vllm import SamplingParams
+    from vllm.profiling.roofline import observe, roofline
 
     llm = load_llm(args)
     pool = range(llm.llm_engine.config.model_config.vocab_size)
@@ -48,11 +51,16 @@ def run(args: argparse.Namespace) -> None:
         for s in samples
     ]
     started = time.perf_counter()
-    outputs = llm.generate(prompts, params, use_tqdm=not args.disable_tqdm)
-    _report(args, outputs, time.perf_counter() - started)
+    with observe() as observation:
+        outputs = llm.generate(prompts, params, use_tqdm=not args.disable_tqdm)
+    seconds = time.perf_counter() - started
+    reached = roofline(llm.llm_engine, observation)
+    _report(args, outputs, seconds, reached, llm.llm_engine.config.model_config.dtype)
 
 
-def _report(args: argparse.Namespace, outputs: "list[RequestOutput]", seconds: float) -> None:
+def _report(
+    args: argparse.Namespace, outputs: "list[RequestOutput]", seconds: float, reached: "Roofline", dtype: str
+) -> None:
     prompt_tokens = sum(len(output.prompt_token_ids) for output in outputs)
     output_tokens = sum(len(answer.token_ids) for output in outputs for answer in output.outputs)
     total = prompt_tokens + output_tokens
@@ -63,6 +71,7 @@ def _report(args: argparse.Namespace, outputs: "list[RequestOutput]", seconds: f
         ("total tokens per second", f"{total / seconds:.1f}"),
     ]
     print_table(f"{len(outputs)} requests, {prompt_tokens} prompt tokens, {output_tokens} output tokens", rows)
+    print_roofline(reached, dtype)
     figures = {
         "elapsed_time": seconds,
         "num_requests": len(outputs),
@@ -73,4 +82,4 @@ def _report(args: argparse.Namespace, outputs: "list[RequestOutput]", seconds: f
         "tokens_per_second": total / seconds,
         "output_tokens_per_second": output_tokens / seconds,
     }
-    write_json(args.output_json, figures)
+    write_json(args.output_json, figures | roofline_figures(reached))

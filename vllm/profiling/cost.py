@@ -1,0 +1,104 @@
+"""What a step has to read and to compute, from the model's weights and the lengths of its sequences."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vllm.layers.embedding import OutputHead
+from vllm.layers.linear import Linear
+from vllm.layers.mlp import GatedMLP
+from vllm.models.interface import Model
+from vllm.profiling.model_parts import named_parts
+from vllm.scheduler.output import ScheduledStep
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes read and written in memory, operations in the model's dtype, operations on 8-bit integers."""
+
+    bytes: int = 0
+    flops: int = 0
+    int8: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.bytes + other.bytes, self.flops + other.flops, self.int8 + other.int8)
+
+
+@dataclass(frozen=True)
+class SequenceStep:
+    """One sequence in a step: tokens in the cache before, tokens that it computes, rows of logits that it needs."""
+
+    start: int
+    count: int
+    sampled: int
+
+
+def sequences_of(step: ScheduledStep) -> list[SequenceStep]:
+    """To be asked before the step is run, which moves its requests on."""
+    sequences = []
+    for request, count in zip(step.requests, step.num_new_tokens, strict=True):
+        start, drafted = request.num_computed_tokens, len(request.draft)
+        completes = start + count == request.num_tokens + drafted
+        sequences.append(SequenceStep(start, count, 1 + drafted if completes else 0))
+    return sequences
+
+
+class ModelCost:
+    """Weights count at their packed size; norms and activations, which stay in the caches, are left out."""
+
+    def __init__(self, model: Model, dtype: torch.dtype):
+        """dtype: of the KV cache and the activations."""
+        self._body, self._head = _Weights(), _Weights()
+        self._itemsize = dtype.itemsize
+        shapes = [attention.shape for attention in model.attentions]
+        self._attentions = Counter((s.num_heads, s.num_kv_heads, s.head_size, s.sliding_window) for s in shapes)
+        for _, part in named_parts(model):
+            if isinstance(part, Linear):
+                self._body.add(part.packed, part.out_features * part.in_features)
+            elif isinstance(part, GatedMLP) and part.fused is not None:
+                self._body.add(part.fused, 2 * part.down.out_features * part.down.in_features)
+            elif isinstance(part, OutputHead):
+                self._head.add(part.packed, part.vocab_size * part.width)
+
+    @property
+    def uses_int8(self) -> bool:
+        return self._body.int8 + self._head.int8 > 0
+
+    def of_step(self, sequences: list[SequenceStep]) -> Cost:
+        cost = self._body.cost(sum(s.count for s in sequences)) + self._head.cost(sum(s.sampled for s in sequences))
+        for (heads, kv_heads, head_size, window), layers in self._attentions.items():
+            for sequence in sequences:
+                start, end = sequence.start, sequence.start + sequence.count
+                first = max(0, start + 1 - window) if window else 0
+                moved = (end - first + sequence.count) * 2 * kv_heads * head_size * self._itemsize
+                flops = 4 * heads * head_size * _visible_keys(start, end, window)
+                cost += Cost(layers * moved, layers * flops)
+        return cost
+
+
+class _Weights:
+    """Weights that one step multiplies by the same number of rows."""
+
+    def __init__(self) -> None:
+        self.bytes = self.floating = self.int8 = 0
+
+    def add(self, packed: Tensor, elements: int) -> None:
+        self.bytes += packed.nbytes
+        if packed.dtype == torch.uint8:  # codes (kernels/quantized_linear.py)
+            self.int8 += elements
+        else:
+            self.floating += elements
+
+    def cost(self, rows: int) -> Cost:
+        return Cost(self.bytes, 2 * rows * self.floating, 2 * rows * self.int8) if rows else Cost()
+
+
+def _visible_keys(start: int, end: int, window: int) -> int:
+    """Keys that the tokens of positions start to end - 1 see, added up: position p sees p + 1, at most `window`."""
+    full = (end * (end + 1) - start * (start + 1)) // 2
+    if not window or end <= window:
+        return full
+    first_cut = max(start, window)
+    return full - sum(position + 1 - window for position in range(first_cut, end))
