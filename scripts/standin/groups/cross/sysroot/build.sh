@@ -11,4 +11,5 @@ for name in lib lib64; do
 done
 ln -s lib "$sysroot/usr/lib64"
 # Linker scripts name files where Debian has them.
-grep -lI "/usr/$MACHINE-linux-gnu/lib" "$sysroot"/usr/lib/*.{so,a} | xargs sed -i "s|/usr/$MACHINE-linux-gnu/lib/|/usr/lib/|g"
+grep -lI "/usr/$MACHINE-linux-gnu/lib" "$sysroot"/usr/lib/*.{so,a} \
+  | xargs sed -i -E "s,/usr/$MACHINE-linux-gnu/lib(64)?/,/usr/lib/,g"
