@@ -54,6 +54,22 @@ def test_throughput(tmp_path: Path, tiny_model: Path) -> None:
     assert "of the memory limit" in printed and figures["roofline"]["decode"]["steps"] > 0
 
 
+def test_profile_is_a_page(tmp_path: Path, tiny_model: Path) -> None:
+    flags = ("--batch-size", "2", "--output-len", "4", "--num-iters-warmup", "0", "--num-iters", "1")
+    page = tmp_path / "step.html"
+    _, printed = bench(
+        tmp_path, "latency", "--model", str(tiny_model), "--input-len", "8", "--profile", str(page), *flags, *ENGINE
+    )
+    assert f"profile of prefill and decode, run op by op instead of replayed: {page}" in printed
+    assert "paged_attention_varlen" in page.read_text()
+
+
+def test_a_profile_that_cannot_be_written_is_refused_first(tmp_path: Path, tiny_model: Path) -> None:
+    done = run_vllm("bench", "throughput", "--model", str(tiny_model), "--profile", str(tmp_path / "no" / "x.html"))
+    assert done.returncode != 0
+    assert "--profile" in done.stderr and "a folder that exists" in done.stderr
+
+
 @pytest.mark.parametrize("backend", ["openai", "openai-chat"])
 def test_serve(tmp_path: Path, server: Server, backend: str) -> None:
     flags = ("--num-prompts", "8", "--random-input-len", "10", "--random-output-len", "6", "--max-concurrency", "3")
@@ -117,7 +133,7 @@ def test_help_lists_the_benchmarks() -> None:
         (("latency", "--model", "x", "--num-iters", "many"), "'many' is not a whole number"),
         (("latency", "--model", "/nowhere/at/all"), "/nowhere/at/all"),
         (("throughput", "--model", "x", "--dataset-name", "sharegpt"), "go together"),
-        (("throughput", "--model", "x", "--profile"), "--profile"),
+        (("throughput", "--model", "x", "--speed"), "--speed"),
         (("throughput", "--model", "x", "--random-range-ratio", "2"), "2 is out of range: give 0 or more, 1 or less"),
         (("serve", "--port", "9", "--num-prompts", "1"), "does not answer"),
         (("serve", "--request-rate", "0"), "give above 0"),

@@ -18,11 +18,6 @@ KV_WIDTH = KV_HEADS * HEAD_SIZE
 LAYER = HIDDEN * (HIDDEN + 2 * KV_WIDTH + HIDDEN) + 3 * HIDDEN * INTERMEDIATE
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
 def load(folder: Path, **options: object) -> LLM:
     return LLM(str(folder), max_model_len=256, kv_cache_memory_bytes=16 << 20, **options)
 

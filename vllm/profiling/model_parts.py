@@ -17,17 +17,18 @@ def model_of(engine: LLMEngine) -> Model:
 
 
 def named_parts(part: Any, name: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
-    """The layers and tensors that `part` consists of, each once, as ("layers.3.mlp.down", Linear).
+    """The layers and tensors that `part` consists of, as ("layers.3.mlp.down", Linear).
 
-    Buffers and recordings are no parts of a model.
+    A layer comes once, a tensor with each layer that has it. Buffers and recordings are no parts of a model.
     """
     seen = set() if seen is None else seen
+    if isinstance(part, Tensor):
+        yield name, part
+        return
     if id(part) in seen or isinstance(part, (Replay, Workspace)):
         return
     seen.add(id(part))
-    if isinstance(part, Tensor):
-        yield name, part
-    elif isinstance(part, (list, tuple)):
+    if isinstance(part, (list, tuple)):
         for index, each in enumerate(part):
             yield from named_parts(each, f"{name}.{index}", seen)
     elif type(part).__module__.startswith("vllm."):
@@ -43,10 +44,13 @@ def _attributes(part: Any) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def patched(owner: type, name: str, make: Any) -> Iterator[None]:
-    """Within the block, `owner.name` is `make(the method)`."""
-    original = getattr(owner, name)
+    """Within the block, `owner.name` is `make(the method)`; `owner` may inherit it."""
+    original, inherited = getattr(owner, name), name not in vars(owner)
     setattr(owner, name, make(original))
     try:
         yield
     finally:
-        setattr(owner, name, original)
+        if inherited:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, original)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from vllm.entrypoints.cli.bench.options import (
     add_model_flags,
     add_output_flag,
+    add_profile_flag,
     add_progress_flag,
     load_llm,
     whole_number,
 )
+from vllm.entrypoints.cli.bench.profile import write_profile
 from vllm.entrypoints.cli.bench.report import check_writable, print_table, progress, summarize, write_json
 from vllm.entrypoints.cli.bench.roofline import print_roofline, roofline_figures
 
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--disable-detokenize", action="store_true", help="leave tokens as ids")
     add_output_flag(parser)
+    add_profile_flag(parser)
     add_progress_flag(parser)
     add_model_flags(parser)
     parser.set_defaults(enable_prefix_caching=False)  # the same prompts come again and again
@@ -45,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check_writable(args.output_json)
+    check_writable(args.profile, "--profile")
     from vllm import SamplingParams
     from vllm.profiling.roofline import observe, roofline
 
@@ -67,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
                 latencies.append(time.perf_counter() - started)
             bar.update()
     _report(args, latencies, roofline(llm.llm_engine, observation), llm.llm_engine.config.model_config.dtype)
+    write_profile(args.profile, llm, prompts)
 
 
 def _report(args: argparse.Namespace, latencies: list[float], reached: "Roofline", dtype: str) -> None:

@@ -90,3 +90,13 @@ def add_output_flag(parser: argparse.ArgumentParser) -> None:
 
 def add_progress_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--disable-tqdm", action="store_true", help="show no progress")
+
+
+def add_profile_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile",
+        nargs="?",
+        const="vllm-profile.html",
+        metavar="FILE",
+        help="afterwards trace one prefill and one decode step into a page for a browser (default %(const)s)",
+    )

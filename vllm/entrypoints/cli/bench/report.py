@@ -35,25 +35,28 @@ def summarize(values: Sequence[float], percents: Iterable[float]) -> dict[str, f
     return summary | {f"p{percent:g}": percentile(values, percent) for percent in percents}
 
 
-def check_writable(path: str | None) -> None:
+def check_writable(path: str | None, flag: str = "--output-json") -> None:
     """Raises UsageError now, not after the measurement, for a file that cannot be written."""
     if path is None:
         return
     folder = Path(path).absolute().parent
     if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"--output-json {path}: give a file in a folder that exists and can be written to")
+        raise UsageError(f"{flag} {path}: give a file in a folder that exists and can be written to")
 
 
 def write_json(path: str | None, figures: dict[str, Any]) -> None:
     """Writes the file whole or not at all."""
-    if path is None:
-        return
+    if path is not None:
+        write_text(path, json.dumps(figures, indent=2) + "\n")
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes the file whole or not at all."""
     target = Path(path).absolute()
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(figures, file, indent=2)
-            file.write("\n")
+            file.write(text)
         os.chmod(name, 0o644)
         os.replace(name, target)
     except BaseException:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from vllm.entrypoints.cli.bench.options import (
     add_model_flags,
     add_output_flag,
+    add_profile_flag,
     add_progress_flag,
     load_llm,
     whole_number,
 )
+from vllm.entrypoints.cli.bench.profile import write_profile
 from vllm.entrypoints.cli.bench.report import check_writable, print_table, write_json
 from vllm.entrypoints.cli.bench.roofline import print_roofline, roofline_figures
 from vllm.entrypoints.cli.bench.samples import add_dataset_flags, check_dataset_flags, make_samples
@@ -28,12 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=("vllm",), default="vllm", help="the engine to measure: vllm")
     parser.add_argument("--disable-detokenize", action="store_true", help="leave tokens as ids")
     add_output_flag(parser)
+    add_profile_flag(parser)
     add_progress_flag(parser)
     add_model_flags(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     check_writable(args.output_json)
+    check_writable(args.profile, "--profile")
     check_dataset_flags(args)
     args.random_input_len = args.input_len or args.random_input_len
     args.random_output_len = args.output_len or args.random_output_len
@@ -56,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
     seconds = time.perf_counter() - started
     reached = roofline(llm.llm_engine, observation)
     _report(args, outputs, seconds, reached, llm.llm_engine.config.model_config.dtype)
+    write_profile(args.profile, llm, prompts)
 
 
 def _report(
