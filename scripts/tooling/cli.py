@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 from tooling.errors import UserError
@@ -24,11 +25,13 @@ COMMANDS = (
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command; 0 on success, 2 for anything the user can act on, 130 after Ctrl-C."""
+    """Run a command; 0 on success, 2 for anything the user can act on, 130 after Ctrl-C or SIGTERM."""
     command, *rest = arguments or ["(none)"]
     if command not in COMMANDS:
         print(f"error: unknown command {command!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    # As Ctrl-C, so that what was started ends with this process.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return importlib.import_module(f"tooling.commands.{command}").main(rest)
     except UserError as error:
