@@ -46,7 +46,9 @@ def _require_kernels() -> None:
         raise VLLMValidationError(str(error)) from None
     device = kernels.target_device()
     if device in ("cuda", "rocm"):
-        _log.warning("vllm's %s build runs models on the CPU so far: its GPU kernels are torch ops for programs", device)
+        _log.warning(
+            "vllm's %s build runs models on the CPU so far: its GPU kernels are torch ops for programs", device
+        )
 
 
 def _model_config(args: "EngineArgs") -> ModelConfig:
