@@ -41,8 +41,8 @@ def paged_attention_varlen(
     """Write causal attention of ``query`` to ``out``, both ``[tokens, heads, head_size]`` with adjacent last elements.
 
     Args:
-        key_cache, value_cache: ``[blocks, block_size, kv_heads, head_size]``, any strides but the last; or packed, which
-            decodes faster: keys ``[blocks, kv_heads, head_size / p, block_size, p]``, values
+        key_cache, value_cache: ``[blocks, block_size, kv_heads, head_size]``, any strides but the last; or packed,
+            which decodes faster: keys ``[blocks, kv_heads, head_size / p, block_size, p]``, values
             ``[blocks, kv_heads, block_size / p, head_size, p]`` with ``p = packed_pair(dtype)``, ``block_size`` a
             multiple of ``PACKED_BLOCK_MULTIPLE`` and a head's part of a block contiguous.
         query_start_loc: i32 ``[seqs + 1]``; sequence ``i`` has the tokens from ``[i]`` up to ``[i + 1]``, which are its
