@@ -139,7 +139,9 @@ def highway_source(layout: Layout, progress: Progress) -> Path:
         shutil.rmtree(new, ignore_errors=True)
         with tarfile.open(archive) as tar:
             inside = f"{tar.getnames()[0].partition('/')[0]}/{HIGHWAY}/"
-            tar.extractall(new, [m for m in tar.getmembers() if m.name.startswith(inside)], filter="data")
+            # Pythons before 3.11.4 know no filters; the archive is the one that its digest names.
+            options = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            tar.extractall(new, [m for m in tar.getmembers() if m.name.startswith(inside)], **options)
         (new / inside).rename(folder)
         shutil.rmtree(new)
     return folder
