@@ -1,6 +1,7 @@
 """What benchmarks/sweep.py writes, from points that were measured before, and what it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ POINTS = [
 
 
 def run(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True)
+    # As scripts/run starts a script: with its own folder on the path.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture

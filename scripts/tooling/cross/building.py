@@ -98,7 +98,10 @@ class Build:
 
     def _cmake(self, what: str, source: Path, *definitions: str) -> None:
         build = self.folder / what.split()[-1]
+        # Named, because the environment that an earlier configuration found it in may have been replaced.
+        ninja = shutil.which("ninja", path=self.environment.get("PATH"))
         configure = ["cmake", "-S", str(source), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+                     *([f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []),
                      f"-DCMAKE_TOOLCHAIN_FILE={self.layout.root}/tests/cross/toolchain.cmake",
                      f"-DVLLM_CROSS_ROOT={self.compiler}", f"-DVLLM_CROSS_TRIPLET={self.target.triplet}",
                      f"-DCMAKE_INSTALL_PREFIX={self.prefix}", *(f"-D{each}" for each in definitions)]  # fmt: skip
