@@ -31,6 +31,8 @@ def variables(prefix: Path) -> dict[str, str]:
 def execute(prefix: Path, command: list[str]) -> NoReturn:
     """Become `command` inside `prefix`; the environment is kept from being replaced for as long as it runs."""
     environment = variables(prefix)
+    if command[1:2] and command[1].endswith(".py"):
+        environment.pop("PYTHONSAFEPATH", None)  # of a script, Python puts its own folder on the path, not this one
     program = shutil.which(command[0], path=environment["PATH"])
     if program is None:
         raise UserError(f"{command[0]}: no such command in {prefix / 'bin'} or on PATH")

@@ -75,7 +75,11 @@ def test_stubs_serve_and_call(tmp_path):
     """A server and a client of the generated stubs talk to one another."""
     pytest.importorskip("grpc_tools")
     grpc = pytest.importorskip("grpc")
-    assert [path.name for path in generate_stubs(tmp_path)] == list(STUBS)
+    stubs = generate_stubs(tmp_path)
+    assert [path.name for path in stubs] == list(STUBS)
+    # Packages of their own, so that an installed vllm does not come first.
+    for folder in (stubs[0].parent, stubs[0].parent.parent):
+        (folder / "__init__.py").touch()
     code = f"""
 import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.modules.pop("vllm", None)
 from concurrent import futures
