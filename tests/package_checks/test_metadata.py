@@ -92,8 +92,8 @@ def test_budgets(name, lane, megabytes):
     ("contents", "finding"),
     [
         (
-            Contents(files={"share/toy": b"see /x/bld/rattler-build_toy_17/work/a.c\n"}),
-            "/x/bld/rattler-build_toy_17/work",
+            Contents(files={"share/toy": b"see /x/bld/rattler-build_toy_17/build_env/a.c\n"}),
+            "/x/bld/rattler-build_toy_17/build_env",
         ),
         (Contents(files={"share/toy": b"/some/checkout/csrc/a.c"}), "share/toy names /some/checkout"),
         (Contents(placeholders={"share/toy": "/x/_h_env"}), "share/toy holds the build environment's path"),
