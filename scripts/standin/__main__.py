@@ -41,6 +41,7 @@ def arguments_of(arguments: list[str] | None) -> argparse.Namespace:
 def describe(cache: Path, groups: list) -> str:
     """What a run would do."""
     from standin import plan
+    from standin.catalogue import planned
 
     channel = channel_of(cache, groups)
     if channel.is_dir():
@@ -49,7 +50,7 @@ def describe(cache: Path, groups: list) -> str:
     return (
         f"download {debs} debs with apt-get and {wheels} pinned wheels, a CPU torch and NumPy's source package "
         f"from pip's sources, into {home_of(cache)}, as far as they are not there\n"
-        f"build {len(plan.planned(groups))} packages with rattler-build, as far as they are not there\n"
+        f"build {len(planned(groups))} packages with rattler-build, as far as they are not there\n"
         f"index them as {channel}"
     )
 
@@ -76,7 +77,7 @@ def execute(options: argparse.Namespace) -> str:
     cache = options.cache or Layout.from_environment().cache
     groups = choose(options.group)
     if options.list:
-        from standin.plan import planned
+        from standin.catalogue import planned
 
         return "\n".join(sorted(planned(groups)))
     if options.dry_run:

@@ -11,7 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from standin import group_plan, plan
+from standin import catalogue, group_plan, plan
 from standin.apt import Apt
 from standin.builder import VARIANTS, Job, render
 from standin.groups import HOST, Group
@@ -35,7 +35,7 @@ class Making:
     def __init__(self, home: Path, progress: Progress, groups: Sequence[Group] = ()) -> None:
         self.home = home
         self.groups = [instance for group in groups for instance in group.instances()]
-        self.planned = plan.planned(self.groups)
+        self.planned = catalogue.planned(self.groups)
         self.progress = progress
         self.store = Store(home / "packages")
         self.growing = home / "growing"
@@ -131,7 +131,7 @@ class Making:
 
     def _providers(self, unit: Unit, specs: list[str], platform: str) -> list[str]:
         names = (spec.split()[0] for spec in specs)
-        return [found for name in names for found in plan.provider(name, platform, unit.group, self.planned)]
+        return [found for name in names for found in catalogue.provider(name, platform, unit.group, self.planned)]
 
     def _build(self, unit: Unit) -> None:
         """Build the unit unless the store has it. Runs in a thread of the scheduler."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from standin import wheel_recipe
 from standin.apt import Apt, deb_version
-from standin.groups import HOST, Group
+from standin.groups import HOST
 from standin.index import Downloads
 from standin.libraries import make_recipe, read_libraries
 from standin.lock import Pin, read_lock
@@ -124,29 +124,3 @@ def package_names() -> list[str]:
     names.update(hand_written())
     names.update(table.conda_name(pin.name) for pin in pinned_wheels())
     return sorted(names)
-
-
-def planned(groups: Iterable[Group] = ()) -> dict[str, Planned]:
-    """Everything in the channel that holds the default packages and `groups`, by id."""
-    from standin.group_plan import group_packages
-
-    default = [Planned(name) for name in package_names()]
-    return {package.id: package for package in [*default, *(p for group in groups for p in group_packages(group))]}
-
-
-def provider(name: str, platform: str, group: str, known: dict[str, Planned]) -> list[str]:
-    """The ids that stand for a requirement `name` on `platform` of a unit of `group`.
-
-    Its own group goes before the default packages, which every platform's environments may take when they are noarch,
-    and these before other groups.
-    """
-    named = [package for package in known.values() if package.name == name]
-    for suits in (
-        [p for p in named if p.group == group and p.platform in (platform, HOST)],
-        [p for p in named if not p.group],
-        named,
-    ):
-        exact = [p.id for p in suits if p.platform == platform]
-        if suits:
-            return exact or [p.id for p in suits]
-    return []

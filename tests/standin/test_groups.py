@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from standin import __main__ as command
-from standin import channel, group_plan, groups, making, plan
+from standin import catalogue, channel, group_plan, groups, making
 from standin.builder import Job, build, render
 from standin.groups import HOST, Group
 from standin.store import Unit
@@ -66,7 +66,7 @@ def test_unknown_key_of_a_group_file(tmp_path):
 
 @pytest.mark.parametrize("group", INSTANCES, ids=lambda group: group.name)
 def test_every_recipe_of_a_group(group, tmp_path):
-    known = plan.planned([instance for other in GROUPS.values() for instance in other.instances()])
+    known = catalogue.planned([instance for other in GROUPS.values() for instance in other.instances()])
     recipes = group_plan.own_recipes(group)
     assert recipes
     for number, (name, (text, extra, beside)) in enumerate(recipes.items()):
@@ -81,7 +81,7 @@ def test_every_recipe_of_a_group(group, tmp_path):
         for section, where in (("build", HOST), ("host", platform), ("run", platform)):
             for spec in (recipe.get("requirements") or {}).get(section, []):
                 required = spec.split()[0]
-                assert required.startswith("__") or plan.provider(required, where, group.name, known), (name, spec)
+                assert required.startswith("__") or catalogue.provider(required, where, group.name, known), (name, spec)
 
 
 @pytest.mark.parametrize("group", GROUPS.values(), ids=lambda group: group.name)
@@ -93,13 +93,13 @@ def test_inputs_are_pinned(group):
 
 
 def test_requirements_are_met_by_the_own_group_then_the_default_then_others():
-    known = plan.planned([GROUPS["cuda-13.0"], GROUPS["cuda-13.2"], GROUPS["linux-aarch64"]])
-    assert plan.provider("cuda-cudart", HOST, "cuda-13.2", known) == ["cuda-cudart@cuda-13.2"]
-    assert set(plan.provider("cuda-cudart", HOST, "", known)) == {"cuda-cudart@cuda-13.0", "cuda-cudart@cuda-13.2"}
-    assert plan.provider("libgcc", HOST, "linux-aarch64", known) == ["libgcc"], "tools run on this machine"
-    assert plan.provider("libgcc", "linux-aarch64", "linux-aarch64", known) == ["libgcc@linux-aarch64"]
-    assert plan.provider("cmake", HOST, "linux-aarch64", known) == ["cmake"]
-    assert plan.provider("cudnn", HOST, "cuda-13.0", known) == []
+    known = catalogue.planned([GROUPS["cuda-13.0"], GROUPS["cuda-13.2"], GROUPS["linux-aarch64"]])
+    assert catalogue.provider("cuda-cudart", HOST, "cuda-13.2", known) == ["cuda-cudart@cuda-13.2"]
+    assert set(catalogue.provider("cuda-cudart", HOST, "", known)) == {"cuda-cudart@cuda-13.0", "cuda-cudart@cuda-13.2"}
+    assert catalogue.provider("libgcc", HOST, "linux-aarch64", known) == ["libgcc"], "tools run on this machine"
+    assert catalogue.provider("libgcc", "linux-aarch64", "linux-aarch64", known) == ["libgcc@linux-aarch64"]
+    assert catalogue.provider("cmake", HOST, "linux-aarch64", known) == ["cmake"]
+    assert catalogue.provider("cudnn", HOST, "cuda-13.0", known) == []
 
 
 def test_channels_are_named_after_their_groups_and_contents(tmp_path, monkeypatch):
