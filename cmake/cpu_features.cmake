@@ -4,7 +4,7 @@
 #   VLLM_CPU_DISABLE_AVX512  no AVX-512 at all
 #   VLLM_CPU_AVX512BF16      AVX-512 with bf16 dot products (default: where the compiler can)
 #   VLLM_CPU_AVX512VNNI      AVX-512 with VNNI but without bf16, as on Ice Lake (default: off, AVX-512 serves these)
-#   VLLM_CPU_AMXBF16         AMX with bf16, together with AVX-512 FP16 (default: off)
+#   VLLM_CPU_AMXBF16         AMX with bf16 for linear layers (default: where the compiler can); VLLM_CPU_ISA=amx chooses it
 # Each is a CMake variable or an environment variable: 1 or 0, ON or OFF.
 # What is built is chosen from at run time, so none of these depends on the machine that compiles.
 
@@ -116,9 +116,9 @@ function(_cpu_avx512_switch OUT NAME DEFAULT AVX512)
   set(${OUT} ${value} PARENT_SCOPE)
 endfunction()
 
-# Sets OUT to the Highway targets of x86 that are not built. SSSE3 and SSE4 add compile time and size and no speed here.
+# Sets OUT to the Highway targets of x86 that are not built, and VLLM_CPU_AMX. SSSE3 and SSE4 add compile time and size and no speed here.
 function(x86_disabled_targets OUT)
-  set(disabled HWY_SSSE3 HWY_SSE4 HWY_AVX10_2)
+  set(disabled HWY_SSSE3 HWY_SSE4 HWY_AVX3_SPR HWY_AVX10_2)
   set(can_avx512 OFF)
   if(VLLM_CPU_CAN_AVX512F AND VLLM_CPU_CAN_AVX512BW AND VLLM_CPU_CAN_AVX512VL AND VLLM_CPU_CAN_AVX512DQ)
     set(can_avx512 ON)
@@ -137,8 +137,13 @@ function(x86_disabled_targets OUT)
   endif()
   _cpu_avx512_switch(bf16 VLLM_CPU_AVX512BF16 ${bf16_default} ${avx512})
   _cpu_avx512_switch(vnni VLLM_CPU_AVX512VNNI OFF ${avx512})
-  _cpu_avx512_switch(amx VLLM_CPU_AMXBF16 OFF ${avx512})
-  foreach(pair IN ITEMS VLLM_CPU_CAN_AVX2:HWY_AVX2 avx512:HWY_AVX3 vnni:HWY_AVX3_DL bf16:HWY_AVX3_ZEN4 amx:HWY_AVX3_SPR)
+  set(amx_default OFF)
+  if(avx512 AND VLLM_CPU_CAN_AMXBF16)
+    set(amx_default ON)
+  endif()
+  _cpu_avx512_switch(amx VLLM_CPU_AMXBF16 ${amx_default} ${avx512})
+  set(VLLM_CPU_AMX ${amx} PARENT_SCOPE)
+  foreach(pair IN ITEMS VLLM_CPU_CAN_AVX2:HWY_AVX2 avx512:HWY_AVX3 vnni:HWY_AVX3_DL bf16:HWY_AVX3_ZEN4)
     string(REPLACE ":" ";" pair ${pair})
     list(GET pair 0 condition)
     list(GET pair 1 target)
@@ -169,6 +174,9 @@ function(choose_cpu_targets)
     x86_disabled_targets(disabled)
     list(JOIN disabled "|" disabled)
     list(APPEND definitions "HWY_DISABLED_TARGETS=(${disabled})")
+    if(VLLM_CPU_AMX)
+      list(APPEND definitions VLLM_CPU_AMX)
+    endif()
   elseif(VLLM_CPU_ARCH STREQUAL "aarch64" AND NOT VLLM_CPU_CAN_SVE)
     list(APPEND definitions "HWY_DISABLED_TARGETS=HWY_ALL_SVE")
   elseif(VLLM_CPU_ARCH STREQUAL "s390x" AND VLLM_CPU_CAN_VXE)

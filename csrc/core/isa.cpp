@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "cpu/amx_tile.h"
+
 namespace vllm {
 namespace {
 
@@ -51,15 +53,24 @@ int64_t SupportedTargets() {
   return targets;
 }
 
+// AMX multiplies matrices only: everything else runs the best other instruction set.
+constexpr std::string_view kAmx = "amx";
+
+std::string_view Wanted() {
+  const char* wanted = std::getenv("VLLM_CPU_ISA");
+  return wanted == nullptr ? "" : wanted;
+}
+
 int64_t ChooseTargets() {
   const int64_t supported = SupportedTargets();
-  const char* wanted = std::getenv("VLLM_CPU_ISA");
-  if (wanted == nullptr || *wanted == '\0') return supported;
-  std::string available;
+  const std::string_view wanted = Wanted();
+  const bool amx = AmxAvailable();
+  if (wanted.empty() || (wanted == kAmx && amx)) return supported;
+  std::string available(amx ? kAmx : "");
   for (const Isa& isa : kIsas) {
     if (!(isa.target & HWY_TARGETS & (supported | HWY_STATIC_TARGET))) continue;
     // Targets better than the wanted one are its lower bits.
-    if (std::string_view(wanted) == isa.name) return supported & ~(isa.target - 1);
+    if (wanted == isa.name) return supported & ~(isa.target - 1);
     available += available.empty() ? isa.name : std::string(", ") + isa.name;
   }
   throw std::runtime_error("VLLM_CPU_ISA is '" + std::string(wanted) +
@@ -78,7 +89,13 @@ const hwy::ChosenTarget& CpuTarget() {
   return target;
 }
 
+bool UseAmx() {
+  static const bool use = (CpuTarget(), Wanted() == kAmx);
+  return use;
+}
+
 const char* CpuIsaName() {
+  if (UseAmx()) return kAmx.data();
   // Entry 0 of a dispatch table is Highway's own initialization; the others follow the target bits.
   const int64_t chosen = ChooseTargets() & HWY_TARGETS;
   for (const Isa& isa : kIsas) {

@@ -9,6 +9,7 @@
 
 #include "core/no_sve.h"
 #include "core/parallel.h"
+#include "cpu/amx_tile.h"
 #include "cpu/linear_task.h"
 #include "cpu/scratch.h"
 
@@ -31,6 +32,7 @@ struct LinearTask {
   LinearArgs args;
   float* packed_input;  // [m][k rounded up to a pair], of 4 bytes; row tile by row tile
   LinearWork work;
+  bool amx;  // the input is packed, and multiplied, by cpu/amx_tile.h
 };
 
 }  // namespace vllm
@@ -138,6 +140,17 @@ void PackTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
   }
 }
 
+// Stores `tile`, f32 [rows][32], in the type that the layer's output has.
+template <typename T>
+void StoreTileAs(const LinearArgs& args, int64_t panel, int64_t row, int64_t rows,
+                 const float* tile) {
+  if (args.out_dtype == args.weight.dtype) {
+    StorePanelTile<T, T>(args, panel, row, rows, tile);
+  } else {
+    StorePanelTile<T, float>(args, panel, row, rows, tile);
+  }
+}
+
 // Multiplies the row tiles [first, last) with one panel.
 template <typename T, class Operands, int kPrefetchLines>
 void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last) {
@@ -155,12 +168,41 @@ void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last
     const int64_t ahead = tiles.count == 1 ? kAhead : panel_bytes + (t - first) * 64 * Steps<T>(k);
     kTiles[rows - 1](task.packed_input + row * PackedRow<T>(k), weight,
                      static_cast<size_t>(Steps<T>(k)), tile, weight + ahead);
-    if (args.out_dtype == args.weight.dtype) {
-      StorePanelTile<T, T>(args, panel, row, rows, tile);
-    } else {
-      StorePanelTile<T, float>(args, panel, row, rows, tile);
-    }
+    StoreTileAs<T>(args, panel, row, rows, tile);
   }
+}
+
+uint16_t* AmxRow(const LinearTask& task, int64_t row) {
+  return reinterpret_cast<uint16_t*>(task.packed_input) + row * AmxPaddedK(task.args.weight.k);
+}
+
+void PackAmxTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
+  const LinearArgs& args = task.args;
+  const RowTiles tiles(args.m, kAmxRows);
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const int64_t begin = tiles.Begin(tile);
+    if (begin < first_row || begin >= end_row) continue;
+    AmxPackRows(static_cast<const uint16_t*>(args.input) + begin * args.input_stride,
+                args.input_stride, tiles.Begin(tile + 1) - begin, args.weight.k,
+                AmxRow(task, begin));
+  }
+}
+
+void RunAmxTask(LinearTask& task) {
+  const LinearArgs& args = task.args;
+  const int64_t k = args.weight.k, panel_elements = PanelElements(k, DType::kBFloat16);
+  const RowTiles tiles(args.m, kAmxRows);
+  RunItems(task.work, kAmxRows, [&](int64_t panel, int64_t first, int64_t last) {
+    const uint16_t* weight =
+        static_cast<const uint16_t*>(args.weight.packed) + panel * panel_elements;
+    HWY_ALIGN float tile[kAmxRows * kPanel];
+    for (int64_t t = first; t < last; ++t) {
+      const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
+      AmxPanelTile(AmxRow(task, row), rows, weight, k, tile,
+                   reinterpret_cast<const char*>(weight + panel_elements));
+      StoreTileAs<hwy::bfloat16_t>(args, panel, row, rows, tile);
+    }
+  });
 }
 
 template <typename T>
@@ -183,10 +225,14 @@ void RunTask(LinearTask& task) {
 }
 
 void LinearPackInput(const LinearTask& task, int64_t first_row, int64_t end_row) {
+  if (task.amx) return PackAmxTiles(task, first_row, end_row);
   VLLM_FOR_DTYPE(task.args.weight.dtype, T, PackTiles<T>(task, first_row, end_row));
 }
 
-void LinearRun(LinearTask& task) { VLLM_FOR_DTYPE(task.args.weight.dtype, T, RunTask<T>(task)); }
+void LinearRun(LinearTask& task) {
+  if (task.amx) return RunAmxTask(task);
+  VLLM_FOR_DTYPE(task.args.weight.dtype, T, RunTask<T>(task));
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace vllm
@@ -216,7 +262,8 @@ void RunRows(const LinearArgs& args, int64_t units) {
       std::clamp<int64_t>(std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
   LinearTask task{args,
                   scratch.Get<float>(static_cast<size_t>(args.m * units)),
-                  {args.m, panels, std::max<int64_t>(48, kBlockBytes / (units * 4)), threads}};
+                  {args.m, panels, std::max<int64_t>(48, kBlockBytes / (units * 4)), threads},
+                  args.weight.dtype == DType::kBFloat16 && UseAmx()};
   const bool serial_pack = threads == 1 || args.m * units <= kSerialPack;
   if (serial_pack) pack(task, 0, args.m);
   if (threads == 1) return run(task);
@@ -235,7 +282,8 @@ void RunRows(const LinearArgs& args, int64_t units) {
 
 void Linear(const LinearArgs& args) {
   if (args.m == 0 || args.weight.n == 0) return;
-  const int64_t units = args.weight.k + 1;  // 4 bytes each, for a row of packed input at most
+  // Of 4 bytes each, that a row of packed input takes at most.
+  const int64_t units = args.weight.k + kAmxStep;
   const int64_t max_rows = std::max<int64_t>(kMaxPackedBytes / (units * 4), 48);
   for (int64_t row = 0; row < args.m; row += max_rows) {
     LinearArgs part = args;

@@ -34,7 +34,12 @@ def x86(can: set[str] = X86, baseline: str = "") -> str:
 
 
 def disabled(folder, can: set[str] = X86, **variables: str) -> set[str]:
-    return set(value(folder, x86(can) + CHOOSE, **variables).split(";")) - {"HWY_SSSE3", "HWY_SSE4", "HWY_AVX10_2"}
+    never = {"HWY_SSSE3", "HWY_SSE4", "HWY_AVX3_SPR", "HWY_AVX10_2"}
+    return set(value(folder, x86(can) + CHOOSE, **variables).split(";")) - never
+
+
+def amx(folder, can: set[str] = X86, **variables: str) -> bool:
+    return value(folder, f"{x86(can)}{CHOOSE}", "VLLM_CPU_AMX", **variables) == "ON"
 
 
 @pytest.mark.parametrize("spelling", ["x86_64", "AMD64"])
@@ -71,20 +76,26 @@ def test_old_assembler_means_no_feature(tmp_path):
 
 
 def test_defaults(tmp_path):
-    assert disabled(tmp_path) == {"HWY_AVX3_DL", "HWY_AVX3_SPR"}
+    assert disabled(tmp_path) == {"HWY_AVX3_DL"}
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "targets"),
     [
-        ("VLLM_CPU_DISABLE_AVX512", "1", {"HWY_AVX3", "HWY_AVX3_DL", "HWY_AVX3_ZEN4", "HWY_AVX3_SPR"}),
-        ("VLLM_CPU_AVX512BF16", "0", {"HWY_AVX3_DL", "HWY_AVX3_ZEN4", "HWY_AVX3_SPR"}),
-        ("VLLM_CPU_AVX512VNNI", "ON", {"HWY_AVX3_SPR"}),
-        ("VLLM_CPU_AMXBF16", "true", {"HWY_AVX3_DL"}),
+        ("VLLM_CPU_DISABLE_AVX512", "1", {"HWY_AVX3", "HWY_AVX3_DL", "HWY_AVX3_ZEN4"}),
+        ("VLLM_CPU_AVX512BF16", "0", {"HWY_AVX3_DL", "HWY_AVX3_ZEN4"}),
+        ("VLLM_CPU_AVX512VNNI", "ON", set()),
     ],
 )
 def test_overrides(tmp_path, variable, text, targets):
     assert disabled(tmp_path, **{variable: text}) == targets
+
+
+def test_amx_is_built_where_the_compiler_can(tmp_path):
+    assert amx(tmp_path)
+    assert not amx(tmp_path, X86 - {"AMXBF16"})
+    assert not amx(tmp_path, VLLM_CPU_AMXBF16="0")
+    assert not amx(tmp_path, VLLM_CPU_DISABLE_AVX512="1")
 
 
 def test_compiler_without_bf16(tmp_path):

@@ -31,6 +31,7 @@ class Build:
         python: has torch, whose headers are compiled against.
         environment: variables with cmake and ninja on PATH.
         baseline: VLLM_CPU_BASELINE.
+        emulated: instruction set that is built as plain C++, from tests/cross/<emulated>.
         families: the kernels to build, all where empty.
     """
 
@@ -41,12 +42,13 @@ class Build:
     python: Path
     environment: dict[str, str]
     baseline: str = ""
+    emulated: str = ""
     families: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         """Of this build alone."""
-        parts = (self.target.arch, self.baseline, *self.families)
+        parts = (self.target.arch, self.baseline, self.emulated, *self.families)
         return self.layout.home / "cross" / "-".join(part for part in parts if part)
 
     @property
@@ -85,6 +87,9 @@ class Build:
         for name, place in (("include", include), ("lib", self.prefix / "lib")):
             (torch / name).unlink(missing_ok=True)
             (torch / name).symlink_to(place)
+        flags = ""
+        if self.emulated:
+            flags = f"-DVLLM_CPU_{self.emulated.upper()}_EMULATED -I{self.layout.root / 'tests/cross' / self.emulated}"
         self._cmake(
             "vllm._C",
             self.layout.root,
@@ -92,6 +97,7 @@ class Build:
             f"VLLM_TORCH_DIR={torch}",
             f"CMAKE_PREFIX_PATH={self.prefix}",
             f"VLLM_CPU_BASELINE={self.baseline}",
+            f"CMAKE_CXX_FLAGS={flags}",
             "VLLM_TARGET_DEVICE=cpu",
             *([f"VLLM_CPU_FAMILIES={';'.join(self.families)}"] if self.families else []),
         )

@@ -16,6 +16,8 @@ class Cpu:
     isa: str
     baseline: str = ""
     """VLLM_CPU_BASELINE of the build that runs on it."""
+    emulated: str = ""
+    """What no model has, so that the build runs it in plain C++ (tests/cross/<emulated>) and is asked for it by name."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ TARGETS = (
             Cpu("nehalem", "Nehalem", "sse2"),
             Cpu("haswell", "Haswell", "avx2"),
             Cpu("v3", "Haswell", "avx2", baseline="x86-64-v3"),
+            Cpu("amx", "Haswell", "amx", emulated="amx"),
         ),
     ),
 )
