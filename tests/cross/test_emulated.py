@@ -26,12 +26,12 @@ def progress(tmp_path_factory):
 @pytest.fixture(scope="module")
 def aarch64(progress):
     layout = Layout.from_environment()
-    ((target, _),) = targets.select(["aarch64:neon"])
+    ((target, cpu),) = targets.select(["aarch64:neon"])
     try:
         compiler, emulator = ensure_compiler(layout, target, progress), ensure_emulator(layout, target, progress)
     except UserError as error:
         pytest.skip(str(error))
-    build = Build(layout, progress, target, compiler, Path(sys.executable), dict(os.environ), families=FAMILIES)
+    build = Build(layout, progress, target, compiler, Path(sys.executable), dict(os.environ), cpu, FAMILIES)
     build.run()
     return build, emulator
 

@@ -23,7 +23,7 @@ def run(*command: str, isa: str | None = None) -> subprocess.CompletedProcess:
 
 
 @x86
-@pytest.mark.parametrize("isa", ["sse2", "avx2", "avx512", "avx512_bf16"])
+@pytest.mark.parametrize("isa", ["sse2", "avx2", "avx512", "avx512_bf16", "amx"])
 def test_forced(isa):
     result = run(sys.executable, str(SELFCHECK), isa, isa=isa)
     if f"VLLM_CPU_ISA is '{isa}', but this CPU and build offer" in result.stderr:

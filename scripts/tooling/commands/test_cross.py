@@ -42,9 +42,7 @@ def main(arguments: list[str]) -> int:
     results = []
     for target, cpu in chosen:
         compiler = ensure_compiler(layout, target, progress)
-        build = Build(
-            layout, progress, target, compiler, python, environment, baseline=cpu.baseline, emulated=cpu.emulated
-        )
+        build = Build(layout, progress, target, compiler, python, environment, cpu)
         results.append(_test(build, cpu, rest, library))
     print(HEADER, *(result.row() for result in results), sep="\n")
     return int(any(result.failed for result in results))

@@ -30,8 +30,7 @@ class Build:
         compiler: folder that ensure_compiler made.
         python: has torch, whose headers are compiled against.
         environment: variables with cmake and ninja on PATH.
-        baseline: VLLM_CPU_BASELINE.
-        emulated: instruction set that is built as plain C++, from tests/cross/<emulated>.
+        cpu: what it runs on.
         families: the kernels to build, all where empty.
     """
 
@@ -41,14 +40,14 @@ class Build:
     compiler: Path
     python: Path
     environment: dict[str, str]
-    baseline: str = ""
-    emulated: str = ""
+    cpu: Cpu
     families: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         """Of this build alone."""
-        parts = (self.target.arch, self.baseline, self.emulated, *self.families)
+        own = self.cpu.name if self.cpu.definitions else ""
+        parts = (self.target.arch, self.cpu.baseline, own, *self.families)
         return self.layout.home / "cross" / "-".join(part for part in parts if part)
 
     @property
@@ -87,16 +86,14 @@ class Build:
         for name, place in (("include", include), ("lib", self.prefix / "lib")):
             (torch / name).unlink(missing_ok=True)
             (torch / name).symlink_to(place)
-        flags = ""
-        if self.emulated:
-            flags = f"-DVLLM_CPU_{self.emulated.upper()}_EMULATED -I{self.layout.root / 'tests/cross' / self.emulated}"
+        flags = " ".join([f"-I{self.layout.root / 'tests/cross'}", *(f"-D{each}" for each in self.cpu.definitions)])
         self._cmake(
             "vllm._C",
             self.layout.root,
             f"VLLM_PYTHON_EXECUTABLE={self.python}",
             f"VLLM_TORCH_DIR={torch}",
             f"CMAKE_PREFIX_PATH={self.prefix}",
-            f"VLLM_CPU_BASELINE={self.baseline}",
+            f"VLLM_CPU_BASELINE={self.cpu.baseline}",
             f"CMAKE_CXX_FLAGS={flags}",
             "VLLM_TARGET_DEVICE=cpu",
             *([f"VLLM_CPU_FAMILIES={';'.join(self.families)}"] if self.families else []),

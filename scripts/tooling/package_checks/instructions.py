@@ -21,6 +21,7 @@ X86_64 = {
     "avx2": "AVX2",
     "avx512": "AVX512F",
     "avx512_bf16": "AVX512_BF16",
+    "amx": "AMX_BF16",
 }
 """Instruction sets, as VLLM_CPU_ISA names them, worst first, and the CPUID feature (in iced-x86's words) that shows
 their kernels."""
@@ -33,9 +34,9 @@ AARCH64 = {
 Set Architecture"."""
 
 PROMISED = {
-    ("linux-64", ""): {"sse2", "avx2", "avx512", "avx512_bf16"},
-    ("linux-64", "x86-64-v3"): {"avx2", "avx512", "avx512_bf16"},
-    ("linux-64", "x86-64-v4"): {"avx512", "avx512_bf16"},
+    ("linux-64", ""): {"sse2", "avx2", "avx512", "avx512_bf16", "amx"},
+    ("linux-64", "x86-64-v3"): {"avx2", "avx512", "avx512_bf16", "amx"},
+    ("linux-64", "x86-64-v4"): {"avx512", "avx512_bf16", "amx"},
     ("linux-aarch64", ""): {"neon", "sve"},
 }
 """Instruction sets by platform and baseline (`vllm_cpu_baseline`)."""
