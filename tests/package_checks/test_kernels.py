@@ -29,7 +29,8 @@ SSE2 = "mulps %xmm0, %xmm1"
 AVX2 = "vpaddd %ymm0, %ymm1, %ymm2"
 AVX512 = "vaddps %zmm0, %zmm1, %zmm2"
 BF16 = "vdpbf16ps %zmm0, %zmm1, %zmm2"
-ALL = (SSE2, AVX2, AVX512, BF16)
+AMX = "tdpbf16ps %tmm0, %tmm1, %tmm2"
+ALL = (SSE2, AVX2, AVX512, BF16, AMX)
 
 
 def vllm(with_library, *instructions: str, baseline: str = "") -> Contents:
@@ -37,14 +38,15 @@ def vllm(with_library, *instructions: str, baseline: str = "") -> Contents:
 
 
 @pytest.mark.parametrize(
-    ("instructions", "baseline"), [(ALL, ""), ((AVX2, AVX512, BF16), "x86-64-v3"), ((AVX512, BF16), "x86-64-v4")]
+    ("instructions", "baseline"),
+    [(ALL, ""), ((AVX2, AVX512, BF16, AMX), "x86-64-v3"), ((AVX512, BF16, AMX), "x86-64-v4")],
 )
 def test_every_instruction_set_is_there(findings, with_library, instructions, baseline):
     assert findings(vllm(with_library, *instructions, baseline=baseline)) == {}
 
 
 @pytest.mark.parametrize(
-    ("missing", "name"), [(SSE2, "sse2"), (AVX2, "avx2"), (AVX512, "avx512"), (BF16, "avx512_bf16")]
+    ("missing", "name"), [(SSE2, "sse2"), (AVX2, "avx2"), (AVX512, "avx512"), (BF16, "avx512_bf16"), (AMX, "amx")]
 )
 def test_an_instruction_set_without_kernels(findings, with_library, missing, name):
     found = findings(vllm(with_library, *(i for i in ALL if i != missing)))
@@ -52,7 +54,7 @@ def test_an_instruction_set_without_kernels(findings, with_library, missing, nam
 
 
 def test_moves_and_scalar_arithmetic_are_no_kernels(findings, with_library):
-    found = findings(vllm(with_library, "movups %xmm0, %xmm1", "mulss %xmm0, %xmm1", AVX2, AVX512, BF16))
+    found = findings(vllm(with_library, "movups %xmm0, %xmm1", "mulss %xmm0, %xmm1", AVX2, AVX512, BF16, AMX))
     assert "no kernel for sse2" in found["instructions"]
 
 
