@@ -32,6 +32,8 @@ def main(job: dict) -> int:
             build_platform=job["build_platform"],
             channel=job["channels"],
             output_dir=job["output"],
+            # The same paths every time: a compiler cache knows sources by their paths, too.
+            no_build_id=True,
             package_format="conda:19",
             test="native" if job["test"] else "skip",
         )

@@ -60,7 +60,9 @@ def compile_record(layout: Layout, recipe: str, lane: str) -> Path:
 
 
 def last_build(layout: Layout, recipe: str, lane: str) -> dict:
-    """The last finished build: key (of its inputs), files, sizes (bytes by file), seconds, tested; or nothing."""
+    """The last finished build, or nothing: key (of its inputs), files, sizes (bytes by file), seconds, tested; where
+    something was compiled, compile_seconds (from the first compiler's start to the last one's end) and memory_kb.
+    """
     try:
         return json.loads(record_file(layout, recipe, lane).read_text())
     except (OSError, ValueError):
@@ -80,7 +82,7 @@ def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     toolchains.require(layout.root, job.lane, channel_urls(layout, job.base), outputs)
     require_disk(layout.home, DISK_NEEDED, f"building {job.recipe}")
     shutil.rmtree(layout.work, ignore_errors=True)
-    work = layout.work / f"{job.recipe}-{job.lane}-{os.getpid()}"
+    work = layout.work / f"{job.recipe}-{job.lane}"
     work.mkdir(parents=True)
     key = job.key(layout)
     started = time.monotonic()
@@ -88,7 +90,8 @@ def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     with progress.step(f"Building {job.recipe} ({', '.join(output.build for output in outputs)})") as step:
         error = run_worker(layout, _request(layout, job, pins, work, not untested), work, step)
         keep_logs(work, progress)
-        if keep_compile_record(work, compile_record(layout, job.recipe, job.lane)):
+        compiled = keep_compile_record(work, compile_record(layout, job.recipe, job.lane))
+        if compiled:
             _draw(layout, job, progress)
         if error:
             raise failures.explain(layout, job, pins, work, error, progress)
@@ -98,6 +101,7 @@ def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     sizes = {f"{package.parent.name}/{package.name}": package.stat().st_size for package in made}
     files = publish(layout, made)
     record = {"key": key, "files": files, "sizes": sizes, "seconds": round(time.monotonic() - started, 1)}
+    record |= _measured(layout, job) if compiled else {}
     _write_atomically(job.record(layout), json.dumps(record | {"tested": not untested}))
     shutil.rmtree(layout.work, ignore_errors=True)
     return [layout.channel / file for file in files]
@@ -125,6 +129,15 @@ def _draw(layout: Layout, job: Job, progress: Progress) -> None:
         progress.say(f"what was compiled when: {page}")
     except UserError as error:
         progress.say(f"no picture of the build: {error}")
+
+
+def _measured(layout: Layout, job: Job) -> dict:
+    """What the compilers of the build took together; nothing where their record cannot be read."""
+    try:
+        totals = build_report.totals(build_report.read(compile_record(layout, job.recipe, job.lane)))
+    except UserError:
+        return {}
+    return {"compile_seconds": round(totals.seconds, 1), "memory_kb": totals.memory_kb}
 
 
 def _finish(layout: Layout, work: Path, outputs: list[Output]) -> list[Path]:

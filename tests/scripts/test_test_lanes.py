@@ -34,6 +34,7 @@ def builds(monkeypatch, outcome: dict[str, Exception]):
             raise outcome[lane]
 
     record = {"sizes": {"linux-64/vllm-1.0-cpu_h0_0.conda": 1_230_000}, "seconds": 61.2, "tested": True}
+    record |= {"compile_seconds": 40.1, "memory_kb": 1_500_000}
     monkeypatch.setattr(command.build, "build_one", build_one)
     monkeypatch.setattr(command, "last_build", lambda *_: record)
 
@@ -45,8 +46,8 @@ def test_a_lane_without_a_toolchain_is_told_and_one_that_breaks_fails(layout, mo
     builds(monkeypatch, {"cpu-v3": problem})
     assert command.main([]) == status
     shown = capsys.readouterr().out.splitlines()
-    assert "| cpu | `vllm-1.0-cpu_h0_0` | 1.23 MB | 61 s | built, tested |" in shown
-    assert shown[-1] == f"| cpu-v3 | - | - | - | not built: {str(problem).partition('; ')[0]} |"
+    assert "| cpu | `vllm-1.0-cpu_h0_0` | 1.23 MB | 61 s | 40 s | 1.5 GB | built, tested |" in shown
+    assert shown[-1] == f"| cpu-v3 | - | - | - | - | - | not built: {str(problem).partition('; ')[0]} |"
 
 
 def test_a_local_channel_compiles_what_its_compiler_knows(layout, monkeypatch):
@@ -68,15 +69,21 @@ def test_a_failing_slow_test_fails(layout, monkeypatch):
     assert command.main(["cpu"]) == 3
 
 
-def test_figures_replace_the_last_ones(layout, monkeypatch):
+def test_figures_replace_the_last_ones_of_the_lanes(layout, monkeypatch):
     builds(monkeypatch, {})
     page = layout.root / "docs/performance.md"
     page.parent.mkdir()
-    page.write_text(f"before\n{command.BEGIN}\nold\n{command.END}\nafter\n")
+    page.write_text(f"before\n{command.BEGIN}\n{command.END}\nafter\n")
+    assert command.main(["--update-docs"]) == 0
+    page.write_text(page.read_text().replace("1.23 MB", "9.99 MB"))
     assert command.main(["--update-docs", "cpu"]) == 0
-    lines = page.read_text().splitlines()
-    assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
-    assert lines[-3].startswith("| cpu |")
+    before, mark, head, rule, *rows, end, after = page.read_text().splitlines()
+    assert (before, mark, end, after) == ("before", command.BEGIN, command.END, "after")
+    assert head.startswith("| lane |") and rule.startswith("| --- |")
+    assert [(row.split(" | ")[0], row.split(" | ")[2]) for row in rows] == [
+        ("| cpu-v3", "9.99 MB"),
+        ("| cpu", "1.23 MB"),
+    ]
 
 
 def test_figures_need_their_place(layout, tmp_path):

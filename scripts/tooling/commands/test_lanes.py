@@ -34,6 +34,7 @@ STAND_IN_CHOICE = {"PYTORCH_ROCM_ARCH": "gfx90a gfx942 gfx1100 gfx1201"}
 
 FIGURES = "docs/performance.md"
 BEGIN, END = "<!-- lanes: begin -->", "<!-- lanes: end -->"
+HEADER = ("lane", "package", "size", "build", "compilers", "their memory", "state")
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,26 @@ class Row:
     lane: str
     problem: str
     failed: bool
-    sizes: dict[str, int]
-    seconds: float
-    tested: bool
+    record: dict
+    """Of the build, as `last_build` gives it."""
 
     def lines(self) -> list[str]:
         """A table row for each package, or one that says why there is none."""
         if self.problem:
-            return [f"| {self.lane} | - | - | - | not built: {self.problem} |"]
-        state = "built, tested" if self.tested else "built, inspected"
+            return [_line(self.lane, *["-"] * 5, f"not built: {self.problem}")]
+        record = self.record
+        compiled = f"{record['compile_seconds']:.0f} s" if "compile_seconds" in record else "-"
+        memory = f"{record['memory_kb'] / 1e6:.1f} GB" if record.get("memory_kb") else "-"
+        state = "built, tested" if record.get("tested") else "built, inspected"
+        took = [f"{record.get('seconds', 0.0):.0f} s", compiled, memory, state]
         return [
-            f"| {self.lane} | `{file.partition('/')[2].removesuffix('.conda')}` | {size / 1e6:.2f} MB | "
-            f"{self.seconds:.0f} s | {state} |"
-            for file, size in sorted(self.sizes.items())
+            _line(self.lane, f"`{file.partition('/')[2].removesuffix('.conda')}`", f"{size / 1e6:.2f} MB", *took)
+            for file, size in sorted(record.get("sizes", {}).items())
         ]
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: list[str]) -> int:
@@ -74,11 +81,9 @@ def main(arguments: list[str]) -> int:
     with overridden(choice):
         rows = build_lanes(layout, lanes, progress)
     status = run_tests(layout, progress)
-    table = ["| lane | package | size | build | state |", "| --- | --- | --- | --- | --- |"]
-    table += [line for row in rows for line in row.lines()]
-    print(*table, sep="\n")
+    print(*table(rows), sep="\n")
     if "--update-docs" in arguments:
-        update_figures(layout, table)
+        update_figures(layout, rows)
     return status or int(any(row.failed for row in rows))
 
 
@@ -95,9 +100,13 @@ def build_lanes(layout: Layout, lanes: list[str], progress: Progress) -> list[Ro
                 problem, failed = str(error).partition("; ")[0], not isinstance(error, MissingToolchain)
                 progress.say(f"not built: {error}")
             record = {} if problem else last_build(layout, recipe, lane)
-            sizes, seconds = record.get("sizes", {}), record.get("seconds", 0.0)
-            rows.append(Row(lane, problem, failed, sizes, seconds, record.get("tested", False)))
+            rows.append(Row(lane, problem, failed, record))
     return rows
+
+
+def table(rows: list[Row], others: tuple[str, ...] = ()) -> list[str]:
+    """A table of the lanes, `others` of its lines above them."""
+    return [_line(*HEADER), _line(*["---"] * len(HEADER)), *others, *(line for row in rows for line in row.lines())]
 
 
 def run_tests(layout: Layout, progress: Progress) -> int:
@@ -108,13 +117,15 @@ def run_tests(layout: Layout, progress: Progress) -> int:
     return subprocess.run(command, cwd=layout.root, env=environment).returncode
 
 
-def update_figures(layout: Layout, table: list[str]) -> None:
-    """Replace what stands between the marks in the page of figures."""
+def update_figures(layout: Layout, rows: list[Row]) -> None:
+    """Replace these lanes' lines between the marks in the page of figures."""
     page = layout.root / FIGURES
     before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{page} has no lines '{BEGIN}' and '{END}': put them where the table is to stand")
     new = page.with_name(f".{page.name}.new")
-    new.write_text("\n".join([before + begin, *table, end + after]))
+    lanes = {f"| {row.lane} |" for row in rows}
+    kept = [line for line in old.splitlines()[3:] if line and not line.startswith(tuple(lanes))]
+    new.write_text("\n".join([before + begin, *table(rows, tuple(kept)), end + after]))
     os.replace(new, page)
