@@ -58,7 +58,7 @@ def describe(cache: Path, groups: list) -> str:
 def write_locks(groups: list) -> str:
     """Pin the default wheels, or those of `groups`."""
     from standin import lock
-    from standin.target import platforms
+    from standin.target import Python, platforms
     from standin.wheel_recipe import WheelTable
 
     if not groups:
@@ -67,7 +67,8 @@ def write_locks(groups: list) -> str:
     said = []
     for group in groups:
         if group.wheels:
-            command = [*lock.resolve_command(group.wheels, platforms(group.machine)), "--no-deps"]
+            place = platforms(group.machine), Python(group.python)
+            command = [*lock.resolve_command(group.wheels, *place), "--no-deps"]
             said.append(f"{group.name}: {lock.write_lock(command, lock.GROUP_HEADER, group.lock)} wheels pinned")
     return "\n".join(said)
 

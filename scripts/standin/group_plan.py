@@ -11,10 +11,13 @@ from standin import plan
 from standin.apt import Apt, deb_version
 from standin.groups import HOST, Group
 from standin.index import Downloads
+from standin.lock import Pin
 from standin.plan import Fetch, Planned
-from standin.store import Unit, read_recipe
+from standin.store import HERE, Unit, read_recipe
+from standin.target import Python
 from standin.torch_wheel import fetch_cpu_torch
 from standin.wheel import Wheel
+from standin.wheel_recipe import WheelTable
 
 EXTRA_KEYS = frozenset({"debs", "shared", "source", "torch", "version_of", "wheels", "platform"})
 """What `extra` of a group's recipe may say: debs or wheels of the group's lock that it is made of, `torch: cpu` for the
@@ -36,7 +39,15 @@ def platform_of(group: Group, extra: dict) -> str:
 def group_packages(group: Group) -> list[Planned]:
     """What the group holds."""
     own = [Planned(name, group.name, platform_of(group, extra)) for name, (_, extra, _) in own_recipes(group).items()]
+    names = [WheelTable.read(HERE / "wheels.yaml").conda_name(pin.name) for pin in lone_wheels(group)]
+    own += [Planned(name, group.name) for name in names]
     return own + [Planned(name, group.name, group.target) for name in group.default_recipes]
+
+
+def lone_wheels(group: Group) -> list[Pin]:
+    """Wheels of the group that no recipe of its own is made of."""
+    used = {wheel for _, extra, _ in own_recipes(group).values() for wheel in extra.get("wheels", [])}
+    return [pin for pin in group.pins() if pin.name not in used]
 
 
 def fetches(group: Group, apt: Apt, downloads: Downloads, torch: Downloads) -> list[Fetch]:
@@ -47,6 +58,7 @@ def fetches(group: Group, apt: Apt, downloads: Downloads, torch: Downloads) -> l
             result.append(partial(fetch_from_wheels, group, name, recipe, downloads, torch))
         else:
             result.append(partial(fetch_from_debs, group, name, recipe, apt))
+    result += [partial(fetch_lone_wheel, group, pin, downloads) for pin in lone_wheels(group)]
     if "libhwy" in group.default_recipes:
         result.append(partial(plan.fetch_highway, torch, group=group.name, platform=group.target))
     return result
@@ -83,6 +95,11 @@ def fetch_from_wheels(group: Group, name: str, recipe: tuple, downloads: Downloa
         wheels.append(fetch_cpu_torch(torch))
     context = {"version": Wheel.read(wheels[0]).version}
     return [Unit(name, text, files, tuple(wheels), context, group.name, platform_of(group, extra))]
+
+
+def fetch_lone_wheel(group: Group, pin: Pin, downloads: Downloads) -> list[Unit]:
+    """One unit made of a wheel, with a recipe made from its metadata."""
+    return [plan.unit_of_wheel(Wheel.read(downloads.fetch_pin(pin)), Python(group.python), group=group.name)]
 
 
 def _download(apt: Apt, names: list[str]) -> dict[str, Path]:

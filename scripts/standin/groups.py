@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from standin.lock import Pin, read_lock
+from standin.target import PYTHON
 from tooling.errors import UserError
 
 FOLDER = Path(__file__).parent / "groups"
@@ -37,9 +38,11 @@ class Group:
     each: dict[str, list[str]] = field(default_factory=dict, hash=False)
     """A key of the context and its values: there is a package of each recipe for each value."""
     wheels: tuple[str, ...] = ()
-    """What `python -m standin --lock` pins in its lock, as NAME==VERSION."""
+    """What `python -m standin --lock` pins in its lock, as NAME==VERSION; what no recipe names is a package itself."""
     machine: str = "x86_64"
     """Python's name of the processor that its wheels are for."""
+    python: str = PYTHON.full_version
+    """The Python that its wheels are for."""
     target: str = HOST
     """The platform of `default_recipes`, and of its own recipes that say `platform: target`."""
     default_recipes: tuple[str, ...] = ()

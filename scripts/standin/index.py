@@ -20,7 +20,7 @@ from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers.sync import PyPIClient
 
 from standin.lock import Pin
-from standin.target import ABIS, PLATFORMS, PYTHON
+from standin.target import PLATFORMS, PYTHON, Python
 from tooling.errors import UserError
 
 ATTEMPTS = 3
@@ -75,8 +75,8 @@ def read_sources() -> Sources:
     return configured_sources(parse_pip_config(done.stdout))
 
 
-def make_finder(sources: Sources, platforms: tuple[str, ...] = PLATFORMS) -> PackageFinder:
-    """A finder over `sources` for wheels that run on the stand-in's Python."""
+def make_finder(sources: Sources, platforms: tuple[str, ...] = PLATFORMS, python: Python = PYTHON) -> PackageFinder:
+    """A finder over `sources` for wheels that run on `python`."""
     verify = ssl.create_default_context(cafile=sources.certificates) if sources.certificates else True
     client = PyPIClient(trusted_hosts=sources.trusted_hosts, verify=verify, timeout=60.0, follow_redirects=True)
     client.auth = MultiDomainBasicAuth(prompting=False, index_urls=sources.index_urls)
@@ -84,7 +84,7 @@ def make_finder(sources: Sources, platforms: tuple[str, ...] = PLATFORMS) -> Pac
         client,
         index_urls=sources.index_urls,
         find_links=[place for place in sources.find_links if "://" in place or os.path.exists(place)],
-        target_python=TargetPython(PYTHON, abis=list(ABIS), impl="cp", platforms=list(platforms)),
+        target_python=TargetPython(python.release, abis=list(python.abis), impl="cp", platforms=list(platforms)),
     )
 
 
@@ -113,11 +113,12 @@ class Downloads:
         sources: Sources,
         watch: Watch = lambda name, done, total: None,
         platforms: tuple[str, ...] = PLATFORMS,
+        python: Python = PYTHON,
     ) -> None:
         """`watch` is told how much of a file has arrived; when it raises Stopped, the download is given up."""
         self.folder = folder
         self.sources = sources
-        self.finder = make_finder(sources, platforms)
+        self.finder = make_finder(sources, platforms, python)
         self._watch = watch
 
     def fetch_pin(self, pin: Pin) -> Path:
@@ -143,7 +144,7 @@ class Downloads:
         return self.fetch(exact[0], place, hashes)
 
     def offers(self, name: str) -> list[Package]:
-        """All files of a project that suit the stand-in's Python, best first."""
+        """All files of a project that suit the machine and the Python, best first."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return list(self.finder.find_all_packages(name, allow_yanked=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from standin.target import ABIS, PLATFORMS, PYTHON
+from standin.target import PLATFORMS, PYTHON, Python
 from tooling.errors import UserError
 
 HEADER = "# Written by `python -m standin --lock`: the wheels of wheels.yaml's roots and of all that they require.\n"
@@ -43,10 +43,12 @@ def read_lock(text: str) -> list[Pin]:
     return pins
 
 
-def resolve_command(roots: tuple[str, ...], platforms: tuple[str, ...] = PLATFORMS) -> list[str]:
-    """pip's command line that resolves for the stand-in's Python and writes a report to standard output."""
-    target = ["--python-version", ".".join(map(str, PYTHON)), "--implementation", "cp"]
-    target += [part for abi in ABIS for part in ("--abi", abi)]
+def resolve_command(
+    roots: tuple[str, ...], platforms: tuple[str, ...] = PLATFORMS, python: Python = PYTHON
+) -> list[str]:
+    """pip's command line that resolves for `python` and writes a report to standard output."""
+    target = ["--python-version", python.version, "--implementation", "cp"]
+    target += [part for abi in python.abis for part in ("--abi", abi)]
     target += [part for platform in platforms for part in ("--platform", platform)]
     options = ["--dry-run", "--ignore-installed", "--quiet", "--report", "-", "--only-binary", ":all:"]
     options += ["--target", "unused"]  # older pips want one before they resolve for another platform

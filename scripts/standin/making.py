@@ -18,7 +18,7 @@ from standin.groups import HOST, Group
 from standin.index import Downloads, Stopped, read_sources
 from standin.schedule import Board, Workers, run
 from standin.store import DIGEST_LENGTH, Store, Unit, key_of
-from standin.target import platforms
+from standin.target import Python, platforms
 from tooling.errors import UserError
 from tooling.progress import Progress
 
@@ -105,8 +105,9 @@ class Making:
 
     def _group_fetches(self, group: Group, apt: Apt, torch: Downloads) -> list[plan.Fetch]:
         downloads = torch
-        if group.machine != "x86_64":
-            downloads = Downloads(torch.folder, torch.sources, self._watch, platforms(group.machine))
+        if group.wheels:
+            place = platforms(group.machine), Python(group.python)
+            downloads = Downloads(torch.folder, torch.sources, self._watch, *place)
         return group_plan.fetches(group, apt, downloads, torch)
 
     def _watch(self, name: str, done: int, total: int | None) -> None:

@@ -13,6 +13,7 @@ from standin.index import Downloads
 from standin.libraries import make_recipe, read_libraries
 from standin.lock import Pin, read_lock
 from standin.store import HERE, SHARED, Unit, id_of, read_recipe
+from standin.target import PYTHON, Python
 from standin.torch_wheel import fetch_cpu_torch
 from standin.wheel import Wheel
 from standin.wheel_recipe import WheelTable
@@ -81,13 +82,19 @@ def units_from_wheels(wheels: list[Path]) -> list[Unit]:
     for path in wheels:
         wheel = Wheel.read(path)
         if wheel.name not in table.hand_written:
-            recipe = wheel_recipe.make_recipe(wheel, table)
-            units.append(Unit(table.conda_name(wheel.name), recipe, (SHARED / "install_wheel.py",), (path,)))
+            units.append(unit_of_wheel(wheel))
             continue
         for name, (text, extra, files) in hand_written().items():
             if wheel.name in extra.get("wheels", []):
                 units.append(Unit(name, text, files, (path,), {"version": wheel.version}))
     return units
+
+
+def unit_of_wheel(wheel: Wheel, python: Python = PYTHON, **place: str) -> Unit:
+    """The unit of a wheel whose recipe is made from its metadata; `place` is the unit's group and platform."""
+    table = WheelTable.read(HERE / "wheels.yaml")
+    recipe = wheel_recipe.make_recipe(wheel, table, python)
+    return Unit(table.conda_name(wheel.name), recipe, (SHARED / "install_wheel.py",), (wheel.path,), **place)
 
 
 def fetch_debs(apt: Apt) -> list[Unit]:

@@ -11,12 +11,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from standin.target import MARKERS
+from standin.target import PYTHON, Python
 from standin.wheel import Wheel
 from tooling.errors import UserError
 
-INSTALL = 'python3 "$RECIPE_DIR/install_wheel.py" "$RECIPE_DIR"/inputs/*.whl "$PREFIX"'
-BINARY_NEEDS = ["python", "python_abi 3.11.* *_cp311", "libgcc", "libstdcxx"]
+INSTALL = 'python3 "$RECIPE_DIR/install_wheel.py" "$RECIPE_DIR"/inputs/*.whl "$PREFIX" {python}'
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,12 @@ def conda_specifier(specifiers: SpecifierSet) -> str:
     return ",".join(parts)
 
 
-def run_requirements(wheel: Wheel, table: WheelTable) -> list[str]:
+def run_requirements(wheel: Wheel, table: WheelTable, python: Python = PYTHON) -> list[str]:
     """The wheel's requirements under conda's names: no extras, only those whose markers hold on the stand-in."""
     found = {}
     for text in wheel.metadata.get_all("Requires-Dist", []):
         requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate(MARKERS):
+        if requirement.marker is None or requirement.marker.evaluate(python.markers):
             name = table.conda_name(requirement.name)
             found[name] = f"{name} {conda_specifier(requirement.specifier)}".strip()
     return [found[name] for name in sorted(found)]
@@ -80,23 +79,32 @@ def python_requirement(wheel: Wheel) -> str:
     return f"python {conda_specifier(SpecifierSet(wheel.metadata['Requires-Python'] or ''))}".strip()
 
 
-def make_recipe(wheel: Wheel, table: WheelTable) -> str:
-    """recipe.yaml for one wheel: laid out as it is, its requirements as they are, importing it as test."""
+def binary_requirements(python: Python) -> list[str]:
+    """What a wheel needs that is not for every Python."""
+    return ["python", f"python_abi {python.version}.* *_cp{python.digits}", "libgcc", "libstdcxx"]
+
+
+def make_recipe(wheel: Wheel, table: WheelTable, python: Python = PYTHON) -> str:
+    """recipe.yaml for one wheel: laid out as it is, its requirements as they are, importing it as test.
+
+    One that is not for every Python becomes a package for `python`.
+    """
+    install = INSTALL.format(python=python.version)
     imports = table.imports.get(canonicalize_name(wheel.name)) or wheel.top_level()
     build: dict = {"number": 0}
     if wheel.is_pure:
-        build |= {"noarch": "python", "script": {"content": INSTALL, "env": {"NOARCH": "python"}}}
+        build |= {"noarch": "python", "script": {"content": install, "env": {"NOARCH": "python"}}}
         build["python"] = {"entry_points": wheel.entry_points}
         needs = [python_requirement(wheel)]
     else:
-        build |= {"string": "py311h${{ hash }}_0", "script": {"content": INSTALL}}
+        build |= {"string": f"py{python.digits}h${{{{ hash }}}}_0", "script": {"content": install}}
         build["python"] = {"skip_pyc_compilation": ["**/*.py"]}
-        needs = BINARY_NEEDS
+        needs = binary_requirements(python)
     recipe = {
         "schema_version": 1,
         "package": {"name": table.conda_name(wheel.name), "version": wheel.version},
         "build": build,
-        "requirements": {"run": [*needs, *run_requirements(wheel, table)]},
+        "requirements": {"run": [*needs, *run_requirements(wheel, table, python)]},
         "tests": [{"python": {"imports": imports, "pip_check": False}}],
         "about": {"summary": " ".join((wheel.metadata["Summary"] or "").split()), "license": wheel.license},
     }

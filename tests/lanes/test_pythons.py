@@ -17,7 +17,7 @@ from tooling.progress import Progress
 def installed(layout: Layout, python: str, tmp_path):
     """An environment with vllm and that Python; skips where the channel has no such Python or no torch for it."""
     progress = Progress()
-    base = channels.base_channel(layout, progress, [f"python {python}.*"])
+    base = channels.base_channel(layout, progress, [f"python_abi {python}.*"])
     scratch = Layout(root=layout.root, home=tmp_path, cache=layout.cache)
     specs = ["vllm", f"python {python}.*"]
     try:

@@ -3,15 +3,17 @@
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from standin import __main__ as command
-from standin import catalogue, channel, group_plan, groups, making
+from standin import catalogue, channel, group_plan, groups, making, plan
 from standin.builder import Job, build, render
 from standin.groups import HOST, Group
 from standin.store import Unit
+from support.wheels import make_wheel
 from tooling.errors import UserError
 
 GROUPS = groups.known_groups()
@@ -89,7 +91,30 @@ def test_inputs_are_pinned(group):
     pinned = {pin.name: pin.version for pin in group.pins()}
     assert pinned == dict(wheel.split("==") for wheel in group.wheels)
     used = {wheel for _, extra, _ in group_plan.own_recipes(group).values() for wheel in extra.get("wheels", [])}
-    assert used == set(pinned)
+    assert used <= set(pinned)
+    assert {pin.name for pin in group_plan.lone_wheels(group)} == set(pinned) - used
+
+
+def test_packages_for_another_python_are_those_that_the_default_ones_ask_for():
+    default = {pin.name: pin.version for pin in plan.pinned_wheels()}
+    group = GROUPS["python-3.13"]
+    own = {pin.name: pin for pin in group_plan.lone_wheels(group)}
+    assert {name: pin.version for name, pin in own.items()} == {name: default[name] for name in own}
+    assert {"numpy", "pytorch", "pydantic-core", "python"} <= {
+        planned.name for planned in group_plan.group_packages(group)
+    }
+
+
+def test_a_wheel_without_a_recipe_is_packaged_for_the_groups_python(tmp_path):
+    group = GROUPS["python-3.13"]
+    (pin,) = [pin for pin in group_plan.lone_wheels(group) if pin.name == "httptools"]
+    path = make_wheel(tmp_path, "httptools", pin.version, "cp313-cp313-manylinux_2_17_x86_64")
+    downloads = SimpleNamespace(fetch_pin={pin: path}.get)
+    (unit,) = group_plan.fetch_lone_wheel(group, pin, downloads)
+    recipe = yaml.safe_load(unit.recipe)
+    assert unit.id == "httptools@python-3.13" and recipe["build"]["string"].startswith("py313h")
+    assert "python_abi 3.13.* *_cp313" in recipe["requirements"]["run"]
+    assert recipe["build"]["script"]["content"].endswith(" 3.13")
 
 
 def test_requirements_are_met_by_the_own_group_then_the_default_then_others():
