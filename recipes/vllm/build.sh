@@ -10,7 +10,7 @@ export CXXFLAGS="${CXXFLAGS:-} -ffile-prefix-map=$PREFIX=/usr/local -ffile-prefi
 # conda keeps torch's headers and libraries in the environment's own include/ and lib/.
 export CMAKE_ARGS="${CMAKE_ARGS:-} -DVLLM_TORCH_DIR=$PREFIX"
 # What neither the lane nor the user sets is left to CMake.
-for name in VLLM_CPU_BASELINE TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH MAX_JOBS; do
+for name in VLLM_CPU_BASELINE TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH MAX_JOBS SCCACHE_SERVER_UDS; do
   [[ -n ${!name:-} ]] || unset "$name"
 done
 
@@ -22,6 +22,7 @@ echo "$VLLM_TARGET_DEVICE" > "$SP_DIR/vllm/target_device"
 find "$SP_DIR/vllm" -name '*.so' -exec "${STRIP:-strip}" --strip-unneeded {} +
 
 # pip's note of where the sources lay, which is nowhere on another machine. The command is written on installation, to
-# start whichever Python that is for. RECORD must not list them, nor libraries as they were before they were stripped.
+# start whichever Python that is for. RECORD must not list them, nor libraries as they were before they were stripped,
+# nor those in folders of their own, which are other packages'.
 rm -rf "$SP_DIR"/vllm-*.dist-info/direct_url.json "${SP_DIR:?}/bin"
-sed -i -e '/direct_url\.json,/d' -e '/bin\/vllm,/d' -e 's/\(\.so\),sha256=.*/\1,,/' "$SP_DIR"/vllm-*.dist-info/RECORD
+sed -i -e '/direct_url\.json,/d' -e '/bin\/vllm,/d' -e '/^vllm\/[^/,]*\/[^/,]*\.so,/d' -e 's/\(\.so\),sha256=.*/\1,,/' "$SP_DIR"/vllm-*.dist-info/RECORD
