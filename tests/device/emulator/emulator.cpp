@@ -25,11 +25,20 @@ constexpr int kMaxWave = 64;
 
 enum class State { kReady, kAtBlockBarrier, kInWave, kDone };
 
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+  int group;
+};
+
 struct Fiber : Thread {
   State state = State::kDone;
   bool started = false;
   int exchanges = 0;               // of this block so far; the wave's buffers alternate
   const void* exchange = nullptr;  // where in the kernel it waits
+  std::vector<Copy> copies;        // that have not arrived
+  int copy_groups = 0;             // committed
   ucontext_t context;
   jmp_buf resume;
 };
@@ -157,6 +166,8 @@ void RunBlock(int threads, std::vector<int>& sequence) {
   for (int i = 0; i < threads; ++i) {
     fibers[i].state = State::kReady;
     fibers[i].exchanges = 0;
+    fibers[i].copies.clear();
+    fibers[i].copy_groups = 0;
   }
   do {
     if (order == Order::kShuffled) std::shuffle(sequence.begin(), sequence.end(), random_order);
@@ -199,6 +210,27 @@ uint64_t Ballot(bool predicate) {
   uint64_t mask = 0;
   for (int i = 0; i < wave_size; ++i) mask |= all[i] << i;
   return mask;
+}
+
+void CopyLater(void* to, const void* from, size_t bytes) {
+  CheckAligned(to, bytes);
+  CheckAligned(from, bytes);
+  Self().copies.push_back({to, from, bytes, Self().copy_groups});
+}
+
+void CommitCopies() { ++Self().copy_groups; }
+
+void WaitForCopies(int newer_groups) {
+  const int newer = Self().copy_groups - newer_groups;
+  std::vector<Copy> waiting;
+  for (const Copy& copy : Self().copies) {
+    if (copy.group >= newer) {
+      waiting.push_back(copy);
+    } else {
+      std::memcpy(copy.to, copy.from, copy.bytes);
+    }
+  }
+  Self().copies = std::move(waiting);
 }
 
 void Run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel) {

@@ -70,6 +70,11 @@ T ShuffleXor(T value, int lane_mask) {
 
 uint64_t Ballot(bool predicate);
 
+// Copies that arrive as late as they may: when their thread waits for the group that they are in.
+void CopyLater(void* to, const void* from, size_t bytes);
+void CommitCopies();
+void WaitForCopies(int newer_groups);
+
 }  // namespace emulator
 
 #define threadIdx (emulator::current->index)
@@ -94,5 +99,8 @@ T atomicMax(T* address, T value) {
 
 using std::isinf;
 inline float __expf(float x) { return std::exp(x); }
+inline uint64_t __umul64hi(uint64_t a, uint64_t b) {
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(a) * b >> 64);
+}
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
