@@ -42,6 +42,7 @@ class Making:
         self.work = home / "work"
         self.engine = f"rattler-build {version('py-rattler-build')}, {VARIANTS.read_text()}"
         self.made_with: dict[str, list[str]] = {}
+        self.runs_with: dict[str, list[str]] = {}
         self.keys: dict[str, str] = {}
         self.stopped = False
         self.subdirs = sorted({*SUBDIRS, *(group.target for group in groups)})
@@ -119,16 +120,31 @@ class Making:
             self.step.update(text=f"downloading {name.partition('-')[0]}, {size} MB")
 
     def _needs(self, unit: Unit) -> list[str]:
-        """The id of every unit that must be in the channel before this one can be built and tested."""
+        """The id of every unit that must be in the channel before this one can be built and tested, as far as known.
+
+        What it needs has needs of its own, and its group may have them for another Python than the default packages do.
+        """
+        if unit.id not in self.made_with:
+            self._read_requirements(unit)
+        found = set(self.made_with[unit.id])
+        waiting = [unit.id]
+        while waiting:
+            new = set(self._providers(unit, self.runs_with.get(waiting.pop(), []), unit.platform)) - found
+            found |= new
+            waiting += new
+        return sorted(found)
+
+    def _read_requirements(self, unit: Unit) -> None:
+        """Note what the unit is made with, as ids, and what it runs with, as match specs."""
         folder = self.work / "render" / unit.id
         recipe = render(unit.stage(folder), unit.context, unit.platform).recipe.to_dict()
         requirements = recipe.get("requirements", {})
         run = list(requirements.get("run", []))
         for test in recipe.get("tests", []):
             run += (test.get("requirements") or {}).get("run", [])
+        self.runs_with[unit.id] = run
         build = self._providers(unit, requirements.get("build", []), HOST)
         self.made_with[unit.id] = build + self._providers(unit, requirements.get("host", []), unit.platform)
-        return self.made_with[unit.id] + self._providers(unit, run, unit.platform)
 
     def _providers(self, unit: Unit, specs: list[str], platform: str) -> list[str]:
         names = (spec.split()[0] for spec in specs)

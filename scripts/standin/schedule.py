@@ -83,6 +83,11 @@ class Board:
         self.waiting[unit.id] = unit
         self.cost[unit.id] = FIXED_COST_S + sum(path.stat().st_size for path in unit.inputs) / INPUT_BYTES_PER_S
 
+    def renew(self, needs_of: Callable[[Unit], Iterable[str]]) -> None:
+        """Ask again what waiting units need: it is more once what they need has come, with needs of its own."""
+        for name, unit in self.waiting.items():
+            self.needs[name] = frozenset(needs_of(unit)) & self.known - {name}
+
     def take(self) -> Unit | None:
         """The unit to start next: of those that can start, the one with the longest way to the end."""
         ready = [name for name in self.waiting if self.needs[name] <= self.built]
@@ -140,6 +145,7 @@ def run(
                         board.add(unit, needs_of(unit))
             if only and fetching:
                 continue
+            board.renew(needs_of)
             if only:
                 board.restrict(only)
             while len(building) < jobs and (unit := board.take()):

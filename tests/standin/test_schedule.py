@@ -35,6 +35,18 @@ def test_order_follows_needs_and_unknown_names_do_not_block():
     assert start(fetches) == ["libc", "python", "pip", "numpy", "torch"]
 
 
+def test_needs_that_become_known_later_are_waited_for():
+    known = {"torch": ["numpy"], "numpy": [], "libc": []}
+    done = []
+
+    def needs_of(unit):
+        return ["numpy", "libc"] if unit.name == "torch" and "numpy" in done else known[unit.name]
+
+    fetches = [lambda: units("torch", "numpy"), lambda: time.sleep(0.2) or units("libc")]
+    run(fetches, Board(frozenset(known)), needs_of, lambda unit: None, lambda unit: done.append(unit.name), 1)
+    assert done == ["numpy", "libc", "torch"]
+
+
 def test_builds_begin_while_downloads_go_on():
     built = threading.Event()
 
