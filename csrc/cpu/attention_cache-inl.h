@@ -195,8 +195,10 @@ struct PackedTile {
     std::memset(buffer + full, 0,
                 static_cast<size_t>(kKvGroup / kPair * args.head_size - full) * sizeof(B));
     if constexpr (kPair == 2) {
+      // Of the last pair, what lies first in memory.
+      constexpr uint32_t kFirst = HWY_IS_LITTLE_ENDIAN ? 0xFFFFu : 0xFFFF0000u;
       for (int64_t d = 0; left % 2 != 0 && d < args.head_size; ++d) {
-        buffer[full + d] = run[runs].values[full + d] & 0xFFFFu;
+        buffer[full + d] = run[runs].values[full + d] & kFirst;
       }
     }
     run[runs++].values = buffer;
