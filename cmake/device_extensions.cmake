@@ -16,6 +16,7 @@ set(VLLM_DEVICE_FAMILIES
   penalties
   quant
   rotary
+  scaled_mm
   top_k)
 set(VLLM_DEVICE_SOURCES csrc/device/cache_copy.cu csrc/device/cache_write.cu)
 set(VLLM_DEVICE_BINDINGS csrc/bindings/device/call.cpp csrc/bindings/device/cache.cpp csrc/bindings/device/rows.cpp)
@@ -23,6 +24,7 @@ foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
   list(APPEND VLLM_DEVICE_SOURCES csrc/device/${family}.cu)
   list(APPEND VLLM_DEVICE_BINDINGS csrc/bindings/device/${family}.cpp)
 endforeach()
+list(APPEND VLLM_DEVICE_SOURCES csrc/device/scaled_mm_block.cu)
 
 # The CPU's kernels are in it, too: one library serves tensors on either device.
 define_extension_target(_C

@@ -15,12 +15,21 @@ from vllm.kernels.merge_states import merge_attn_states
 from vllm.kernels.norm import fused_add_rms_norm, rms_norm
 from vllm.kernels.rotary import rotary_embedding
 from vllm.kernels.sampling import apply_repetition_penalties
-from vllm.kernels.scaled_quant import cutlass_scaled_mm, cutlass_scaled_mm_azp, scaled_fp8_quant, scaled_int8_quant
+from vllm.kernels.scaled_quant import (
+    cutlass_scaled_mm,
+    cutlass_scaled_mm_azp,
+    cutlass_scaled_mm_supports_block_fp8,
+    cutlass_scaled_mm_supports_fp8,
+    scaled_fp8_quant,
+    scaled_int8_quant,
+)
 
 __all__ = [
     "apply_repetition_penalties",
     "cutlass_scaled_mm",
     "cutlass_scaled_mm_azp",
+    "cutlass_scaled_mm_supports_block_fp8",
+    "cutlass_scaled_mm_supports_fp8",
     "fused_add_rms_norm",
     "merge_attn_states",
     "paged_attention_v1",

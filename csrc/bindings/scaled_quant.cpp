@@ -1,25 +1,12 @@
 #include "cpu/scaled_quant.h"
 
 #include <optional>
-#include <string>
 
 #include "bindings/recording.h"
-#include "bindings/tensor.h"
+#include "bindings/scaled_mm.h"
 
 namespace vllm {
 namespace {
-
-// The values of `tensor`: `count` of them, or where `or_one` says so a single one.
-template <typename T>
-T* Values(const TensorView& tensor, ScalarType type, int64_t count, bool or_one = false) {
-  CheckType(tensor, type);
-  CheckContiguous(tensor);
-  if (tensor.Numel() != count && !(or_one && tensor.Numel() == 1)) {
-    Fail(tensor, "has shape " + ShapeString(tensor) + ", expected " + std::to_string(count) +
-                     (count == 1 ? " value" : " values"));
-  }
-  return tensor.Data<T>();
-}
 
 ScaledQuantArgs ArgsOf(const char* op, const Tensor& result, const Tensor& input, ScalarType type) {
   const TensorView x = View(op, "input", input), out = View(op, "result", result);
@@ -85,17 +72,7 @@ ScaledMatmulArgs MatmulArgs(const char* op, const Tensor& out_tensor, const Tens
                             const std::optional<Tensor>& bias_tensor) {
   const TensorView out = View(op, "out", out_tensor);
   const TensorView a = View(op, "a", a_tensor), b = View(op, "b", b_tensor);
-  CheckType(a, ScalarType::Char);
-  CheckType(b, ScalarType::Char);
-  CheckDim(a, 2);
-  CheckShape(b, {a.Size(1), -1}, "[columns of a, columns of out]");
-  CheckShape(out, {a.Size(0), b.Size(1)}, "[rows of a, columns of b]");
-  CheckLastContiguous(a);
-  CheckLastContiguous(out);
-  if (b.Stride(0) != 1 && b.Size(0) > 1) {
-    Fail(b, "has stride " + std::to_string(b.Stride(0)) +
-                " in its first dimension, expected 1: a weight's transpose");
-  }
+  CheckScaledMm(out, a, b, ScalarType::Char);
   ScaledMatmulArgs args{};
   args.a = a.Data<int8_t>();
   args.b = b.Data<int8_t>();
@@ -111,13 +88,7 @@ ScaledMatmulArgs MatmulArgs(const char* op, const Tensor& out_tensor, const Tens
   args.a_scale_step = a_scales.Numel() == 1 ? 0 : 1;
   args.b_scale_step = b_scales.Numel() == 1 ? 0 : 1;
   args.dtype = FloatType(out);
-  if (bias_tensor) {
-    const TensorView bias = View(op, "bias", *bias_tensor);
-    CheckSameType(bias, out);
-    CheckShape(bias, {args.n}, "[columns of out]");
-    CheckContiguous(bias);
-    args.bias = bias.data;
-  }
+  if (bias_tensor) args.bias = CheckedBias(View(op, "bias", *bias_tensor), out);
   args.out = out.data;
   args.out_stride = out.Stride(0);
   return args;

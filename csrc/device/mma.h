@@ -41,6 +41,34 @@ VLLM_DEVICE float High(uint32_t pair) {
   return ToFloat(T{static_cast<uint16_t>(pair >> 16)});
 }
 
+// What follows is for devices without the instruction: words of the fragments from the lanes that
+// hold them. Lanes with t = owner have the rows of b that start at 2 * owner and 2 * owner + 8.
+struct TwoWords {
+  uint32_t low;
+  uint32_t high;
+};
+
+VLLM_DEVICE TwoWords ShareWords(uint32_t low, uint32_t high, int lane) {
+  const uint64_t both = Shuffle(low | uint64_t{high} << 32, LaneId() - MmaLane() + lane);
+  return {static_cast<uint32_t>(both), static_cast<uint32_t>(both >> 32)};
+}
+
+// Of a's rows g and g + 8, the columns of the first or the second half.
+VLLM_DEVICE TwoWords ShareRows(const uint32_t (&words)[4], int owner, int half) {
+  return ShareWords(words[half * 2], words[half * 2 + 1], MmaLane() / 4 * 4 + owner);
+}
+
+// Of b's columns 2t and 2t + 1, the rows of both halves.
+struct MmaColumns {
+  TwoWords left;
+  TwoWords right;
+};
+VLLM_DEVICE MmaColumns ShareColumns(const uint32_t (&words)[2], int owner) {
+  const int column = MmaLane() % 4 * 2;
+  return {ShareWords(words[0], words[1], column * 4 + owner),
+          ShareWords(words[0], words[1], (column + 1) * 4 + owner)};
+}
+
 template <typename T>
 VLLM_DEVICE void Mma(FragmentD& d, const FragmentA& a, const FragmentB& b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
@@ -58,22 +86,20 @@ VLLM_DEVICE void Mma(FragmentD& d, const FragmentA& a, const FragmentB& b) {
           "r"(b.pairs[1]));
   }
 #else
-  const int lane = MmaLane(), base = LaneId() - lane, g = lane / 4, t = lane % 4;
   // Not unrolled: attention has dozens of these products in a row.
   VLLM_UNROLL(1)
-  for (int k = 0; k < 8; ++k) {
-    // Pair k covers rows 2k and 2k + 1 of b: pair k / 4 of the lanes with t = k % 4.
-    const bool second = k >= 4;
-    const int owner = k % 4;
-    const uint32_t upper = Shuffle(second ? a.pairs[2] : a.pairs[0], base + g * 4 + owner);
-    const uint32_t lower = Shuffle(second ? a.pairs[3] : a.pairs[1], base + g * 4 + owner);
-    const uint32_t column = second ? b.pairs[1] : b.pairs[0];
-    const uint32_t left = Shuffle(column, base + 2 * t * 4 + owner);
-    const uint32_t right = Shuffle(column, base + (2 * t + 1) * 4 + owner);
-    d.values[0] += Low<T>(upper) * Low<T>(left) + High<T>(upper) * High<T>(left);
-    d.values[1] += Low<T>(upper) * Low<T>(right) + High<T>(upper) * High<T>(right);
-    d.values[2] += Low<T>(lower) * Low<T>(left) + High<T>(lower) * High<T>(left);
-    d.values[3] += Low<T>(lower) * Low<T>(right) + High<T>(lower) * High<T>(right);
+  for (int owner = 0; owner < 4; ++owner) {
+    const MmaColumns columns = ShareColumns(b.pairs, owner);
+    VLLM_UNROLL()
+    for (int half = 0; half < 2; ++half) {
+      const TwoWords rows = ShareRows(a.pairs, owner, half);
+      const uint32_t left = half ? columns.left.high : columns.left.low;
+      const uint32_t right = half ? columns.right.high : columns.right.low;
+      d.values[0] += Low<T>(rows.low) * Low<T>(left) + High<T>(rows.low) * High<T>(left);
+      d.values[1] += Low<T>(rows.low) * Low<T>(right) + High<T>(rows.low) * High<T>(right);
+      d.values[2] += Low<T>(rows.high) * Low<T>(left) + High<T>(rows.high) * High<T>(left);
+      d.values[3] += Low<T>(rows.high) * Low<T>(right) + High<T>(rows.high) * High<T>(right);
+    }
   }
 #endif
 }
@@ -104,7 +130,7 @@ VLLM_DEVICE FragmentB LoadBOfRows(const T* tile, int stride) {
 // multiples of 16 bytes in shared memory.
 template <typename T>
 VLLM_DEVICE FragmentB LoadBOfColumns(const T* tile, int stride) {
-#if defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 750
   FragmentB b;
   const T* row = tile + MmaLane() % 16 * stride;
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));

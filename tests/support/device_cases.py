@@ -38,3 +38,9 @@ def assert_quantized(q: Tensor, scale: Tensor, expected: Tensor) -> None:
     step = torch.ones_like(x) if q.dtype is torch.int8 else torch.exp2(x.abs().clamp(min=2**-6).log2().floor() - 3)
     error = (q.double() - x).abs()
     assert (error <= step * 0.5 + x.abs() * 1e-5 + 1e-6).all(), (error / step).max()
+
+
+def scale_blocks(q: Tensor, scales: Tensor, rows: int) -> Tensor:
+    """f64: `q [..., n, k]` times the scales `[..., n / rows, k / 128]` of blocks of `rows` x 128, the last ones cut."""
+    each = scales.double().repeat_interleave(rows, -2).repeat_interleave(128, -1)
+    return q.double() * each[..., : q.shape[-2], : q.shape[-1]]

@@ -1,4 +1,4 @@
-"""Quantisation of activations to int8 and fp8 (e4m3), and products of int8 matrices, under vLLM's names.
+"""Quantisation of activations to int8 and fp8 (e4m3), and products of matrices of them, under vLLM's names.
 
 Inputs are bf16, f16 or f32 with contiguous rows. A tensor that does not fit raises RuntimeError.
 """
@@ -67,9 +67,12 @@ def scaled_fp8_quant(
 def cutlass_scaled_mm(
     a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, out_dtype: torch.dtype, bias: Tensor | None = None
 ) -> Tensor:
-    """``scale_a * (a @ b) * scale_b + bias``: a i8 ``[m, k]``, b i8 ``[k, n]``, the transpose of a weight.
+    """``scale_a * (a @ b) * scale_b + bias``: a ``[m, k]``, b ``[k, n]``, the transpose of a weight; both i8.
 
     Scales are f32, one value or one for each row of a and each column of b; bias is ``[n]`` of ``out_dtype``.
+
+    On GPUs a and b may be e4m3, whose scales may be of blocks, too: ``scale_a [m, k / 128]`` and
+    ``scale_b [k / 128, n / 128]``, with any strides. There n and k are multiples of 16.
     """
     out = a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype)
     _ops.cutlass_scaled_mm.default(out, a, b, scale_a, scale_b, bias)
@@ -93,6 +96,20 @@ def cutlass_scaled_mm_azp(
     out = a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype)
     _ops.cutlass_scaled_mm_azp.default(out, a, b, scale_a, scale_b, azp_adj, azp, bias)
     return out
+
+
+def cutlass_scaled_mm_supports_fp8(cuda_device_capability: int) -> bool:
+    """Whether GPUs of this capability (89 for 8.9) multiply e4m3 matrices; false in builds without CUDA."""
+    return hasattr(_ops, "cutlass_scaled_mm_supports_fp8") and _ops.cutlass_scaled_mm_supports_fp8(
+        cuda_device_capability
+    )
+
+
+def cutlass_scaled_mm_supports_block_fp8(cuda_device_capability: int) -> bool:
+    """As :func:`cutlass_scaled_mm_supports_fp8`, for scales of blocks."""
+    return hasattr(_ops, "cutlass_scaled_mm_supports_block_fp8") and _ops.cutlass_scaled_mm_supports_block_fp8(
+        cuda_device_capability
+    )
 
 
 def _writes_in_place(*arguments: object) -> None:

@@ -15,9 +15,13 @@
 #if defined(VLLM_DEVICE_EMULATED)
 #define VLLM_DEVICE_SCHEMAS(ns, m) STABLE_TORCH_LIBRARY_FRAGMENT(ns##_emulated, m)
 #define VLLM_DEVICE_KERNELS(ns, m) STABLE_TORCH_LIBRARY_IMPL(ns##_emulated, CPU, m)
+#define VLLM_DEVICE_FREE_KERNELS(ns, m) \
+  STABLE_TORCH_LIBRARY_IMPL(ns##_emulated, CompositeExplicitAutograd, m)
 #else
 #define VLLM_DEVICE_SCHEMAS(ns, m) STABLE_TORCH_LIBRARY_FRAGMENT(ns, m)
 #define VLLM_DEVICE_KERNELS(ns, m) STABLE_TORCH_LIBRARY_IMPL(ns, CUDA, m)
+// Of ops without tensors among their arguments.
+#define VLLM_DEVICE_FREE_KERNELS(ns, m) STABLE_TORCH_LIBRARY_IMPL(ns, CompositeExplicitAutograd, m)
 #endif
 
 namespace vllm {
