@@ -19,7 +19,8 @@ set(VLLM_DEVICE_FAMILIES
   scaled_mm
   top_k)
 set(VLLM_DEVICE_SOURCES csrc/device/cache_copy.cu csrc/device/cache_write.cu)
-set(VLLM_DEVICE_BINDINGS csrc/bindings/device/call.cpp csrc/bindings/device/cache.cpp csrc/bindings/device/rows.cpp)
+set(VLLM_DEVICE_BINDINGS csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
+  csrc/bindings/device/cache.cpp csrc/bindings/device/rows.cpp)
 foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
   list(APPEND VLLM_DEVICE_SOURCES csrc/device/${family}.cu)
   list(APPEND VLLM_DEVICE_BINDINGS csrc/bindings/device/${family}.cpp)
@@ -50,4 +51,17 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     SOURCES csrc/cumem/cuda_driver.cpp csrc/cumem/exports.cpp csrc/cumem/pool.cpp
     LIBRARIES CUDA::cudart
     INCLUDE_DIRECTORIES ${CUDAToolkit_INCLUDE_DIRS})
+endif()
+
+# The modules below are in packages of their own: a folder each, and a value of the variant key vllm_companion.
+
+# Attention under the names of vLLM's fork of flash-attention.
+if(VLLM_TARGET_DEVICE STREQUAL "cuda")
+  set(VLLM_FLASH_ATTN_SOURCES csrc/flash_attn/varlen.cpp csrc/bindings/device/attention.cpp
+    csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp)
+  define_extension_target(_vllm_fa2_C
+    DESTINATION vllm/vllm_flash_attn
+    LANGUAGE CUDA
+    SOURCES csrc/flash_attn/fa2.cpp ${VLLM_FLASH_ATTN_SOURCES}
+    DEVICE_SOURCES csrc/device/flash_attention.cu csrc/device/join_splits.cu)
 endif()

@@ -39,7 +39,7 @@ function(define_extension_target NAME)
     target_link_libraries(${NAME} PRIVATE torch::device vllm::hip_runtime)
   endif()
   _set_compile_options(${NAME})
-  _set_module_properties(${NAME} "${arg_LIBRARIES}")
+  _set_module_properties(${NAME} ${arg_DESTINATION} "${arg_LIBRARIES}")
   install(TARGETS ${NAME} LIBRARY DESTINATION ${arg_DESTINATION} COMPONENT ${NAME})
 endfunction()
 
@@ -78,14 +78,15 @@ function(_set_compile_options NAME)
   endif()
 endfunction()
 
-# Its libraries are beside pip's torch or in a conda environment's lib/ (the package lies in
-# lib/pythonX.Y/site-packages/vllm). Those found elsewhere keep their folder, except where conda relocates the package.
-function(_set_module_properties NAME LIBRARIES)
+# Its libraries are beside pip's torch or in a conda environment's lib/ (DESTINATION lies in
+# lib/pythonX.Y/site-packages). Those found elsewhere keep their folder, except where conda relocates the package.
+function(_set_module_properties NAME DESTINATION LIBRARIES)
   set(origin "$ORIGIN")
   if(APPLE)
     set(origin "@loader_path")
   endif()
-  set(rpath "${origin}/../torch/lib" "${origin}/../../..")
+  file(RELATIVE_PATH site_packages "/${DESTINATION}" "/")
+  set(rpath "${origin}/${site_packages}torch/lib" "${origin}/${site_packages}../..")
   if(NOT DEFINED ENV{CONDA_BUILD})
     foreach(library IN LISTS LIBRARIES)
       get_target_property(type ${library} TYPE)

@@ -154,6 +154,24 @@ void Launch(const LaunchShape& shape, Stream stream, void (*kernel)(Params...),
 #endif
 }
 
+// Of the current device.
+inline int Multiprocessors() {
+  int count = 4;
+#if defined(VLLM_DEVICE_EMULATED)
+#elif defined(__HIP__)
+  int device = 0;
+  CheckRuntime("hipGetDevice", hipGetDevice(&device));
+  CheckRuntime("hipDeviceGetAttribute",
+               hipDeviceGetAttribute(&count, hipDeviceAttributeMultiprocessorCount, device));
+#else
+  int device = 0;
+  CheckRuntime("cudaGetDevice", cudaGetDevice(&device));
+  CheckRuntime("cudaDeviceGetAttribute",
+               cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+#endif
+  return count;
+}
+
 // Queues a copy; each side may be device memory or host memory.
 inline void CopyAsync(const char* op, void* to, const void* from, size_t bytes, Stream stream) {
 #if defined(VLLM_DEVICE_EMULATED)

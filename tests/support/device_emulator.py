@@ -34,6 +34,12 @@ def sources() -> list[Path]:
     """Everything torch-free and every binding, the emulator included."""
     patterns = (
         "csrc/device/*.cu",
+        "csrc/flash_attn/*.cu",
+        "csrc/flash_attn/*.cpp",
+        "csrc/flashmla/*.cu",
+        "csrc/flashmla/*.cpp",
+        "csrc/flashinfer/*.cu",
+        "csrc/flashinfer/*.cpp",
         "csrc/moe/*.cu",
         "csrc/moe/*.cpp",
         "csrc/cumem/pool.cpp",

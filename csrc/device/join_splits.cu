@@ -1,0 +1,48 @@
+#include "device/join_splits.h"
+
+#include "device/dispatch.h"
+
+namespace vllm::device {
+namespace {
+
+// Grid: tokens, heads.
+template <typename T>
+__global__ void JoinKernel(JoinSplitsArgs a) {
+  const int64_t token = blockIdx.x, head = blockIdx.y;
+  if (a.used_tokens && token >= *a.used_tokens) return;
+  const int64_t row = head * a.tokens + token, rows = a.heads * a.tokens;
+  float largest = -INFINITY, sum = 0.0f;
+  for (int s = 0; s < a.splits; ++s) largest = fmaxf(largest, a.partial_lse[s * rows + row]);
+  const bool any = largest > -INFINITY;
+  for (int s = 0; any && s < a.splits; ++s) sum += __expf(a.partial_lse[s * rows + row] - largest);
+  T* out = static_cast<T*>(a.out) + token * a.out_token_stride + head * a.out_head_stride;
+  for (int d = threadIdx.x; d < a.width; d += blockDim.x) {
+    float x = 0.0f;
+    for (int s = 0; any && s < a.splits; ++s) {
+      const float weight = __expf(a.partial_lse[s * rows + row] - largest);
+      if (weight > 0.0f) x += weight * a.partial_out[(s * rows + row) * a.width + d];
+    }
+    out[d] = FromFloat<T>(any ? x / sum : 0.0f);
+  }
+  if (a.lse && threadIdx.x == 0) {
+    a.lse[head * a.lse_head_stride + token * a.lse_token_stride] =
+        any ? largest + logf(sum) : -INFINITY;
+  }
+}
+
+}  // namespace
+
+void JoinSplits(const JoinSplitsArgs& a) {
+  DispatchFloat(a.op, a.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    Launch({a.op, a.tokens, a.heads, 1, ThreadsFor(a.width, 256)}, a.stream, JoinKernel<T>, a);
+  });
+}
+
+int SplitsFor(int64_t blocks, int64_t tiles, int limit) {
+  const int64_t wanted = blocks > 0 ? Multiprocessors() / blocks : 1;
+  const int64_t most = tiles < limit ? tiles : limit;
+  return static_cast<int>(wanted > most ? most : wanted < 1 ? 1 : wanted);
+}
+
+}  // namespace vllm::device
