@@ -79,7 +79,10 @@ def render(root: Path, recipe: str, lane: str, pins: dict[str, list[str]] | None
         raise UserError(f"recipe {recipe!r} does not render in lane {lane!r}: {_one_line(error)} ({file})") from None
     outputs: list[Output] = []
     for variant in rendered:
-        outputs.append(_output(variant.recipe, target, outputs))
+        output = _output(variant.recipe, target, outputs)
+        # A key that only some outputs use renders the others once for each of its values.
+        if output not in outputs:
+            outputs.append(output)
     return outputs
 
 
