@@ -65,3 +65,12 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     SOURCES csrc/flash_attn/fa2.cpp ${VLLM_FLASH_ATTN_SOURCES}
     DEVICE_SOURCES csrc/device/flash_attention.cu csrc/device/join_splits.cu)
 endif()
+
+# Sampling under FlashInfer's names.
+if(VLLM_TARGET_DEVICE STREQUAL "cuda")
+  define_extension_target(_flashinfer_C
+    DESTINATION vllm/flashinfer
+    LANGUAGE CUDA
+    SOURCES csrc/flashinfer/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
+    DEVICE_SOURCES csrc/flashinfer/sampling.cu)
+endif()

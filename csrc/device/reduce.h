@@ -9,7 +9,10 @@ namespace vllm::device {
 #if VLLM_KERNELS
 
 struct Sum {
-  static VLLM_DEVICE float Of(float a, float b) { return a + b; }
+  template <typename T>
+  static VLLM_DEVICE T Of(T a, T b) {
+    return a + b;
+  }
   static constexpr float kNeutral = 0.0f;
 };
 struct Max {
@@ -18,14 +21,14 @@ struct Max {
 };
 
 // Over groups of `width` neighbouring lanes, a power of two.
-template <typename Op>
-VLLM_DEVICE float ReduceLanes(float value, int width) {
+template <typename Op, typename T>
+VLLM_DEVICE T ReduceLanes(T value, int width) {
   for (int mask = width / 2; mask > 0; mask /= 2) value = Op::Of(value, ShuffleXor(value, mask));
   return value;
 }
 
-template <typename Op>
-VLLM_DEVICE float ReduceWave(float value) {
+template <typename Op, typename T>
+VLLM_DEVICE T ReduceWave(T value) {
   return ReduceLanes<Op>(value, WaveSize());
 }
 
