@@ -92,6 +92,29 @@ def test_cxx_extension(tmp_path):
     assert not hasattr(library, "Hidden")
 
 
+def test_only_what_changed_is_compiled_again(tmp_path):
+    program("c++")
+    sources = {
+        "a_cpp": '#include "a.h"\nint One() { return VALUE; }\n',
+        "a_h": "#define VALUE 1\n",
+        "b_cpp": LIBRARY.replace("VALUE", "42"),
+    }
+    project = write_project(
+        tmp_path / "p", "define_extension_target(_C DESTINATION vllm SOURCES a.cpp b.cpp)", **sources
+    )
+    assert configure(project).returncode == 0
+
+    def compiled() -> list[str]:
+        return sorted(re.findall(r" -c \S*/(\w+\.cpp)", build(project)))
+
+    assert compiled() == ["a.cpp", "b.cpp"]
+    assert compiled() == []
+    (project / "a.h").write_text("#define VALUE 2\n")
+    assert compiled() == ["a.cpp"], "a header is of concern to those that include it"
+    assert configure(project).returncode == 0
+    assert compiled() == [], "configuring again changes nothing"
+
+
 DEVICE = """
 define_extension_target(_C DESTINATION vllm LANGUAGE {language} SOURCES b.cpp DEVICE_SOURCES one.cu two.cu)
 """
