@@ -53,6 +53,20 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     INCLUDE_DIRECTORIES ${CUDAToolkit_INCLUDE_DIRS})
 endif()
 
+# Decode attention over latents (MLA), for GPUs whose blocks have 115 KB of shared memory or more, from Hopper on.
+if(VLLM_TARGET_DEVICE STREQUAL "cuda")
+  cuda_archs_loose_intersection(flashmla_archs "9.0a;10.0;11.0" "${VLLM_GPU_ARCHS}")
+  if(flashmla_archs)
+    define_extension_target(_flashmla_C
+      DESTINATION vllm
+      LANGUAGE CUDA
+      SOURCES csrc/flashmla/bindings.cpp csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
+        csrc/bindings/tensor.cpp
+      DEVICE_SOURCES csrc/flashmla/decode.cu csrc/device/join_splits.cu
+      ARCHITECTURES ${flashmla_archs})
+  endif()
+endif()
+
 # The modules below are in packages of their own: a folder each, and a value of the variant key vllm_companion.
 
 # Attention under the names of vLLM's fork of flash-attention.
@@ -64,6 +78,15 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     LANGUAGE CUDA
     SOURCES csrc/flash_attn/fa2.cpp ${VLLM_FLASH_ATTN_SOURCES}
     DEVICE_SOURCES csrc/device/flash_attention.cu csrc/device/join_splits.cu)
+  cuda_archs_loose_intersection(fa3_archs "9.0a" "${VLLM_GPU_ARCHS}")
+  if(fa3_archs)
+    define_extension_target(_vllm_fa3_C
+      DESTINATION vllm/vllm_flash_attn
+      LANGUAGE CUDA
+      SOURCES csrc/flash_attn/fa3.cpp ${VLLM_FLASH_ATTN_SOURCES}
+      DEVICE_SOURCES csrc/flash_attn/pipelined.cu csrc/device/join_splits.cu
+      ARCHITECTURES ${fa3_archs})
+  endif()
 endif()
 
 # Sampling under FlashInfer's names.

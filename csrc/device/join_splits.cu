@@ -30,6 +30,14 @@ __global__ void JoinKernel(JoinSplitsArgs a) {
   }
 }
 
+__global__ void PlanKernel(PlanSplitsArgs a) {
+  const int64_t seq = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (seq >= a.seqs) return;
+  const int64_t part = a.longest > a.limit ? (a.longest + a.limit - 1) / a.limit : 1;
+  const int64_t wanted = (a.seq_lens[seq] + part - 1) / part;
+  a.splits[seq] = static_cast<int32_t>(wanted < 1 ? 1 : wanted < a.limit ? wanted : a.limit);
+}
+
 }  // namespace
 
 void JoinSplits(const JoinSplitsArgs& a) {
@@ -37,6 +45,10 @@ void JoinSplits(const JoinSplitsArgs& a) {
     using T = typename decltype(tag)::type;
     Launch({a.op, a.tokens, a.heads, 1, ThreadsFor(a.width, 256)}, a.stream, JoinKernel<T>, a);
   });
+}
+
+void PlanSplits(const PlanSplitsArgs& a) {
+  Launch({a.op, CeilDiv(a.seqs, 128), 1, 1, 128}, a.stream, PlanKernel, a);
 }
 
 int SplitsFor(int64_t blocks, int64_t tiles, int limit) {

@@ -27,6 +27,19 @@ struct JoinSplitsArgs {
 
 void JoinSplits(const JoinSplitsArgs& args);
 
+struct PlanSplitsArgs {
+  const char* op;
+  const int32_t* seq_lens;  // [seqs]
+  int32_t* splits;          // [seqs]
+  int64_t seqs;
+  int64_t longest;  // sequence, which gets `limit` splits
+  int limit;
+  Stream stream;
+};
+
+// As many splits for each sequence as give all of them parts of about one length.
+void PlanSplits(const PlanSplitsArgs& args);
+
 // How many splits fill the current device, where without any there are `blocks` blocks of threads
 // of `tiles` tiles of keys each; at most `limit`.
 int SplitsFor(int64_t blocks, int64_t tiles, int limit);

@@ -7,7 +7,7 @@ import torch
 
 from support.attention_case import AttentionCase
 from support.device_emulator import Ops
-from vllm.vllm_flash_attn import flash_attn_interface, flash_attn_varlen_func
+from vllm.vllm_flash_attn import flash_attn_interface, flash_attn_varlen_func, get_scheduler_metadata
 
 # (keys, query tokens): decode, prefill, a chunk, no keys at all, more queries than keys, nothing.
 SEQUENCES = ((77, 1), (40, 40), (150, 7), (0, 2), (3, 5), (0, 0), (19, 2))
@@ -66,7 +66,7 @@ def check(case, keys, **options):
     torch.testing.assert_close(lse.double(), wanted_lse, rtol=1e-4, atol=1e-4)
 
 
-VERSIONS = (2,)
+VERSIONS = (2, 3)
 MASKS = [
     {},
     {"causal": True},
@@ -102,6 +102,13 @@ def test_alibi(shape):
 def test_splits(version, splits, options):
     case = AttentionCase(((300, 1), (5, 1), (0, 1), (160, 3)), torch.float16, heads=4, kv_heads=1)
     check(case, paged, fa_version=version, num_splits=splits, **options)
+
+
+def test_sequences_split_as_planned():
+    case = AttentionCase(((300, 1), (5, 1), (0, 1), (160, 2)), torch.float16, heads=4, kv_heads=1)
+    plan = get_scheduler_metadata(4, 2, 300, 4, 1, 64, case.seq_lens, torch.float16, num_splits=4)
+    assert plan.tolist() == [4, 1, 1, 3]
+    check(case, paged, fa_version=3, num_splits=4, scheduler_metadata=plan, causal=True)
 
 
 def test_tokens_of_no_sequence_are_left_alone():

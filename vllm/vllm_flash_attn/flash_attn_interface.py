@@ -138,12 +138,12 @@ def flash_attn_varlen_func(
     cp_rank: int = 0,
     cp_tot_seqused_k: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Attention of sequences that lie one after another, of which each query's position ends at its sequence's last key.
+    """Attention of sequences that lie one after another; the last query of each stands at its last key.
 
     Args:
         q: ``[tokens, heads, head_size]`` bf16 or f16; the head size a multiple of 8 up to 256.
-        k, v: ``[keys, kv_heads, head_size]`` with ``cu_seqlens_k``, or ``[blocks, block_size, kv_heads, head_size]`` with
-            ``block_table``; ``heads`` is a multiple of ``kv_heads``.
+        k, v: ``[keys, kv_heads, head_size]`` with ``cu_seqlens_k``, or with ``block_table``
+            ``[blocks, block_size, kv_heads, head_size]``; ``heads`` is a multiple of ``kv_heads``.
         max_seqlen_q, max_seqlen_k: the longest sequence's queries and keys.
         cu_seqlens_q, cu_seqlens_k: ``[seqs + 1]`` i32, where sequences start.
         seqused_k: ``[seqs]`` i32, keys of each sequence.
