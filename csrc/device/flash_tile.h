@@ -214,8 +214,8 @@ struct FlashTile {
     const int last = rows.first + S::kRows < rows.count ? rows.first + S::kRows : rows.count;
     int begin = 0, end = rows.seq_len;
     if (a.window_right >= 0) {
-      const int seen = PositionOf(last - 1) + a.window_right + 1;
-      end = seen < end ? seen : end;
+      const int64_t seen = int64_t{PositionOf(last - 1)} + a.window_right + 1;
+      end = seen < end ? static_cast<int>(seen) : end;
     }
     if (a.window_left >= 0) {
       begin = PositionOf(rows.first) - a.window_left;

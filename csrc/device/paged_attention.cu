@@ -290,13 +290,13 @@ __global__ void __launch_bounds__(256, 2) PagedAttentionKernel(PagedAttention a)
   tile.Store(sum, partition);
 }
 
-// Joins the partitions of v2. Grid: heads, sequences.
+// Joins the partitions of v2. Grid: sequences, heads.
 template <typename T>
 __global__ void JoinKernel(PagedAttention a) {
   VLLM_DYNAMIC_SHARED(memory);
   __shared__ float scratch[2 * kMaxWaves];
   float* weights = reinterpret_cast<float*>(memory);
-  const int64_t head = blockIdx.x, seq = blockIdx.y;
+  const int64_t seq = blockIdx.x, head = blockIdx.y;
   const int64_t row = (seq * a.heads + head) * a.partitions;
   const int used = (a.seq_lens[seq] + kPartitionTokens - 1) / kPartitionTokens;
   const int partitions = used < a.partitions ? used : static_cast<int>(a.partitions);
@@ -362,7 +362,7 @@ void RunPagedAttention(const PagedAttention& a) {
       });
     }
     if (a.partitions == 0) return;
-    Launch({a.op, a.heads, a.seqs, 1, 128, a.partitions * sizeof(float)}, a.stream, JoinKernel<T>,
+    Launch({a.op, a.seqs, a.heads, 1, 128, a.partitions * sizeof(float)}, a.stream, JoinKernel<T>,
            a);
   });
 }

@@ -5,17 +5,6 @@
 namespace vllm {
 namespace {
 
-void CheckHeads(const TensorView& query, int64_t kv_heads) {
-  const int64_t heads = query.Size(1), size = query.Size(2);
-  if (kv_heads < 1 || heads % kv_heads != 0) {
-    Fail(query, "has " + std::to_string(heads) + " heads, expected a multiple of the " +
-                    std::to_string(kv_heads) + " KV heads");
-  }
-  if (size % 8 != 0 || size < 8 || size > 256) {
-    Fail(query, "has head size " + std::to_string(size) + ", expected a multiple of 8 up to 256");
-  }
-}
-
 // After the check of the keys' own shape, heads in their dimension -2.
 void SetKeys(device::FlashAttention& a, const TensorView& query, const TensorView& keys,
              const TensorView& values) {
@@ -38,6 +27,17 @@ const int32_t* Ints(const TensorView& tensor, int64_t size, const char* meaning)
   CheckShape(tensor, {size}, meaning);
   CheckContiguous(tensor);
   return tensor.Data<int32_t>();
+}
+
+void CheckHeads(const TensorView& query, int64_t kv_heads) {
+  const int64_t heads = query.Size(1), size = query.Size(2);
+  if (kv_heads < 1 || heads % kv_heads != 0) {
+    Fail(query, "has " + std::to_string(heads) + " heads, expected a multiple of the " +
+                    std::to_string(kv_heads) + " KV heads");
+  }
+  if (size % 8 != 0 || size < 8 || size > 256) {
+    Fail(query, "has head size " + std::to_string(size) + ", expected a multiple of 8 up to 256");
+  }
 }
 
 void CheckVectors(const TensorView& tensor) {

@@ -13,6 +13,9 @@ namespace vllm {
 // A contiguous [size] of int32.
 const int32_t* Ints(const TensorView& tensor, int64_t size, const char* meaning);
 
+// query is [tokens, heads, head_size].
+void CheckHeads(const TensorView& query, int64_t kv_heads);
+
 // Rows that are read in vectors of 8 elements.
 void CheckVectors(const TensorView& tensor);
 

@@ -1,6 +1,6 @@
 #include "device/paged_attention.h"
 
-#include "bindings/device/call.h"
+#include "bindings/device/attention.h"
 
 namespace vllm {
 namespace {
@@ -13,15 +13,7 @@ struct CacheArguments {
   const Tensor& v_scale;
 };
 
-void CheckHeads(const TensorView& query, int64_t kv_heads, int64_t block_size) {
-  const int64_t heads = query.Size(1), size = query.Size(2);
-  if (kv_heads < 1 || heads % kv_heads != 0) {
-    Fail(query, "has " + std::to_string(heads) + " heads, expected a multiple of the " +
-                    std::to_string(kv_heads) + " KV heads");
-  }
-  if (size % 8 != 0 || size < 8 || size > 256) {
-    Fail(query, "has head size " + std::to_string(size) + ", expected a multiple of 8 up to 256");
-  }
+void CheckBlockSize(const TensorView& query, int64_t block_size) {
   if (block_size != 8 && block_size != 16 && block_size != 32) {
     Fail(query, "comes with block_size " + std::to_string(block_size) + ", expected 8, 16 or 32");
   }
@@ -88,7 +80,8 @@ device::PagedAttention Attention(const DeviceCall& call, const Tensor& out, cons
   CheckSameType(o, q);
   CheckSameShape(o, q);
   CheckLastContiguous(o);
-  CheckHeads(q, num_kv_heads, block_size);
+  CheckHeads(q, num_kv_heads);
+  CheckBlockSize(q, block_size);
   CheckType(lens, ScalarType::Int);
   CheckDim(lens, 1);
   CheckContiguous(lens);
