@@ -44,7 +44,7 @@ def run_worker(layout: Layout, request: dict, work: Path, step: Step) -> str:
 
 def keep_compile_record(work: Path, target: Path) -> bool:
     """Collect what each compiler took (build_support/compile_launcher.py) into `target`; False where none ran."""
-    records = sorted(work.glob("bld/*/work*/**/compile_record.jsonl"))
+    records = sorted(work.glob("*/*/work*/**/compile_record.jsonl"))  # a staging output's folder moves when it is done
     if records:
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.with_suffix(".new")

@@ -177,3 +177,28 @@ def test_interrupted_build_leaves_nothing_published_and_the_next_goes_on(layout,
     builder.build(layout, job, progress)
     assert len(published(layout)) == 1
     assert not layout.work.exists()
+
+
+COMPILES = [
+    {"source": "a.cpp", "object": "a.o", "start": 100.0, "end": 104.0, "user_s": 3.9, "peak_rss_kb": 500_000},
+    {"source": "b.cpp", "object": "b.o", "start": 102.0, "end": 107.5, "user_s": 5.1, "peak_rss_kb": 700_000},
+]
+
+
+def test_what_compilers_took_is_recorded_and_drawn(layout, job, progress):
+    lines = "".join(json.dumps({**compile, "cache": None, "exit": 0}) + "\n" for compile in COMPILES)
+    (layout.root / "data/record").write_text(lines)
+    write_recipe(layout.root, script="mkdir -p build && cp data/record build/compile_record.jsonl")
+    builder.build(layout, job, progress)
+    record = builder.last_build(layout, "toy", "cpu")
+    assert (record["compile_seconds"], record["memory_kb"]) == (7.5, 1_200_000)
+    assert builder.compile_record(layout, "toy", "cpu").with_suffix(".html").exists()
+
+
+def test_every_build_is_made_in_the_same_folder(layout, job, progress, tmp_path):
+    """A compiler cache knows a source by its path."""
+    write_recipe(layout.root, script=f"echo $PWD >> {tmp_path}/folders")
+    for _ in range(2):
+        builder.build(layout, job, progress)
+    first, second = (tmp_path / "folders").read_text().split()
+    assert first == second
