@@ -5,7 +5,8 @@ set -euo pipefail
 site="$PREFIX/lib/python3.13/site-packages"
 library="$site/torch/lib"
 python3 "$RECIPE_DIR/unpack_wheel.py" "$RECIPE_DIR"/inputs/torch-*.whl "$site" \
-  '*' '!torch/test/*' '!torch/bin/*' '!torch/include/*' '!torch/share/*' '!torch/lib/libtorch_cuda_linalg.so'
+  '*' '!torch/test/*' '!torch/bin/protoc*' '!torch/include/*' '!torch/share/*' \
+  '!torch/lib/libtorch_cuda_linalg.so'
 python3 "$RECIPE_DIR/unpack_wheel.py" "$RECIPE_DIR"/inputs/nvidia_cuda_runtime-*.whl cudart '*/libcudart.so.*'
 cp cudart/nvidia/cu13/lib/libcudart.so.* "$library/"
 # One OpenMP run-time library for the whole environment.
@@ -18,5 +19,10 @@ functions() {
 comm -23 <(functions --undefined-only) <(functions --defined-only) | sed 's/.*/int &(void) { return 34; }/' > stubs.c
 test "$(wc -l < stubs.c)" -gt 100
 readelf -d "$library"/libtorch*.so | grep -oE '\blib(cu|nccl|nv)[A-Za-z_]*\.so\.[0-9]+' | sort -u | while read -r name; do
-  [[ -e $library/$name ]] || "$CC" -shared -fPIC -O1 -Wl,-soname,"$name" stubs.c -o "$library/$name"
+  [[ ! -e $library/$name ]] || continue
+  # Symbols that are asked for with a version, the library's name in most cases, are looked for with it.
+  version=$(readelf -V -W "$library"/libtorch*.so |
+    awk -v name="$name" '/File:/ {file = $5} /Name:/ && file == name {found = $3} END {print found}')
+  echo "${version:-UNVERSIONED} { global: *; };" > version.map
+  "$CC" -shared -fPIC -O1 -Wl,-soname,"$name" -Wl,--version-script,version.map stubs.c -o "$library/$name"
 done
