@@ -27,6 +27,7 @@ struct FlashAttention {
   const int32_t* seq_lens;     // [seqs], keys; nullptr: all up to the next sequence's
   const int32_t* block_table;  // [seqs, max_blocks]; entries outside the cache read a block inside
   const float* alibi_slopes;   // [heads] or [seqs, heads], or nullptr
+  const void* sinks;           // [heads] as query, or nullptr: a logit that has no value
   float* lse;                  // [heads, tokens] or nullptr
   int64_t lse_stride;
   int64_t out_token_stride;

@@ -204,6 +204,17 @@ struct FlashTile {
     }
   }
 
+  // A sink is one more key of the first split, whose value is 0.
+  VLLM_DEVICE void AddSinks(const int (&row)[2], SoftmaxState<kOutTiles>& state) const {
+    VLLM_UNROLL()
+    for (int half = 0; half < 2; ++half) {
+      if (row[half] >= rows.count) continue;
+      state.maximum[half] = ToFloat(static_cast<const T*>(a.sinks)[HeadOf(row[half])]);
+      // The four lanes that hold the row sum it once.
+      state.sum[half] = MmaLane() % 4 == 0 ? 1.0f : 0.0f;
+    }
+  }
+
   struct Range {
     int begin;  // a multiple of kKeys
     int end;
@@ -249,6 +260,7 @@ __global__ void __launch_bounds__(S::kThreads) FlashKernel(FlashAttention a) {
   const int rows_of_wave = WaveSize() / kMmaLanes * kMmaRows;
   const bool idle = rows.first + WaveId() * rows_of_wave >= rows.count;
   SoftmaxState<S::kHeadSize / 8> state;
+  if (a.sinks && split == 0) tile.AddSinks(row, state);
   const auto keys = tile.KeysOf(split);
   tile.CopyQuery();
   VLLM_UNROLL()

@@ -28,8 +28,8 @@ std::vector<Tensor> varlen_fwd(const Tensor& q, const Tensor& k, const Tensor& v
   }
   return RunVarlen(call,
                    {q, k, v, out, cu_seqlens_q, cu_seqlens_k, seqused_k, block_table, alibi_slopes,
-                    std::nullopt, max_seqlen_k, softmax_scale, is_causal, window_size_left,
-                    window_size_right, softcap, num_splits},
+                    std::nullopt, std::nullopt, max_seqlen_k, softmax_scale, is_causal,
+                    window_size_left, window_size_right, softcap, num_splits},
                    device::RunFlashAttention);
 }
 

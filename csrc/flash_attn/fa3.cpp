@@ -43,14 +43,13 @@ std::vector<Tensor> fwd(const Tensor& q, const Tensor& k, const Tensor& v,
                      {"q_descale", q_descale.has_value()},
                      {"k_descale", k_descale.has_value()},
                      {"v_descale", v_descale.has_value()},
-                     {"s_aux", s_aux.has_value()},
                      {"cp_world_size", cp_world_size != 1},
                      {"cp_tot_seqused_k", cp_tot_seqused_k.has_value()}});
   if (!cu_seqlens_q) call.Fail("cu_seqlens_q is missing: q is [tokens, heads, head_size]");
   std::vector<Tensor> found =
       RunVarlen(call,
                 {q, k, v, out, *cu_seqlens_q, cu_seqlens_k, seqused_k, page_table, std::nullopt,
-                 scheduler_metadata, max_seqlen_k.value_or(device::kMaxKeys), softmax_scale,
+                 s_aux, scheduler_metadata, max_seqlen_k.value_or(device::kMaxKeys), softmax_scale,
                  is_causal, window_size_left, window_size_right, softcap, num_splits},
                 device::RunPipelinedFlashAttention);
   for (int i = 0; i < 2; ++i) {

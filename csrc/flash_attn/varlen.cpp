@@ -34,6 +34,13 @@ device::FlashAttention Arguments(const DeviceCall& call, const Varlen& v, const 
   }
   if (v.seq_lens) a.seq_lens = Ints(call.View("seqused_k", *v.seq_lens), a.seqs, "[seqs]");
   if (v.alibi_slopes) SetAlibi(a, call.View("alibi_slopes", *v.alibi_slopes));
+  if (v.sinks) {
+    const TensorView sinks = call.View("s_aux", *v.sinks);
+    CheckSameType(sinks, q);
+    CheckShape(sinks, {a.heads}, "[heads]");
+    CheckContiguous(sinks);
+    a.sinks = sinks.data;
+  }
   a.window_left = Window(v.window_left);
   a.window_right = v.causal ? 0 : Window(v.window_right);
   if (!(v.soft_cap >= 0)) call.Fail("softcap is below 0, expected 0 (none) or more");

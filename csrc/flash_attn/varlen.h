@@ -19,6 +19,7 @@ struct Varlen {
   const std::optional<Tensor>& seq_lens;  // [seqs], of paged keys or instead of key_start's lengths
   const std::optional<Tensor>& block_table;
   const std::optional<Tensor>& alibi_slopes;
+  const std::optional<Tensor>& sinks;       // [heads] as query
   const std::optional<Tensor>& seq_splits;  // [seqs], splits of each sequence, or nothing: all
   int64_t max_keys;                         // of a sequence, for the choice of splits
   double scale;
@@ -36,8 +37,8 @@ constexpr int kMaxSplits = 128;
 int ChooseSplits(const DeviceCall& call, int64_t splits, int64_t tokens, int64_t seqs,
                  int64_t heads, int64_t kv_heads, int64_t max_keys);
 
-// Output and log-sum-exp [heads, tokens] of f32; -infinity, and zeros in the output, where a query
-// sees no key.
+// Output and log-sum-exp [heads, tokens] of f32, sinks included; -infinity, and zeros in the
+// output, where a query sees no key.
 std::vector<Tensor> RunVarlen(const DeviceCall& call, const Varlen& varlen,
                               void (*run)(const device::FlashAttention&));
 

@@ -38,7 +38,7 @@ def run(case, keys, **options):
     )  # fmt: skip
 
 
-def expected(case, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None, **_):
+def expected(case, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None, s_aux=None, **_):
     """Output and log-sum-exp in f64; zeros and -inf for queries that see no key."""
     left, right = window_size[0], 0 if causal else window_size[1]
     outs, lses = [], []
@@ -53,6 +53,9 @@ def expected(case, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes
             logits = logits - alibi_slopes.expand(len(case.sequences), -1)[seq].double()[:, None, None] * past.abs()
         hidden = (past > left if left >= 0 else past != past) | (-past > right if right >= 0 else past != past)
         logits = logits.masked_fill(hidden, -math.inf)
+        if s_aux is not None:  # one more key, whose value is 0
+            logits = torch.cat([logits, s_aux.double()[:, None, None].expand(-1, query_len, 1)], -1)
+            values = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
         outs.append(torch.einsum("hqk,khd->qhd", logits.softmax(-1).nan_to_num(0.0), values))
         lses.append(logits.logsumexp(-1))
     return torch.cat(outs), torch.cat(lses, 1)
@@ -102,6 +105,13 @@ def test_alibi(shape):
 def test_splits(version, splits, options):
     case = AttentionCase(((300, 1), (5, 1), (0, 1), (160, 3)), torch.float16, heads=4, kv_heads=1)
     check(case, paged, fa_version=version, num_splits=splits, **options)
+
+
+@pytest.mark.parametrize("splits", [1, 3])
+def test_sinks(splits):
+    sinks = torch.tensor([-1.0, 0.5, 3.0, 9.0], dtype=torch.bfloat16)
+    case = AttentionCase(SEQUENCES, torch.bfloat16, heads=4, kv_heads=2)
+    check(case, paged, fa_version=3, num_splits=splits, s_aux=sinks, window_size=(60, 0))
 
 
 def test_sequences_split_as_planned():

@@ -157,10 +157,11 @@ def flash_attn_varlen_func(
         num_splits: parts that a sequence's keys are split into; 0: as many as fill the GPU.
         scheduler_metadata: what `get_scheduler_metadata` returned; version 3 only.
         deterministic: results always are.
+        s_aux: ``[heads]`` as ``q``, a logit of each head that joins the softmax without a value; version 3 only.
 
     Returns:
-        ``[tokens, heads, head_size]``, and with ``return_softmax_lse`` the log-sum-exp ``[heads, tokens]`` f32. A query
-        that sees no key gets zeros and -infinity.
+        ``[tokens, heads, head_size]``, and with ``return_softmax_lse`` the log-sum-exp ``[heads, tokens]`` f32, of
+        ``s_aux`` too. A query that sees no key gets zeros and -infinity.
 
     Raises:
         ImportError: the version's kernels are not installed or do not run here.
@@ -168,7 +169,7 @@ def flash_attn_varlen_func(
     """
     _check_lengths(cu_seqlens_k, seqused_k, block_table)
     _refuse(
-        fa_version, q_v=q_v, q_descale=q_descale, k_descale=k_descale, v_descale=v_descale, s_aux=s_aux,
+        fa_version, q_v=q_v, q_descale=q_descale, k_descale=k_descale, v_descale=v_descale,
         cp_tot_seqused_k=cp_tot_seqused_k, dropout_p=dropout_p or None, return_attn_probs=return_attn_probs or None,
         cp_world_size=None if cp_world_size == 1 else cp_world_size,
     )  # fmt: skip
@@ -177,7 +178,7 @@ def flash_attn_varlen_func(
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     ops = _ops(fa_version)
     if fa_version == 2:
-        _refuse(2, scheduler_metadata=scheduler_metadata)
+        _refuse(2, scheduler_metadata=scheduler_metadata, s_aux=s_aux)
         starts = cu_seqlens_q if cu_seqlens_k is None else cu_seqlens_k  # not read where keys are paged
         out, lse = ops.varlen_fwd(
             q, k, v, out, cu_seqlens_q, starts, seqused_k, None, block_table, alibi_slopes, max_seqlen_q, max_seqlen_k,
@@ -188,6 +189,6 @@ def flash_attn_varlen_func(
         out, lse, _, _ = ops.fwd(
             q, k, v, None, None, None, out, cu_seqlens_q, cu_seqlens_k, None, None, seqused_k, max_seqlen_q,
             max_seqlen_k, block_table, None, None, None, None, None, None, None, None, scale, causal, left, right,
-            softcap, True, scheduler_metadata, num_splits, None, 0, None, 1, 0, None,
+            softcap, True, scheduler_metadata, num_splits, None, 0, s_aux, 1, 0, None,
         )  # fmt: skip
     return (out, lse) if return_softmax_lse else out
