@@ -46,7 +46,7 @@ class Build:
     @property
     def folder(self) -> Path:
         """Of this build alone."""
-        own = self.cpu.name if self.cpu.definitions else ""
+        own = self.cpu.name if self.cpu.flags else ""
         parts = (self.target.arch, self.cpu.baseline, own, *self.families)
         return self.layout.home / "cross" / "-".join(part for part in parts if part)
 
@@ -86,7 +86,7 @@ class Build:
         for name, place in (("include", include), ("lib", self.prefix / "lib")):
             (torch / name).unlink(missing_ok=True)
             (torch / name).symlink_to(place)
-        flags = " ".join([f"-I{self.layout.root / 'tests/cross'}", *(f"-D{each}" for each in self.cpu.definitions)])
+        flags = " ".join([f"-I{self.layout.root / 'tests/cross'}", *self.cpu.flags])
         self._cmake(
             "vllm._C",
             self.layout.root,

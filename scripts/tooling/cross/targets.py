@@ -16,8 +16,8 @@ class Cpu:
     isa: str
     baseline: str = ""
     """VLLM_CPU_BASELINE of the build that runs on it."""
-    definitions: tuple[str, ...] = ()
-    """Macros of a build of its own."""
+    flags: tuple[str, ...] = ()
+    """What the compiler is told in a build of its own."""
     asked: bool = False
     """Whether the instruction set is only run when VLLM_CPU_ISA names it."""
 
@@ -50,6 +50,8 @@ class Target:
 
 # What the compilers themselves are linked against.
 HOST_LIBRARIES = ("libisl23", "libmpc3", "libmpfr6", "libgmp10", "libjansson4", "libzstd1", "libbinutils", "libctf0")
+
+ARM_BF16 = "armv8.2-a+crypto+fp16+dotprod+bf16+i8mm"
 
 TARGETS = (
     Target(
@@ -86,7 +88,7 @@ TARGETS = (
             Cpu("haswell", "Haswell", "avx2"),
             Cpu("v3", "Haswell", "avx2", baseline="x86-64-v3"),
             # No emulator has AMX: tests/cross/amx_emulated.h does in C++ what its instructions do.
-            Cpu("amx", "Haswell", "amx", definitions=("VLLM_CPU_AMX_EMULATED",), asked=True),
+            Cpu("amx", "Haswell", "amx", flags=("-DVLLM_CPU_AMX_EMULATED",), asked=True),
         ),
     ),
 )
