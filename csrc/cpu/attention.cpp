@@ -231,12 +231,15 @@ void RunDecodeItem(const AttentionArgs& args, const AttentionItem& item, const A
   DecodeRows<T> rows{&args,
                      item.seq,
                      item.kv_head,
+                     std::min<int64_t>(memory.positions[kRows - 1] + 1, item.part_end * kKvPart),
                      query,
                      memory.positions,
                      args.alibi_slopes ? memory.slopes : nullptr,
                      reinterpret_cast<typename CacheOperands<T>::B*>(memory.keys),
                      {}};
-  if (next) rows.next = FirstRun<T>(args, next->seq, next->kv_head, next->part_begin * kKvPart);
+  if (next) {
+    rows.next = {next->seq, next->kv_head, next->part_begin * kKvPart, args.seq_lens[next->seq]};
+  }
   if (item.partial >= 0) {
     return DecodePart<T, kRows>(rows, item.part_begin, {workspace + item.partial, kMaxDecodeRows});
   }

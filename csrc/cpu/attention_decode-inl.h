@@ -24,6 +24,11 @@ namespace HWY_NAMESPACE {
 using DecodeLanes = hn::CappedTag<float, 16>;
 constexpr int kDecodeLanes = hn::MaxLanes(DecodeLanes());
 
+// Positions [begin, end) of a sequence and KV head.
+struct KvSpan {
+  int64_t seq = 0, kv_head = 0, begin = 0, end = 0;
+};
+
 // The rows of an item. `out` and the other states are [rows][head_size].
 template <typename T>
 struct DecodeRows {
@@ -31,11 +36,12 @@ struct DecodeRows {
 
   const AttentionArgs* args;
   int64_t seq, kv_head;
+  int64_t end;                           // of the last row's positions
   const A* query;                        // [rows][QueryUnits]
   const int32_t* positions;              // [rows], ascending
   const float* slopes;                   // [rows], or null
   typename CacheOperands<T>::B* buffer;  // room for keys and values of a tile
-  PackedRun<T> next;                     // what is read after this item
+  KvSpan next;                           // what is read after this item; may be empty
 };
 
 // Factors that change nothing, for as many columns as one call of GemmTile adds to.
@@ -66,14 +72,17 @@ HWY_INLINE void DecodeDotProducts(const DecodeRows<T>& rows, const PackedRun<T>&
   constexpr int kVecs = 16 / kDecodeLanes;
   const int64_t units = rows.args->head_size / (kDotPairs<T> ? 2 : 1);
   const size_t steps = static_cast<size_t>(rows.args->head_size / PackedRun<T>::kPair);
-  const char* ahead = reinterpret_cast<const char*>(next.keys ? next.keys : run.keys);
+  const char* ahead = reinterpret_cast<const char*>(next.keys);
   const auto groups = [&](auto vecs, int64_t i) {
     constexpr int kAllVecs = decltype(vecs)::value, kMost = HWY_MAX(1, kTileSums / kAllVecs);
     ForRows<kRows, kMost>([&](auto some, int first) {
-      GemmTile<Operands, decltype(some)::value, kAllVecs, false, 1>(
+      // As many bytes of the next keys as are read of these.
+      constexpr int kLines =
+          HWY_MAX(1, kAllVecs * kDecodeLanes * static_cast<int>(sizeof(typename Operands::B)) / 64);
+      GemmTile<Operands, decltype(some)::value, kAllVecs, false, kLines>(
           df, rows.query + first * units, static_cast<size_t>(units), One(), run.keys + i,
           static_cast<size_t>(run.key_step), steps, logits + first * kKvTile + i, kKvTile, nullptr,
-          ahead + i * 2 * static_cast<int64_t>(steps));
+          ahead + i * static_cast<int64_t>(steps * sizeof(typename Operands::B)));
     });
   };
   int64_t i = 0;
@@ -154,7 +163,7 @@ HWY_INLINE void DecodeAddValues(const DecodeRows<T>& rows, const PackedRun<T>& r
   const hn::CappedTag<float, 8> d8;
   constexpr int64_t kRow = kKvTile / (kDotPairs<T> ? 2 : 1);
   const int64_t head_size = rows.args->head_size;
-  const char* ahead = reinterpret_cast<const char*>(next.values ? next.values : run.values);
+  const char* ahead = reinterpret_cast<const char*>(next.values);
   constexpr int kWide = HWY_MAX(1, HWY_MIN(4, kTileSums / HWY_MIN(kRows, kTileSums)));
   constexpr int kMost = HWY_MAX(1, kTileSums / kWide);
   ForRows<kRows, kMost>([&](auto some, int first) {
@@ -174,10 +183,24 @@ HWY_INLINE void DecodeAddValues(const DecodeRows<T>& rows, const PackedRun<T>& r
   });
 }
 
-// All rows against the positions [begin, end) of one tile; `after` is the tile that follows.
+// What is fetched while `run` of the tile at `begin` is computed: a tile ahead of it, as the memory
+// takes longer to answer than one run takes; past the item's end, that of the next one.
+template <typename T>
+HWY_INLINE PackedRun<T> RunAhead(const DecodeRows<T>& rows, int64_t begin,
+                                 const PackedRun<T>& run) {
+  const AttentionArgs& args = *rows.args;
+  const int64_t position = begin + run.first + kKvTile;
+  const int64_t end = (rows.end + run.count - 1) / run.count * run.count;
+  if (position < end) return FirstRun<T>(args, rows.seq, rows.kv_head, position);
+  const KvSpan& next = rows.next;
+  const int64_t there = next.begin + position - end;
+  return there < next.end ? FirstRun<T>(args, next.seq, next.kv_head, there) : run;
+}
+
+// All rows against the positions [begin, end) of one tile.
 template <typename T, int kRows>
-void DecodeTile(const DecodeRows<T>& rows, int64_t begin, int64_t end, const PackedRun<T>& after,
-                float* max, float* sum, float* out) {
+void DecodeTile(const DecodeRows<T>& rows, int64_t begin, int64_t end, float* max, float* sum,
+                float* out) {
   const AttentionArgs& args = *rows.args;
   HWY_ALIGN float logits[kRows * kKvTile];
   HWY_ALIGN typename CacheOperands<T>::A probabilities[kRows * kKvTile];
@@ -185,9 +208,8 @@ void DecodeTile(const DecodeRows<T>& rows, int64_t begin, int64_t end, const Pac
   const int64_t padded = (end - begin + kKvGroup - 1) / kKvGroup * kKvGroup;
   const PackedTile<T> tile(args, rows.seq, rows.kv_head, begin, end, rows.buffer);
   for (int i = 0; i < tile.runs; ++i) {
-    const PackedRun<T>& next = i + 1 < tile.runs ? tile.run[i + 1] : after;
-    DecodeDotProducts<T, kRows>(rows, tile.run[i], tile.run[i].count, next,
-                                logits + tile.run[i].first);
+    DecodeDotProducts<T, kRows>(rows, tile.run[i], tile.run[i].count,
+                                RunAhead(rows, begin, tile.run[i]), logits + tile.run[i].first);
   }
   const bool transform = rows.slopes != nullptr || args.soft_cap > 0 || args.scale <= 0;
   const bool windowed = args.sliding_window > 0;
@@ -221,8 +243,8 @@ void DecodeTile(const DecodeRows<T>& rows, int64_t begin, int64_t end, const Pac
         hn::MulAdd(hn::Set(d1, sum[r]), hn::Set(d1, rescales[r]), hn::Set(d1, total[r])));
   }
   for (int i = 0; i < tile.runs; ++i) {
-    const PackedRun<T>& next = i + 1 < tile.runs ? tile.run[i + 1] : after;
-    DecodeAddValues<T, kRows>(rows, tile.run[i], tile.run[i].count, next,
+    DecodeAddValues<T, kRows>(rows, tile.run[i], tile.run[i].count,
+                              RunAhead(rows, begin, tile.run[i]),
                               probabilities + tile.run[i].first / (kDotPairs<T> ? 2 : 1), out);
   }
 }
@@ -284,9 +306,7 @@ void DecodePart(const DecodeRows<T>& rows, int64_t part, const RowState& state) 
   std::fill(state.out, state.out + kRows * args.head_size, 0.0f);
   for (; begin < part_end; begin += kKvTile) {
     const int64_t tile_end = std::min(begin + kKvTile, end);
-    const PackedRun<T> after =
-        tile_end < end ? FirstRun<T>(args, rows.seq, rows.kv_head, tile_end) : rows.next;
-    DecodeTile<T, kRows>(rows, begin, tile_end, after, state.max, state.sum, state.out);
+    DecodeTile<T, kRows>(rows, begin, tile_end, state.max, state.sum, state.out);
   }
 }
 

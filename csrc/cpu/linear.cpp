@@ -152,10 +152,18 @@ void StoreTileAs(const LinearArgs& args, int64_t panel, int64_t row, int64_t row
 }
 
 // Multiplies the row tiles [first, last) with one panel.
-template <typename T, class Operands, int kPrefetchLines>
+template <typename T>
 void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last) {
-  static constexpr auto kTiles =
-      TileTable<Operands, kPrefetchLines>(std::make_index_sequence<kMaxRows>());
+  using Operands =
+      std::conditional_t<kIsBf16<T>, Bf16Operands,
+                         std::conditional_t<std::is_same_v<T, float>, F32Operands, F16Operands>>;
+  // Lines of a panel that one step of k reads.
+  constexpr int kStepLines = (kIsBf16<T> ? 2 : 1) * kPanel * sizeof(T) / 64;
+  using Rows = std::make_index_sequence<kMaxRows>;
+  // Tiles that fetch while they compute: all that a panel needs, one line a step, or nothing.
+  static constexpr auto kAlone = TileTable<Operands, kStepLines>(Rows());
+  static constexpr auto kFetching = TileTable<Operands, 1>(Rows());
+  static constexpr auto kPlain = TileTable<Operands, 0>(Rows());
   const LinearArgs& args = task.args;
   const int64_t k = args.weight.k, panel_bytes = PanelElements(k, args.weight.dtype) * sizeof(T);
   const char* weight = static_cast<const char*>(args.weight.packed) + panel * panel_bytes;
@@ -163,11 +171,14 @@ void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last
   HWY_ALIGN float tile[kMaxRows * kPanel];
   for (int64_t t = first; t < last; ++t) {
     const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
-    // A single tile fetches a little ahead of itself; several share fetching the next panel.
+    // A single tile fetches a little ahead of itself; the first of several share fetching the next
+    // panel.
     constexpr int64_t kAhead = 4096;
-    const int64_t ahead = tiles.count == 1 ? kAhead : panel_bytes + (t - first) * 64 * Steps<T>(k);
-    kTiles[rows - 1](task.packed_input + row * PackedRow<T>(k), weight,
-                     static_cast<size_t>(Steps<T>(k)), tile, weight + ahead);
+    const bool alone = tiles.count == 1;
+    const auto& table = alone ? kAlone : t - first < kStepLines ? kFetching : kPlain;
+    const int64_t ahead = alone ? kAhead : panel_bytes + (t - first) * 64 * Steps<T>(k);
+    table[rows - 1](task.packed_input + row * PackedRow<T>(k), weight,
+                    static_cast<size_t>(Steps<T>(k)), tile, weight + ahead);
     StoreTileAs<T>(args, panel, row, rows, tile);
   }
 }
@@ -207,20 +218,8 @@ void RunAmxTask(LinearTask& task) {
 
 template <typename T>
 void RunTask(LinearTask& task) {
-  using Operands =
-      std::conditional_t<kIsBf16<T>, Bf16Operands,
-                         std::conditional_t<std::is_same_v<T, float>, F32Operands, F16Operands>>;
-  // Lines of a panel that one step of k reads.
-  constexpr int kStepLines = (kIsBf16<T> ? 2 : 1) * kPanel * sizeof(T) / 64;
-  const int64_t tiles = RowTiles(task.args.m, kMaxRows).count;
-  RunItems(task.work, kMaxRows, [&task, tiles](int64_t panel, int64_t first, int64_t last) {
-    if (tiles == 1) {
-      RunPanel<T, Operands, kStepLines>(task, panel, first, last);
-    } else if (tiles <= kStepLines) {
-      RunPanel<T, Operands, 1>(task, panel, first, last);
-    } else {
-      RunPanel<T, Operands, 0>(task, panel, first, last);
-    }
+  RunItems(task.work, kMaxRows, [&task](int64_t panel, int64_t first, int64_t last) {
+    RunPanel<T>(task, panel, first, last);
   });
 }
 

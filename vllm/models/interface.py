@@ -30,6 +30,7 @@ class Model(Protocol):
 
     attentions: list[PagedAttention]  # one a layer, to be bound to the KV cache
     vocab_size: int
+    only_wanted: tuple[object, ...]  # layers that compute the rows whose logits are wanted and no others
 
     @staticmethod
     def ignored_weights(hf_config: dict[str, Any]) -> tuple[str, ...]:

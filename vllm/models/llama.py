@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vllm.attention.paged import AttentionShape, PagedAttention
@@ -54,6 +55,8 @@ class LlamaForCausalLM:
             for i, attention in enumerate(shape.attentions)
         ]
         self.attentions = [layer.attention for layer in self._layers]
+        last = self._layers[-1]
+        self.only_wanted = (last.output, last.mlp, last.mlp.down)
         self._norm = RMSNorm.load(checkpoint, "model.norm", shape.hidden_size, shape.norm_epsilon)
         first = shape.attentions[0]
         self._num_heads, self._head_size = first.num_heads, first.head_size
@@ -122,15 +125,24 @@ class LlamaForCausalLM:
             views["attended_heads"] = views["attended"].unflatten(1, heads)
         self._embedding(step.token_ids, x)
         residual.zero_()
-        key = (*step.shape_key, self.attentions[0].cache_address)
-        self._replay.run(key, lambda: self._run_layers(step, views))
-        x, residual = step.wanted(x), step.wanted(residual)
+        some_wanted = step.logits_indices is not None
+        key = (*step.shape_key, self.attentions[0].cache_address, some_wanted)
+        self._replay.run(key, lambda: self._run_layers(step, views, some_wanted))
+        if some_wanted:
+            residual, attended = step.wanted(residual), step.wanted(views["attended"])
+            x = torch.empty_like(residual)
+            self._layers[-1].transform(x, residual, attended, views["activated"][: x.shape[0]])
         self._norm.add(x, residual)
         return x
 
-    def _run_layers(self, step: StepInput, views: dict[str, Tensor]) -> None:
-        for layer in self._layers:
+    def _run_layers(self, step: StepInput, views: dict[str, Tensor], some_wanted: bool) -> None:
+        """All layers; where only some rows are wanted, up to the last one's attention, the last to mix tokens."""
+        for layer in self._layers[:-1]:
             layer(step, views)
+        if some_wanted:
+            self._layers[-1].attend(step, views)
+        else:
+            self._layers[-1](step, views)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self._head(hidden)
@@ -167,10 +179,18 @@ class LlamaLayer:
         return self.input_norm, self.qkv, self.attention, self.output, self.mlp_norm, self.mlp
 
     def __call__(self, step: StepInput, views: dict[str, Tensor]) -> None:
-        x, residual = views["x"], views["residual"]
-        self.input_norm.add(x, residual)
+        self.attend(step, views)
+        self.transform(views["x"], views["residual"], views["attended"], views["activated"])
+
+    def attend(self, step: StepInput, views: dict[str, Tensor]) -> None:
+        """Up to `attended`, with the keys and values of all tokens."""
+        x = views["x"]
+        self.input_norm.add(x, views["residual"])
         self.qkv(x, views["qkv"])
         self.attention(views["qkv"], views["query"], step, views["attended_heads"])
-        self.output(views["attended"], x)
+
+    def transform(self, x: Tensor, residual: Tensor, attended: Tensor, activated: Tensor) -> None:
+        """The rest, which takes each row by itself, to x; `activated` is room for the MLP."""
+        self.output(attended, x)
         self.mlp_norm.add(x, residual)
-        self.mlp(x, views["activated"], x)
+        self.mlp(x, activated, x)

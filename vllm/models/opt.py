@@ -50,6 +50,7 @@ class OPTForCausalLM:
             for i, shape in enumerate(shapes)
         ]
         self.attentions = [layer.attention for layer in self._layers]
+        self.only_wanted = (self._project_out,)
         has_norm = norms_first and not config.get("_remove_final_layer_norm", False)
         self._norm = LayerNorm.load(checkpoint, f"{root}.final_layer_norm", hidden) if has_norm else None
         widths = {"embedded": width, "x": hidden, "qkv": shapes[0].qkv_width, "attended": hidden, "ffn": ffn}

@@ -50,24 +50,25 @@ class ModelCost:
 
     def __init__(self, model: Model, dtype: torch.dtype):
         """dtype: of the KV cache and the activations."""
-        self._body, self._head = _Weights(), _Weights()
+        self._body, self._wanted = _Weights(), _Weights()
         self._itemsize = dtype.itemsize
         shapes = [attention.shape for attention in model.attentions]
         self._attentions = Counter((s.num_heads, s.num_kv_heads, s.head_size, s.sliding_window) for s in shapes)
         for _, part in named_parts(model):
+            weights = self._wanted if any(part is other for other in model.only_wanted) else self._body
             if isinstance(part, Linear):
-                self._body.add(part.packed, part.out_features * part.in_features)
+                weights.add(part.packed, part.out_features * part.in_features)
             elif isinstance(part, GatedMLP) and part.fused is not None:
-                self._body.add(part.fused, 2 * part.down.out_features * part.down.in_features)
+                weights.add(part.fused, 2 * part.down.out_features * part.down.in_features)
             elif isinstance(part, OutputHead):
-                self._head.add(part.packed, part.vocab_size * part.width)
+                self._wanted.add(part.packed, part.vocab_size * part.width)
 
     @property
     def uses_int8(self) -> bool:
-        return self._body.int8 + self._head.int8 > 0
+        return self._body.int8 + self._wanted.int8 > 0
 
     def of_step(self, sequences: list[SequenceStep]) -> Cost:
-        cost = self._body.cost(sum(s.count for s in sequences)) + self._head.cost(sum(s.sampled for s in sequences))
+        cost = self._body.cost(sum(s.count for s in sequences)) + self._wanted.cost(sum(s.sampled for s in sequences))
         for (heads, kv_heads, head_size, window), layers in self._attentions.items():
             for sequence in sequences:
                 start, end = sequence.start, sequence.start + sequence.count
