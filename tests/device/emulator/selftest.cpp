@@ -2,6 +2,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "device/async_copy.h"
 #include "device/numeric.h"
 #include "device/reduce.h"
 
@@ -15,19 +16,26 @@ enum class Fault : int {
   kPartialBarrier,
   kExitedLane,
   kTwoShuffles,
-  kMisaligned
+  kMisaligned,
+  kNoWait
 };
 
-// out[i] = 127 - i, which another thread wrote to shared memory.
+alignas(16) const float kZeros[4] = {};
+
+// out[i] = 127 - i, which another thread wrote to shared memory, + 0, which another one copied
+// there.
 void Kernel(Fault fault, float* out) {
-  __shared__ float values[128];
+  alignas(16) __shared__ float values[128], copied[128];
   const int i = threadIdx.x;
-  values[i] = -1.0f;
+  values[i] = copied[i] = -1.0f;
   __syncthreads();
   values[i] = static_cast<float>(i);
+  if (i < 32) CopyToShared(copied + 4 * i, kZeros);
+  CommitCopies();
+  if (fault != Fault::kNoWait) WaitForCopies<0>();
   if (fault == Fault::kExitedLane && i == 5) return;
   if (fault != Fault::kNoBarrier && (fault != Fault::kPartialBarrier || i < 64)) __syncthreads();
-  out[i] = values[127 - i];
+  out[i] = values[127 - i] + copied[127 - i];
   if (fault == Fault::kTwoShuffles && i % 2 == 0) {
     out[i] += static_cast<float>(Ballot(true) & 1);
   } else {
