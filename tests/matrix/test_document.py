@@ -27,6 +27,13 @@ def test_the_document_has_every_lane_and_its_build_strings():
                 assert f"`{output.build.partition('_h')[0]}_h*_{output.number}`" in text
 
 
+def test_the_document_has_every_package():
+    rows = [line.split(" | ") for line in (ROOT / markdown.FILE).read_text().splitlines()]
+    beside = {row[0].strip("| `"): row[1].strip(" |").split(", ") for row in rows if row[0].startswith("| `vllm-")}
+    made = {(o.name, lane) for lane in known_lanes(ROOT) for o in render(ROOT, "vllm", lane) if o.name != "vllm"}
+    assert made == {(name, lane) for name, lanes in beside.items() for lane in lanes}
+
+
 def outputs():
     return [o for lane in known_lanes(ROOT) for o in render(ROOT, "vllm", lane) if o.name == "vllm"]
 

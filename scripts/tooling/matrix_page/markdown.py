@@ -9,6 +9,7 @@ from tooling import matrix
 from tooling.lanes import known_lanes, variant_values
 from tooling.matrix_page.builds import DEVICES, PACKAGE, PLATFORMS, Build, of_output
 from tooling.matrix_page.install import lines
+from tooling.recipes import Output
 
 FILE = "docs/matrix.md"
 ARCHITECTURES = {"vllm_cuda_archs": "CUDA", "vllm_rocm_archs": "ROCm"}
@@ -26,6 +27,11 @@ INSTALL = """\
 pixi solves for the machine that its manifest describes, so it has to be told of a GPU's driver.
 """
 
+BESIDE = """\
+Kernels that not every user wants. Each package runs with the `vllm` of its own build only, which solvers see to; `vllm`
+says which one to install when something asks for it.
+"""
+
 
 def text(root: Path) -> str:
     """The whole file for the checkout `root`."""
@@ -39,10 +45,23 @@ def text(root: Path) -> str:
         "## Install\n",
         INSTALL,
         *_install(ordered),
+        "## Packages beside vllm\n",
+        BESIDE,
+        _table(("package", "lanes"), _beside(rendered)),
         "## GPU architectures\n",
         _table(("lane", "device", "compiled for"), _architectures(root, lanes)),
     ]
     return "\n".join(sections)
+
+
+def _beside(rendered: dict[matrix.Pair, list[Output]]) -> Iterator[tuple[str, str]]:
+    """The recipe's other packages, each with the lanes that make it."""
+    lanes: dict[str, dict[str, None]] = {}
+    for (_, lane), outputs in rendered.items():
+        for output in outputs:
+            lanes.setdefault(output.name, {})[lane] = None
+    for name in sorted(set(lanes) - {PACKAGE}):
+        yield f"`{name}`", ", ".join(lanes[name])
 
 
 def _rows(builds: list[Build], lanes: dict[Build, str]) -> Iterator[tuple[str, ...]]:
