@@ -10,7 +10,7 @@ VLLM = Path(__file__).parents[1] / "vllm"
 # Lowest first. Modules directly in vllm/ are the lowest row, and may import one another.
 LAYERS = [
     {"platforms", "kernels"},
-    {"kvcache", "vllm_flash_attn", "flashinfer"},
+    {"kvcache", "vllm_flash_attn", "flashinfer", "deep_gemm"},
     {"scheduler", "quantization"},
     {"layers", "attention"},
     {"models"},
