@@ -53,7 +53,7 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     INCLUDE_DIRECTORIES ${CUDAToolkit_INCLUDE_DIRS})
 endif()
 
-# Decode attention over latents (MLA), for GPUs whose blocks have 115 KB of shared memory or more, from Hopper on.
+# Decode attention over latents (MLA), for GPUs whose blocks have 156 KB of shared memory or more, from Hopper on.
 if(VLLM_TARGET_DEVICE STREQUAL "cuda")
   cuda_archs_loose_intersection(flashmla_archs "9.0a;10.0;11.0" "${VLLM_GPU_ARCHS}")
   if(flashmla_archs)

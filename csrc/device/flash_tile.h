@@ -5,6 +5,7 @@
 #include "device/dispatch.h"
 #include "device/flash_attention.h"
 #include "device/flash_softmax.h"
+#include "device/pages.h"
 
 namespace vllm::device {
 namespace {
@@ -97,22 +98,14 @@ struct FlashTile {
     }
   }
 
-  // The block and the slot of a key; a block of -1 where there is none.
-  struct Place {
-    int64_t block;
-    int slot;
-  };
-
   VLLM_DEVICE Place Find(int position) const {
     if (position >= rows.seq_len) return {-1, 0};
     if (!a.block_table) {
       const int64_t key = int64_t{rows.key_begin} + position;
       return {key >= 0 && key < a.num_blocks ? key : -1, 0};
     }
-    const int index = position / a.block_size;
-    if (index >= a.max_blocks) return {-1, 0};
-    const int64_t entry = a.block_table[rows.seq * a.table_stride + index];
-    return {entry < 0 || entry >= a.num_blocks ? 0 : entry, position - index * a.block_size};
+    return FindInPages(a.block_table + rows.seq * a.table_stride, a.max_blocks, a.num_blocks,
+                       a.block_size, position);
   }
 
   VLLM_DEVICE const T* RowOf(const void* all, const KeyStrides& strides, Place place) const {

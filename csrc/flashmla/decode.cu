@@ -3,11 +3,12 @@
 #include "device/async_copy.h"
 #include "device/dispatch.h"
 #include "device/flash_softmax.h"
+#include "device/pages.h"
 
 namespace vllm::device {
 namespace {
 
-// Eight groups of 32 lanes: 2 of rows, and for each of those 4 of keys, then of columns of the
+// 16 groups of 32 lanes: 4 of rows, and for each of those 4 of keys, then of columns of the
 // latent. All that hold the same rows compute the same weights from the logits in shared memory.
 constexpr int kKeys = 32;  // of a tile; two tiles lie in shared memory, one on its way there
 constexpr int kColumnGroups = 4;
@@ -59,12 +60,12 @@ struct MlaTile {
   }
 
   VLLM_DEVICE const T* Slot(int position) const {
-    const int index = position / a.block_size;
-    if (position >= seq_len || index >= a.max_blocks) return nullptr;
-    const int64_t entry = a.block_table[seq * a.table_stride + index];
-    const int64_t block = entry < 0 || entry >= a.num_blocks ? 0 : entry;
-    return static_cast<const T*>(a.cache) + block * a.block_stride +
-           (position - index * a.block_size) * a.slot_stride;
+    if (position >= seq_len) return nullptr;
+    const Place place = FindInPages(a.block_table + seq * a.table_stride, a.max_blocks,
+                                    a.num_blocks, a.block_size, position);
+    if (place.block < 0) return nullptr;
+    return static_cast<const T*>(a.cache) + place.block * a.block_stride +
+           place.slot * a.slot_stride;
   }
 
   VLLM_DEVICE void CopyKeys(int start, int stage) const {

@@ -43,7 +43,7 @@ struct MlaDecode {
 };
 
 // Rows of a block of threads: pairs of a token and a head.
-constexpr int kMlaRows = 32;
+constexpr int kMlaRows = 64;
 
 void RunMlaDecode(const MlaDecode& decode);
 
