@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from tooling.debs import DebError, unpack  # noqa: E402
+from tooling.installing.debs import DebError, unpack  # noqa: E402
 
 DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 HINT = "install it (Debian: apt-get install python3-venv python3-pip) and run the command again"

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tooling.errors import UserError
-from tooling.lanes import NOARCH, host_platform
 from tooling.layout import Layout
+from tooling.planning.lanes import NOARCH, host_platform
+from tooling.planning.recipes import render, target_platform
 from tooling.progress import Progress
-from tooling.recipes import render, target_platform
 
 if TYPE_CHECKING:
-    from tooling.builder import Job
+    from tooling.building.builder import Job
 
 ERROR_LINE = re.compile(r"\b(error|Error|FAILED|fatal|No space left|Killed|AssertionError)\b[: ]")
 
@@ -73,8 +73,8 @@ def _unsolvable(layout: Layout, job: Job, pins: dict[str, list[str]]) -> str | N
 
     from rattler.exceptions import SolverError
 
-    from tooling.builder import channel_urls
-    from tooling.environments import solve
+    from tooling.building.builder import channel_urls
+    from tooling.installing.environments import solve
 
     target = target_platform(layout.root, job.lane)
     for output in render(layout.root, job.recipe, job.lane, pins):

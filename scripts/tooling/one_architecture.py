@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from tooling.building.toolchains import MissingToolchain
 from tooling.commands.build import build_one
 from tooling.errors import UserError
-from tooling.lanes import overridden
 from tooling.layout import Layout
 from tooling.locks import exclusive
+from tooling.planning.lanes import overridden
+from tooling.planning.recipes import render
 from tooling.progress import Progress
-from tooling.recipes import render
-from tooling.toolchains import MissingToolchain
 
 LANE = "cuda13"
 CHOICE = {"TORCH_CUDA_ARCH_LIST": "9.0a", "VLLM_MAIN_CUDA_VERSION": "13.0"}

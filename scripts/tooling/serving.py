@@ -6,14 +6,14 @@ import hashlib
 import os
 from pathlib import Path
 
-from tooling import environments
 from tooling.checks import GB, require_disk, require_writable
-from tooling.inputs import digest
-from tooling.lanes import default_lane
+from tooling.installing import environments
 from tooling.layout import Layout
 from tooling.locks import exclusive
+from tooling.planning.inputs import digest
+from tooling.planning.lanes import default_lane
+from tooling.planning.recipes import recipe_digest
 from tooling.progress import Progress
-from tooling.recipes import recipe_digest
 
 RECIPES = ("vllm", "vllm-demo-model")
 """Recipes whose packages, under the same names, make the environment."""
@@ -46,7 +46,7 @@ def ensure(layout: Layout, command: str) -> Path:
 
 def ensure_locked(layout: Layout, progress: Progress) -> Path:
     """As `ensure`, for a caller that holds the layout's lock."""
-    from tooling import builder
+    from tooling.building import builder
     from tooling.channels import base_channel
 
     wanted = key(layout)

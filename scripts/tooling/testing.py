@@ -8,11 +8,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tooling import environments, serving
-from tooling.activation import variables
-from tooling.debs import DebError, unpack
+from tooling import serving
 from tooling.errors import UserError
 from tooling.failures import first_error
+from tooling.installing import environments
+from tooling.installing.activation import variables
+from tooling.installing.debs import DebError, unpack
 from tooling.layout import Layout
 from tooling.locks import exclusive
 from tooling.progress import Progress
@@ -34,7 +35,7 @@ def ensure(layout: Layout, progress: Progress) -> Path:
     present = environments.current(layout, NAME, key(layout))
     if present:
         return present
-    from tooling import builder
+    from tooling.building import builder
     from tooling.channels import base_channel
 
     with exclusive(layout.lock, progress):

@@ -8,10 +8,10 @@ import pytest
 
 import support.checkout  # noqa: F401
 from support.checkout import ROOT
-from tooling.inputs import recipe_inputs
-from tooling.lanes import FOLDER, SHARED_PINS
+from tooling.building.repack import source_time
 from tooling.layout import Layout
-from tooling.repack import source_time
+from tooling.planning.inputs import recipe_inputs
+from tooling.planning.lanes import FOLDER, SHARED_PINS
 
 SWITCH = "VLLM_TEST_LANES"
 

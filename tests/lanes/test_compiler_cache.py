@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from support.checkout import ROOT
-from tooling import builder, channels
-from tooling.lanes import default_lane
+from tooling import channels
+from tooling.building import builder
+from tooling.planning.lanes import default_lane
 from tooling.progress import Progress
 
 

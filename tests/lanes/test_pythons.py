@@ -7,9 +7,10 @@ import pytest
 
 from support.checkout import ROOT
 from support.installed import channel_of, record
-from tooling import channels, environments
-from tooling.activation import variables
+from tooling import channels
 from tooling.errors import UserError
+from tooling.installing import environments
+from tooling.installing.activation import variables
 from tooling.layout import Layout
 from tooling.progress import Progress
 

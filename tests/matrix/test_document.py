@@ -9,9 +9,9 @@ import pytest
 from support.checkout import ROOT
 from support.machines import our_record, write_channel
 from tooling import cli
-from tooling.lanes import known_lanes
 from tooling.matrix_page import builds, install, markdown, page
-from tooling.recipes import render
+from tooling.planning.lanes import known_lanes
+from tooling.planning.recipes import render
 
 
 def test_the_document_is_current(capsys):

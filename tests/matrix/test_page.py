@@ -6,7 +6,7 @@ import pytest
 
 from support.browser import Page
 from support.machines import Machine
-from tooling.environments import solve
+from tooling.installing.environments import solve
 
 
 def choose(page, **answers: str) -> None:

@@ -7,8 +7,8 @@ from rattler.exceptions import SolverError
 
 from support.checkout import ROOT
 from support.machines import PYTHONS, Machine, write_channel
-from tooling.environments import solve
 from tooling.failures import solver_reason
+from tooling.installing.environments import solve
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from support.checkout import ROOT
-from tooling.lanes import known_lanes, variant_values
-from tooling.recipes import known_recipes, render
+from tooling.planning.lanes import known_lanes, variant_values
+from tooling.planning.recipes import known_recipes, render
 
 RECIPES = known_recipes(ROOT)
 LANES = known_lanes(ROOT)

@@ -7,7 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from support.checkout import ROOT
-from tooling.recipes import render
+from tooling.planning.recipes import render
 
 CONDA_NAMES = {"torch": "pytorch", "setuptools_scm": "setuptools-scm"}
 """Packages that conda-forge calls otherwise than PyPI does."""

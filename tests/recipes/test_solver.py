@@ -7,7 +7,7 @@ from rattler import BuildString, GenericVirtualPackage, PackageName, Version
 from rattler.exceptions import SolverError
 
 from support.installed import channel_of, record
-from tooling.environments import solve
+from tooling.installing.environments import solve
 
 
 def machine(glibc: str = "2.36", **others: str) -> list[GenericVirtualPackage]:

@@ -7,7 +7,7 @@ import pytest
 
 from support.checkout import ROOT
 from tooling import bootstrap
-from tooling.debs import DebError
+from tooling.installing.debs import DebError
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from support.checkout import ROOT
 from support.toy_checkout import make_checkout, write_recipe
-from tooling import builder, cli
+from tooling import cli
+from tooling.building import builder
 from tooling.commands import build
 from tooling.errors import UserError
 from tooling.layout import Layout
@@ -107,6 +108,6 @@ def test_help_names_every_flag(capsys):
 
 
 def test_the_checkouts_own_lanes_include_cpu():
-    from tooling.recipes import known_lanes, known_recipes
+    from tooling.planning.recipes import known_lanes, known_recipes
 
     assert "cpu" in known_lanes(ROOT) and "vllm" in known_recipes(ROOT)

@@ -12,7 +12,8 @@ import pytest
 
 from support.checkout import ROOT
 from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
-from tooling import builder, checks
+from tooling import checks
+from tooling.building import builder
 from tooling.errors import UserError
 from tooling.progress import Progress
 
@@ -153,7 +154,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where the tests run without one
 sys.path.insert(0, {scripts!r})
 from pathlib import Path
-from tooling import builder
+from tooling.building import builder
 from tooling.layout import Layout
 from tooling.progress import Progress
 root = Path({root!r})

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from support.toy_checkout import make_checkout, make_empty_channel
-from tooling import channels, pins
+from tooling import channels
 from tooling.errors import UserError
+from tooling.planning import pins
 from tooling.progress import Progress
 
 

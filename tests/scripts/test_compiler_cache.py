@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tooling.compiler_cache import compiler_cache
+from tooling.building.compiler_cache import compiler_cache
 from tooling.errors import UserError
 
 FAKE = """#!/bin/sh

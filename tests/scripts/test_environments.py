@@ -8,8 +8,9 @@ import pytest
 
 from support.checkout import ROOT
 from support.toy_checkout import make_checkout, make_empty_channel
-from tooling import builder, environments
+from tooling.building import builder
 from tooling.errors import UserError
+from tooling.installing import environments
 from tooling.progress import Progress
 
 

@@ -5,7 +5,7 @@ import pytest
 from support.checkout import ROOT
 from support.toy_checkout import make_checkout
 from tooling.errors import UserError
-from tooling.inputs import digest, files_under, recipe_inputs
+from tooling.planning.inputs import digest, files_under, recipe_inputs
 
 
 @pytest.fixture

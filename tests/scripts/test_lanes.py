@@ -7,10 +7,10 @@ import pytest
 
 from support.checkout import ROOT
 from tooling import cli
-from tooling.changes import DEVICES, changed_since, lanes_touched
 from tooling.errors import UserError
-from tooling.inputs import recipe_inputs
-from tooling.lanes import default_lane, device_of, host_platform, known_lanes, platform_of, variant_files
+from tooling.planning.changes import DEVICES, changed_since, lanes_touched
+from tooling.planning.inputs import recipe_inputs
+from tooling.planning.lanes import default_lane, device_of, host_platform, known_lanes, platform_of, variant_files
 
 EVERY = known_lanes(ROOT)
 COMPILED = [lane for lane in EVERY if device_of(ROOT, lane) in ("cpu", "cuda", "rocm")]
@@ -33,7 +33,7 @@ OWN = [default_lane(ROOT)]
         ("cmake/cutlass.cmake", ["cuda12", "cuda12-aarch64", "cuda13", "cuda13-aarch64"]),
         ("recipe-variants/cuda13.yaml", ["cuda13", "cuda13-aarch64"]),
         ("recipe-variants/cuda13-aarch64.yaml", ["cuda13-aarch64"]),
-        ("scripts/tooling/builder.py", OWN),
+        ("scripts/tooling/building/builder.py", OWN),
         ("recipes/vllm-demo-model/recipe.yaml", OWN),
         (".github/workflows/build.yml", OWN),
         ("docs/structure.md", []),

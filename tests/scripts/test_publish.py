@@ -15,8 +15,9 @@ from support.checkout import ROOT
 from support.conda_file import Contents
 from support.static_server import serving
 from support.toy_checkout import make_checkout, make_empty_channel
-from tooling import builder, cli
-from tooling.environments import solve
+from tooling import cli
+from tooling.building import builder
+from tooling.installing.environments import solve
 from tooling.progress import Progress
 
 

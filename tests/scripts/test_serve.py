@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from support.checkout import ROOT
-from tooling import environments, serving
+from tooling import serving
 from tooling.commands.serve import serve_command
+from tooling.installing import environments
 from tooling.layout import Layout
 
 DEMO = ["vllm", "serve", "vllm-demo-model"]

@@ -8,7 +8,8 @@ import pytest
 
 from support.checkout import ROOT
 from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
-from tooling import environments, serving
+from tooling import serving
+from tooling.installing import environments
 
 ENSURE = """
 import sys

@@ -6,11 +6,11 @@ import pytest
 
 from support.toy_checkout import make_checkout
 from tooling import cli, one_architecture
+from tooling.building.toolchains import MissingToolchain
 from tooling.commands import test_lanes as command
 from tooling.errors import UserError
 from tooling.layout import Layout
 from tooling.progress import Progress
-from tooling.toolchains import MissingToolchain
 
 MISSING = MissingToolchain("lane cpu-v3 cannot be built from X: it has no nvcc; build where conda-forge answers")
 

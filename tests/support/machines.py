@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rattler import BuildString, GenericVirtualPackage, PackageName, Version
 
-from tooling.lanes import known_lanes
-from tooling.recipes import Output, render
+from tooling.planning.lanes import known_lanes
+from tooling.planning.recipes import Output, render
 
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 CUDA_VERSIONS = ("12.9", "13.0", "13.1", "13.2")

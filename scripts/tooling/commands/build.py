@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tooling import matrix, recipes
+from tooling.building import matrix
 from tooling.checks import require_writable
 from tooling.errors import UserError
-from tooling.lanes import default_lane, known_lanes
 from tooling.layout import Layout
 from tooling.locks import exclusive
+from tooling.planning import recipes
+from tooling.planning.lanes import default_lane, known_lanes
 from tooling.progress import Progress
 
 
@@ -92,7 +93,7 @@ def build_all(layout: Layout, names: list[str], lanes: list[str]) -> int:
 
 def build_one(layout: Layout, recipe: str, lane: str, outputs: list[recipes.Output], progress: Progress) -> None:
     """Build `recipe` in `lane` unless what is published is current."""
-    from tooling import builder
+    from tooling.building import builder
     from tooling.channels import base_channel
 
     wanted = {spec for output in outputs for specs in output.requirements.values() for spec in specs}

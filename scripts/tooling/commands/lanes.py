@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from tooling.changes import changed_since, lanes_touched
 from tooling.errors import UserError
-from tooling.lanes import known_lanes
 from tooling.layout import ROOT
+from tooling.planning.changes import changed_since, lanes_touched
+from tooling.planning.lanes import known_lanes
 
 
 class Parser(argparse.ArgumentParser):

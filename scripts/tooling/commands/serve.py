@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from tooling import serving
-from tooling.activation import execute
+from tooling.installing.activation import execute
 from tooling.layout import Layout
 
 DEMO_MODEL = "vllm-demo-model"

@@ -10,9 +10,9 @@ import shlex
 import subprocess
 
 from tooling import serving, testing
-from tooling.activation import variables
 from tooling.checks import require_writable
 from tooling.commands import lint
+from tooling.installing.activation import variables
 from tooling.layout import Layout
 from tooling.one_architecture import LANE, compile_cuda
 from tooling.progress import Progress

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from tooling import testing
-from tooling.activation import variables
 from tooling.checks import require_writable
 from tooling.cross import targets
 from tooling.cross.building import Build
@@ -14,6 +13,7 @@ from tooling.cross.running import HEADER, Result, run_tests
 from tooling.cross.targets import Cpu
 from tooling.cross.toolchain import ensure_compiler, ensure_emulator
 from tooling.errors import UserError
+from tooling.installing.activation import variables
 from tooling.layout import Layout
 from tooling.progress import Progress
 

@@ -10,19 +10,20 @@ import os
 import subprocess
 from dataclasses import dataclass
 
-from tooling import matrix, testing
-from tooling.activation import variables
-from tooling.builder import last_build
+from tooling import testing
+from tooling.building import matrix
+from tooling.building.builder import last_build
+from tooling.building.toolchains import MissingToolchain
 from tooling.channels import base_channel
 from tooling.checks import require_writable
 from tooling.commands import build
 from tooling.errors import UserError
-from tooling.lanes import known_lanes, overridden
+from tooling.installing.activation import variables
 from tooling.layout import Layout
 from tooling.locks import exclusive
+from tooling.planning.lanes import known_lanes, overridden
+from tooling.planning.recipes import choose
 from tooling.progress import Progress
-from tooling.recipes import choose
-from tooling.toolchains import MissingToolchain
 
 USAGE = "scripts/test_lanes [--update-docs] [LANE ...]"
 SLOW_TESTS = "tests/lanes"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tooling.checks import GB, require_disk
 from tooling.cross.targets import HOST_LIBRARIES, Target
-from tooling.debs import DebError, unpack
 from tooling.errors import UserError
+from tooling.installing.debs import DebError, unpack
 from tooling.layout import Layout
 from tooling.progress import Progress
 

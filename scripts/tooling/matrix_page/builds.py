@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tooling.errors import UserError
-from tooling.recipes import Output
+from tooling.planning.recipes import Output
 
 PACKAGE = "vllm"
 NOARCH = "noarch"

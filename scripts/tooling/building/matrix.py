@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tooling.builder import last_build
-from tooling.lanes import default_lane, known_lanes
+from tooling.building.builder import last_build
 from tooling.layout import Layout
-from tooling.recipes import Output, render
+from tooling.planning.lanes import default_lane, known_lanes
+from tooling.planning.recipes import Output, render
 
 HEADER = ("LANE", "PLATFORM", "PACKAGE", "VERSION", "BUILD", "SIZE", "TIME")
 

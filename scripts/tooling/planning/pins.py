@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from tooling.lanes import host_platform, variant_values
-from tooling.recipes import target_platform
+from tooling.planning.lanes import host_platform, variant_values
+from tooling.planning.recipes import target_platform
 
 NEWEST = {
     "c_compiler_version": "gcc_{platform}",

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 from tooling.errors import UserError
-from tooling.lanes import NOARCH, default_lane, host_platform
-from tooling.recipes import Output, target_platform
+from tooling.planning.lanes import NOARCH, default_lane, host_platform
+from tooling.planning.recipes import Output, target_platform
 
 
 class MissingToolchain(UserError):
@@ -54,8 +54,8 @@ def why_untestable(root: Path, lane: str, channels: list[str], outputs: list[Out
         return ""
     from rattler.exceptions import SolverError
 
-    from tooling.environments import solve
     from tooling.failures import solver_reason
+    from tooling.installing.environments import solve
 
     own = {output.name for output in outputs}
     needed = {spec for output in outputs for spec in output.requirements["run"] if spec.split()[0] not in own}

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tooling.errors import UserError
-from tooling.inputs import recipe_inputs
-from tooling.lanes import default_lane, device_of, known_lanes, variant_files
+from tooling.planning.inputs import recipe_inputs
+from tooling.planning.lanes import default_lane, device_of, known_lanes, variant_files
 
 COMPILED = frozenset({"cpu", "cuda", "rocm"})
 GPU = frozenset({"cuda", "rocm"})

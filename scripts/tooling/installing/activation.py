@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import NoReturn
 
-from tooling.environments import USE_MARK
 from tooling.errors import UserError
+from tooling.installing.environments import USE_MARK
 from tooling.layout import ROOT
 from tooling.locks import hold_shared
 

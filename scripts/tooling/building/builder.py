@@ -15,17 +15,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tooling import build_report, failures, toolchains
-from tooling.build_process import keep_compile_record, keep_logs, run_worker
+from tooling import build_report, failures
+from tooling.building import toolchains
+from tooling.building.process import keep_compile_record, keep_logs, run_worker
+from tooling.building.repack import make_reproducible, source_time
 from tooling.checks import GB, require_disk
 from tooling.errors import UserError
-from tooling.lanes import host_platform, overrides, variant_files
 from tooling.layout import Layout
 from tooling.package_checks import require_promises
-from tooling.pins import local_pins
+from tooling.planning.lanes import host_platform, overrides, variant_files
+from tooling.planning.pins import local_pins
+from tooling.planning.recipes import Output, recipe_digest, render, target_platform
 from tooling.progress import Progress
-from tooling.recipes import Output, recipe_digest, render, target_platform
-from tooling.repack import make_reproducible, source_time
 
 DISK_NEEDED = 3 * GB
 """Build, host and test environments of one recipe, with their packages."""

@@ -1,0 +1,1 @@
+"""From a recipe in a lane to tested packages in the local channel."""

@@ -1,0 +1,1 @@
+"""Environments: solved, installed, made the current one, run in."""

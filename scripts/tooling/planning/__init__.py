@@ -1,0 +1,1 @@
+"""What there is to build: recipes, lanes, what each is made from, which a change touches."""
