@@ -53,9 +53,15 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     INCLUDE_DIRECTORIES ${CUDAToolkit_INCLUDE_DIRS})
 endif()
 
+# A source has the same architectures in every module; without this, those of the first module that has it.
+if(VLLM_TARGET_DEVICE STREQUAL "cuda")
+  set_gencode_flags_for_srcs(SRCS csrc/device/join_splits.cu CUDA_ARCHS ${VLLM_GPU_ARCHS})
+endif()
+
 # Decode attention over latents (MLA), for GPUs whose blocks have 156 KB of shared memory or more, from Hopper on.
 if(VLLM_TARGET_DEVICE STREQUAL "cuda")
-  cuda_archs_loose_intersection(flashmla_archs "9.0a;10.0;11.0" "${VLLM_GPU_ARCHS}")
+  set(flashmla_archs ${VLLM_GPU_ARCHS})
+  list(FILTER flashmla_archs INCLUDE REGEX "^(9|10|11)\\.")
   if(flashmla_archs)
     define_extension_target(_flashmla_C
       DESTINATION vllm
@@ -87,7 +93,8 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     LANGUAGE CUDA
     SOURCES csrc/flash_attn/fa2.cpp ${VLLM_FLASH_ATTN_SOURCES}
     DEVICE_SOURCES csrc/device/flash_attention.cu csrc/device/join_splits.cu)
-  cuda_archs_loose_intersection(fa3_archs "9.0a" "${VLLM_GPU_ARCHS}")
+  set(fa3_archs ${VLLM_GPU_ARCHS})
+  list(FILTER fa3_archs INCLUDE REGEX "^9\\.0")
   if(fa3_archs)
     define_extension_target(_vllm_fa3_C
       DESTINATION vllm/vllm_flash_attn
