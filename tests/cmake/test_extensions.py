@@ -115,6 +115,16 @@ def test_only_what_changed_is_compiled_again(tmp_path):
     assert compiled() == [], "configuring again changes nothing"
 
 
+def test_an_extension_in_a_folder_of_its_own_finds_torch_from_there(tmp_path):
+    program("c++")
+    lines = "define_extension_target(_x_C DESTINATION vllm/x SOURCES a.cpp DEFINITIONS VALUE=1)"
+    project = write_project(tmp_path / "a", lines, a_cpp=LIBRARY)
+    assert configure(project, "-DCMAKE_BUILD_TYPE=Release").returncode == 0
+    build(project)
+    (library,) = (project / "build").glob("_x_C.abi3.so")
+    assert "$ORIGIN/../../torch/lib:$ORIGIN/../../../.." in dynamic(library)
+
+
 DEVICE = """
 define_extension_target(_C DESTINATION vllm LANGUAGE {language} SOURCES b.cpp DEVICE_SOURCES one.cu two.cu)
 """
