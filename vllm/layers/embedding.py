@@ -10,16 +10,21 @@ from vllm.kernels.linear import gather_packed_rows, linear_packed
 class OutputHead:
     """Hidden states to logits over the vocabulary."""
 
-    __slots__ = ("packed", "vocab_size", "width")
+    __slots__ = ("_logits", "packed", "vocab_size", "width")
 
     def __init__(self, packed: Tensor, vocab_size: int, width: int):
         """packed: of a weight [vocab_size, width] (vllm.kernels.linear)."""
         self.vocab_size, self.width = vocab_size, width
         self.packed = packed
+        # As large as any call needed: new memory for every step's megabytes costs more than some of its kernels.
+        self._logits = torch.empty(0, vocab_size, dtype=torch.float32)
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        """[rows, width] to [rows, vocab_size] f32."""
-        logits = torch.empty(hidden.shape[0], self.vocab_size, dtype=torch.float32)
+        """[rows, width] to [rows, vocab_size] f32, valid until the next call."""
+        rows = hidden.shape[0]
+        if rows > self._logits.shape[0]:
+            self._logits = torch.empty(rows, self.vocab_size, dtype=torch.float32)
+        logits = self._logits[:rows]
         linear_packed(logits, hidden, self.packed)
         return logits
 

@@ -40,4 +40,4 @@ class Model(Protocol):
         """Final hidden states of the tokens whose logits are wanted [rows, hidden]; valid until the next call."""
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Rows of forward's result [rows, hidden] to [rows, vocab_size] f32."""
+        """Rows of forward's result [rows, hidden] to [rows, vocab_size] f32; valid until the next call."""
