@@ -15,9 +15,13 @@ from vllm.scheduler.request import Request
 from vllm.worker.input_batch import InputBatch
 from vllm.worker.kv_cache import allocate, number_of_blocks
 from vllm.worker.model_loader import DTYPES, load_model
+from vllm.worker.page_warmup import populate_in_background
 
 # Rows of prompt logits that exist at once: a vocabulary of 150,000 in f32 is 0.6 MB a row.
 _PROMPT_LOGPROBS_ROWS = 64
+
+# Blocks are used from the first one on. What is beyond costs nothing until it is used.
+_POPULATED_CACHE_BYTES = 1 << 30
 
 
 class ModelRunner:
@@ -34,6 +38,7 @@ class ModelRunner:
         caches = allocate(shapes, self.num_blocks, block_size, dtype)
         for attention, (keys, values) in zip(self._model.attentions, caches, strict=True):
             attention.bind(keys, values)
+        populate_in_background([tensor for pair in caches for tensor in pair], _POPULATED_CACHE_BYTES)
         limits = config.scheduler_config
         self._batch = InputBatch(
             limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size
