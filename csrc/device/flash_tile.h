@@ -277,6 +277,7 @@ __global__ void __launch_bounds__(S::kThreads) FlashKernel(FlashAttention a) {
     __syncthreads();
     stage = (stage + 1) % S::kStages;
   }
+  WaitForCopies<0>();
   tile.Store(split, row, state.maximum, state.sum, state.out);
 }
 

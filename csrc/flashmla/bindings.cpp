@@ -28,6 +28,7 @@ device::MlaDecode Arguments(const DeviceCall& call, const TensorView& q, const T
   }
   CheckSameType(cache, q);
   CheckShape(cache, {-1, -1, 1, width}, "[blocks, block_size, 1, width of the query's heads]");
+  CheckHasSlots(cache);
   CheckVectors(cache);
   CheckType(table, ScalarType::Int);
   CheckShape(table, {seqs, -1}, "[seqs, blocks]");

@@ -176,6 +176,7 @@ __global__ void __launch_bounds__(kThreads) MlaKernel(MlaDecode a) {
     const T* values = tile.Tile(stage) + tile.ColumnGroup() * kColumns;
     state.template AddValues<T>(weights, values, kStride);
   }
+  WaitForCopies<0>();
   tile.Store(split, state);
 }
 

@@ -94,9 +94,10 @@ def test_what_is_not_there_is_refused_by_name():
         ({"head_dim_v": 128}, RuntimeError, "head_size_v is 128, expected 512"),
         ({"q": query[..., :128]}, RuntimeError, "expected a multiple of 16 from 512 to 576"),
         ({"q": query.float()}, RuntimeError, "q is float32, expected float16"),
+        ({"k_cache": cache[:0]}, RuntimeError, "expected at least one block and one slot"),
     ):
-        arguments = {"q": query, "head_dim_v": 512} | options
+        arguments = {"q": query, "k_cache": cache, "head_dim_v": 512} | options
         with pytest.raises(error, match=named):
             flashmla.flash_mla_with_kvcache(
-                k_cache=cache, block_table=table, cache_seqlens=lengths, tile_scheduler_metadata=plan, **arguments
+                block_table=table, cache_seqlens=lengths, tile_scheduler_metadata=plan, **arguments
             )

@@ -46,6 +46,12 @@ void CheckVectors(const TensorView& tensor) {
   if (!aligned) Fail(tensor, "has heads that do not start at multiples of 16 bytes");
 }
 
+void CheckHasSlots(const TensorView& cache) {
+  if (cache.Size(0) < 1 || cache.Size(1) < 1) {
+    Fail(cache, "has shape " + ShapeString(cache) + ", expected at least one block and one slot");
+  }
+}
+
 device::FlashAttention QueryArguments(const DeviceCall& call, const TensorView& out,
                                       const TensorView& query) {
   CheckDim(query, 3);
@@ -75,6 +81,7 @@ device::FlashAttention QueryArguments(const DeviceCall& call, const TensorView& 
 void SetPagedKeys(device::FlashAttention& a, const TensorView& query, const TensorView& keys,
                   const TensorView& values, const TensorView& table) {
   CheckShape(keys, {-1, -1, -1, query.Size(2)}, "[blocks, block_size, kv_heads, head_size]");
+  CheckHasSlots(keys);
   SetKeys(a, query, keys, values);
   CheckType(table, ScalarType::Int);
   CheckShape(table, {a.seqs, -1}, "[seqs, blocks]");

@@ -19,6 +19,9 @@ void CheckHeads(const TensorView& query, int64_t kv_heads);
 // Rows that are read in vectors of 8 elements.
 void CheckVectors(const TensorView& tensor);
 
+// Block numbers outside the cache read block 0, so there must be one.
+void CheckHasSlots(const TensorView& cache);
+
 // out and query are [tokens, heads, head_size], bf16 or f16. No window, no cap, one split.
 device::FlashAttention QueryArguments(const DeviceCall& call, const TensorView& out,
                                       const TensorView& query);
