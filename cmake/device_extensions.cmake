@@ -20,7 +20,7 @@ set(VLLM_DEVICE_FAMILIES
   top_k)
 set(VLLM_DEVICE_SOURCES csrc/device/cache_copy.cu csrc/device/cache_write.cu)
 set(VLLM_DEVICE_BINDINGS csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
-  csrc/bindings/device/cache.cpp csrc/bindings/device/rows.cpp)
+  csrc/bindings/device/cache.cpp csrc/bindings/device/paged_arguments.cpp csrc/bindings/device/rows.cpp)
 foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
   list(APPEND VLLM_DEVICE_SOURCES csrc/device/${family}.cu)
   list(APPEND VLLM_DEVICE_BINDINGS csrc/bindings/device/${family}.cpp)
@@ -42,6 +42,16 @@ define_extension_target(_moe_C
   LANGUAGE ${VLLM_DEVICE_LANGUAGE}
   SOURCES csrc/moe/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
   DEVICE_SOURCES csrc/moe/order.cu csrc/moe/topk_softmax.cu)
+
+# Products of a weight and a few rows, and attention, under the names that programs for AMD GPUs call.
+if(VLLM_TARGET_DEVICE STREQUAL "rocm")
+  define_extension_target(_rocm_C
+    DESTINATION vllm
+    LANGUAGE HIP
+    SOURCES csrc/rocm/bindings.cpp csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
+      csrc/bindings/device/paged_arguments.cpp csrc/bindings/tensor.cpp
+    DEVICE_SOURCES csrc/rocm/skinny_gemm.cu csrc/device/paged_attention.cu)
+endif()
 
 # Memory that can be given back and made again at the same addresses, for sleep mode. No kernels.
 if(VLLM_TARGET_DEVICE STREQUAL "cuda")

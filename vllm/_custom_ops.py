@@ -13,6 +13,7 @@ from vllm.kernels import activation, attention  # noqa: F401  (their ops, and th
 from vllm.kernels.cache import reshape_and_cache, reshape_and_cache_flash, swap_blocks
 from vllm.kernels.merge_states import merge_attn_states
 from vllm.kernels.norm import fused_add_rms_norm, rms_norm
+from vllm.kernels.rocm import LLMM1, paged_attention_rocm, wvSplitK, wvSplitKQ
 from vllm.kernels.rotary import rotary_embedding
 from vllm.kernels.sampling import apply_repetition_penalties
 from vllm.kernels.scaled_quant import (
@@ -25,6 +26,7 @@ from vllm.kernels.scaled_quant import (
 )
 
 __all__ = [
+    "LLMM1",
     "apply_repetition_penalties",
     "cutlass_scaled_mm",
     "cutlass_scaled_mm_azp",
@@ -32,6 +34,7 @@ __all__ = [
     "cutlass_scaled_mm_supports_fp8",
     "fused_add_rms_norm",
     "merge_attn_states",
+    "paged_attention_rocm",
     "paged_attention_v1",
     "paged_attention_v2",
     "reshape_and_cache",
@@ -41,6 +44,8 @@ __all__ = [
     "scaled_fp8_quant",
     "scaled_int8_quant",
     "swap_blocks",
+    "wvSplitK",
+    "wvSplitKQ",
 ]
 
 

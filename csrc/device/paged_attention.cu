@@ -40,6 +40,13 @@ struct ValuePlan {
   }
 };
 
+// Of query and out; -1 where the sequence is left alone.
+VLLM_DEVICE int64_t RowOf(const PagedAttention& a, int64_t seq) {
+  if (!a.query_start) return seq;
+  const int32_t first = a.query_start[seq];
+  return a.query_start[seq + 1] - first == 1 ? first : -1;
+}
+
 template <typename T, typename Cache, int kHeads>
 struct Tile {
   // Enough reads in flight, without spilling registers.
@@ -51,6 +58,7 @@ struct Tile {
   SharedLayout at;
   ValuePlan plan;
   int64_t seq;
+  int64_t row;
   int kv_head;
   int first_head;  // of kHeads
   int active;      // of them exist
@@ -61,7 +69,7 @@ struct Tile {
 
   VLLM_DEVICE void LoadQuery() const {
     const float scale = a.scale * (a.k_scale ? *a.k_scale : 1.0f);
-    const T* query = static_cast<const T*>(a.query) + seq * a.query_seq_stride;
+    const T* query = static_cast<const T*>(a.query) + row * a.query_seq_stride;
     for (int i = threadIdx.x; i < kHeads * a.head_size; i += blockDim.x) {
       const int g = i / a.head_size, d = i % a.head_size;
       float x = 0.0f;
@@ -75,10 +83,10 @@ struct Tile {
   }
 
   VLLM_DEVICE void LoadEntries(int start, int tokens) const {
-    const int32_t* row = a.block_table + seq * a.table_stride;
+    const int32_t* table = a.block_table + seq * a.table_stride;
     const int first = start / a.block_size, blocks = (tokens + a.block_size - 1) / a.block_size;
     for (int i = threadIdx.x; i < blocks; i += blockDim.x) {
-      const int entry = first + i < a.max_blocks ? row[first + i] : 0;
+      const int entry = first + i < a.max_blocks ? table[first + i] : 0;
       Entries()[i] = entry < 0 || entry >= a.num_blocks ? 0 : entry;
     }
   }
@@ -227,13 +235,13 @@ struct Tile {
       const float total = ReduceBlock<Sum>(sum[g], shared + at.scratch + g * kMaxWaves);
       if (g >= active) continue;
       const int head = first_head + g;
-      const int64_t row = (seq * a.heads + head) * a.partitions + partition;
-      T* out = static_cast<T*>(a.out) + seq * a.out_seq_stride + head * a.out_head_stride;
+      const int64_t part = (seq * a.heads + head) * a.partitions + partition;
+      T* out = static_cast<T*>(a.out) + row * a.out_seq_stride + head * a.out_head_stride;
       if (a.partitions > 0) {
-        out = static_cast<T*>(a.partial_out) + row * a.head_size;
+        out = static_cast<T*>(a.partial_out) + part * a.head_size;
         if (threadIdx.x == 0) {
-          a.exp_sums[row] = total;
-          a.max_logits[row] = shared[at.maxima + g];
+          a.exp_sums[part] = total;
+          a.max_logits[part] = shared[at.maxima + g];
         }
       }
       const float factor = total > 0.0f ? v_scale / total : 0.0f;
@@ -249,6 +257,8 @@ template <typename T, typename Cache, int kHeads>
 __global__ void __launch_bounds__(256, 2) PagedAttentionKernel(PagedAttention a) {
   VLLM_DYNAMIC_SHARED(memory);
   const int64_t seq = blockIdx.x, partition = blockIdx.z;
+  const int64_t row = RowOf(a, seq);
+  if (row < 0) return;
   const int seq_len = a.seq_lens[seq];
   const int begin = static_cast<int>(partition) * kPartitionTokens;
   int end = seq_len;
@@ -264,6 +274,7 @@ __global__ void __launch_bounds__(256, 2) PagedAttentionKernel(PagedAttention a)
                                     SharedLayout(kHeads, a.head_size, plan.lanes),
                                     plan,
                                     seq,
+                                    row,
                                     kv_head,
                                     kv_head * group + within,
                                     group - within < kHeads ? group - within : kHeads,
@@ -297,23 +308,24 @@ __global__ void JoinKernel(PagedAttention a) {
   __shared__ float scratch[2 * kMaxWaves];
   float* weights = reinterpret_cast<float*>(memory);
   const int64_t seq = blockIdx.x, head = blockIdx.y;
-  const int64_t row = (seq * a.heads + head) * a.partitions;
+  const int64_t row = RowOf(a, seq), first = (seq * a.heads + head) * a.partitions;
+  if (row < 0) return;
   const int used = (a.seq_lens[seq] + kPartitionTokens - 1) / kPartitionTokens;
   const int partitions = used < a.partitions ? used : static_cast<int>(a.partitions);
   float largest = Max::kNeutral, sum = 0.0f;
   for (int p = threadIdx.x; p < partitions; p += blockDim.x) {
-    largest = fmaxf(largest, a.max_logits[row + p]);
+    largest = fmaxf(largest, a.max_logits[first + p]);
   }
   largest = ReduceBlock<Max>(largest, scratch);
   for (int p = threadIdx.x; p < partitions; p += blockDim.x) {
-    weights[p] = __expf(a.max_logits[row + p] - largest) * a.exp_sums[row + p];
+    weights[p] = __expf(a.max_logits[first + p] - largest) * a.exp_sums[first + p];
     sum += weights[p];
   }
   // Its barrier also publishes the weights.
   sum = ReduceBlock<Sum>(sum, scratch + kMaxWaves);
   const float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
-  T* out = static_cast<T*>(a.out) + seq * a.out_seq_stride + head * a.out_head_stride;
-  const T* parts = static_cast<const T*>(a.partial_out) + row * a.head_size;
+  T* out = static_cast<T*>(a.out) + row * a.out_seq_stride + head * a.out_head_stride;
+  const T* parts = static_cast<const T*>(a.partial_out) + first * a.head_size;
   for (int d = threadIdx.x; d < a.head_size; d += blockDim.x) {
     float x = 0.0f;
     for (int p = 0; p < partitions; ++p) x += weights[p] * ToFloat(parts[p * a.head_size + d]);

@@ -17,8 +17,11 @@ struct PagedAttention {
   const void* value_cache;
   const int32_t* block_table;  // [seqs, max_blocks]; entries outside the cache read a block inside
   const int32_t* seq_lens;     // [seqs]
-  const float* alibi_slopes;   // [heads] or nullptr
-  const float* k_scale;        // of an 8-bit cache, else nullptr
+  // [seqs + 1]: each sequence's first row of query and out; those of another number of rows than
+  // one are left alone. nullptr: one row a sequence.
+  const int32_t* query_start;
+  const float* alibi_slopes;  // [heads] or nullptr
+  const float* k_scale;       // of an 8-bit cache, else nullptr
   const float* v_scale;
   int64_t out_seq_stride;  // in elements, as all strides
   int64_t out_head_stride;

@@ -6,22 +6,11 @@ import pytest
 import torch
 
 from support.attention_case import AttentionCase
-from support.device_cases import cache_values
+from support.device_cases import K_SCALE, V_SCALE, cache_values, classic_caches
 from support.device_emulator import Ops
 from support.kernel_inputs import DTYPES, assert_close
 
 ops = Ops("_C")
-K_SCALE, V_SCALE = torch.tensor([0.05]), torch.tensor([0.03])
-
-
-def classic_caches(case, kv_cache_dtype):
-    """[blocks, kv_heads, head_size / x, block_size, x] and [blocks, kv_heads, head_size, block_size]."""
-    key, value = case.key_cache, case.value_cache
-    if kv_cache_dtype != "auto":
-        key = cache_values(key, kv_cache_dtype, K_SCALE).view(torch.uint8)
-        value = cache_values(value, kv_cache_dtype, V_SCALE).view(torch.uint8)
-    key = key.unflatten(-1, (-1, 16 // key.dtype.itemsize)).permute(0, 2, 3, 1, 4)
-    return key.contiguous(), value.permute(0, 2, 3, 1).contiguous()
 
 
 def round_cache(case, kv_cache_dtype):

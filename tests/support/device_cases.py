@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from support.attention_case import AttentionCase
+
 FP8 = {"fp8": torch.float8_e4m3fn, "fp8_e4m3": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
+K_SCALE, V_SCALE = torch.tensor([0.05]), torch.tensor([0.03])
+"""Of 8-bit caches."""
 
 
 def to_fp8(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -17,6 +21,16 @@ def to_fp8(x: Tensor, dtype: torch.dtype) -> Tensor:
 def cache_values(x: Tensor, kv_cache_dtype: str, scale: float) -> Tensor:
     """What a cache holds of `x`: `x` itself for "auto", else x / scale as 8-bit floats."""
     return x if kv_cache_dtype == "auto" else to_fp8(x.float() / scale, FP8[kv_cache_dtype])
+
+
+def classic_caches(case: AttentionCase, kv_cache_dtype: str) -> tuple[Tensor, Tensor]:
+    """[blocks, kv_heads, head_size / x, block_size, x] and [blocks, kv_heads, head_size, block_size]."""
+    key, value = case.key_cache, case.value_cache
+    if kv_cache_dtype != "auto":
+        key = cache_values(key, kv_cache_dtype, K_SCALE).view(torch.uint8)
+        value = cache_values(value, kv_cache_dtype, V_SCALE).view(torch.uint8)
+    key = key.unflatten(-1, (-1, 16 // key.dtype.itemsize)).permute(0, 2, 3, 1, 4)
+    return key.contiguous(), value.permute(0, 2, 3, 1).contiguous()
 
 
 def limit_of(dtype: torch.dtype) -> float:

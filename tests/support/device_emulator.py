@@ -43,6 +43,8 @@ def sources() -> list[Path]:
         "csrc/flashinfer/*.cpp",
         "csrc/moe/*.cu",
         "csrc/moe/*.cpp",
+        "csrc/rocm/*.cu",
+        "csrc/rocm/*.cpp",
         "csrc/cumem/pool.cpp",
         "csrc/cumem/exports.cpp",
         "csrc/bindings/device/*.cpp",
