@@ -7,6 +7,7 @@ from typing import Any, Literal
 DType = Literal["bfloat16", "float16", "float32"]
 LoadFormat = Literal["auto", "safetensors", "dummy"]
 SchedulingPolicy = Literal["fcfs", "priority"]
+CacheDType = Literal["auto", "fp8_e4m3", "fp8_e5m2", "int8_per_token_head", "fp8_per_token_head"]
 
 
 @dataclass
@@ -40,6 +41,7 @@ class CacheConfig:
     """The KV cache. `memory_bytes` None: VLLM_CPU_KVCACHE_SPACE, or what free memory and the limits allow."""
 
     block_size: int = 32  # tokens
+    cache_dtype: CacheDType = "auto"  # "auto": the model's dtype
     enable_prefix_caching: bool = True
     memory_bytes: int | None = None
     num_blocks: int | None = None  # forces the number of blocks (tests)

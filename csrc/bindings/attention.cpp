@@ -85,6 +85,7 @@ AttentionArgs CommonArgs(const TensorView& out, const TensorView& query, const T
   args.head_size = query.Size(2);
   args.scale = static_cast<float>(scale);
   args.dtype = FloatType(query);
+  args.key_scales.all = args.value_scales.all = 1.0f;
   return args;
 }
 
@@ -118,6 +119,44 @@ const float* AlibiSlopes(const char* op, const std::optional<Tensor>& slopes, in
   return view.Data<float>();
 }
 
+// What is optional in a call with sequences of any lengths.
+struct VarlenOptions {
+  const Tensor& query_start_loc;
+  int64_t sliding_window;
+  double soft_cap;
+  const std::optional<Tensor>& alibi_slopes;
+  const std::optional<Tensor>& lse;
+};
+
+// Sets the remaining fields, `args` having those of the caches, and runs.
+void RunVarlen(AttentionArgs args, const TensorView& q, const TensorView& k, const TensorView& v,
+               const TensorView& lens, const TensorView& table, const VarlenOptions& options) {
+  const TensorView starts = View(q.op, "query_start_loc", options.query_start_loc);
+  CheckInts(starts, args.seqs + 1, "[seqs + 1]");
+  CheckHeads(q, args.kv_heads);
+  if (options.sliding_window < 0 || !(options.soft_cap >= 0)) {
+    Fail(q, "comes with sliding_window " + std::to_string(options.sliding_window) +
+                " and soft_cap " + std::to_string(options.soft_cap) +
+                ", expected neither below 0 (0 turns each off)");
+  }
+  args.key_cache = k.data;
+  args.value_cache = v.data;
+  args.query_start = starts.Data<int32_t>();
+  args.sliding_window = std::min<int64_t>(options.sliding_window, INT32_MAX);
+  args.soft_cap = static_cast<float>(options.soft_cap);
+  args.alibi_slopes = AlibiSlopes(q.op, options.alibi_slopes, args.heads);
+  if (options.lse) {
+    const TensorView l = View(q.op, "lse", *options.lse);
+    CheckType(l, ScalarType::Float);
+    CheckShape(l, {args.heads, q.Size(0)}, "[heads, tokens]");
+    CheckLastContiguous(l);
+    args.lse = l.Data<float>();
+    args.lse_stride = l.Stride(0);
+  }
+  CheckSequences(args, q, lens, table, k.Size(0));
+  Launch([args] { PagedAttention(args); });
+}
+
 void paged_attention_varlen(const Tensor& out, const Tensor& query, const Tensor& key_cache,
                             const Tensor& value_cache, const Tensor& query_start_loc,
                             const Tensor& seq_lens, const Tensor& block_table, double scale,
@@ -127,11 +166,9 @@ void paged_attention_varlen(const Tensor& out, const Tensor& query, const Tensor
   const char* op = "paged_attention_varlen";
   const TensorView o = View(op, "out", out), q = View(op, "query", query);
   const TensorView k = View(op, "key_cache", key_cache), v = View(op, "value_cache", value_cache);
-  const TensorView starts = View(op, "query_start_loc", query_start_loc);
   const TensorView lens = View(op, "seq_lens", seq_lens);
   const TensorView table = View(op, "block_table", block_table);
   AttentionArgs args = CommonArgs(o, q, lens, table, scale);
-  CheckInts(starts, args.seqs + 1, "[seqs + 1]");
   CheckSameType(k, q);
   CheckSameType(v, q);
   if (k.dim == 5) {
@@ -139,27 +176,34 @@ void paged_attention_varlen(const Tensor& out, const Tensor& query, const Tensor
   } else {
     RowCaches(k, v, &args);
   }
-  CheckHeads(q, args.kv_heads);
-  if (sliding_window < 0 || !(soft_cap >= 0)) {
-    Fail(q, "comes with sliding_window " + std::to_string(sliding_window) + " and soft_cap " +
-                std::to_string(soft_cap) + ", expected neither below 0 (0 turns each off)");
+  RunVarlen(args, q, k, v, lens, table,
+            {query_start_loc, sliding_window, soft_cap, alibi_slopes, lse});
+}
+
+void paged_attention_varlen_quantized(
+    const Tensor& out, const Tensor& query, const Tensor& key_cache, const Tensor& value_cache,
+    const Tensor& k_scale, const Tensor& v_scale, const Tensor& query_start_loc,
+    const Tensor& seq_lens, const Tensor& block_table, double scale, int64_t sliding_window,
+    double soft_cap, const std::optional<Tensor>& alibi_slopes, const std::optional<Tensor>& lse) {
+  const char* op = "paged_attention_varlen_quantized";
+  const TensorView o = View(op, "out", out), q = View(op, "query", query);
+  const TensorView k = View(op, "key_cache", key_cache), v = View(op, "value_cache", value_cache);
+  const TensorView lens = View(op, "seq_lens", seq_lens);
+  const TensorView table = View(op, "block_table", block_table);
+  AttentionArgs args = CommonArgs(o, q, lens, table, scale);
+  args.code = CacheCode(k);
+  CheckSameType(v, k);
+  PackedCaches(k, v, &args);
+  args.key_scales = CacheScales(View(op, "k_scale", k_scale), k);
+  args.value_scales = CacheScales(View(op, "v_scale", v_scale), k);
+  if (!args.key_scales.each != !args.value_scales.each) {
+    Fail(k,
+         "has one scale and values a scale for each token, or the other way round; expected "
+         "the same kind for both");
   }
-  args.key_cache = k.data;
-  args.value_cache = v.data;
-  args.query_start = starts.Data<int32_t>();
-  args.sliding_window = std::min<int64_t>(sliding_window, INT32_MAX);
-  args.soft_cap = static_cast<float>(soft_cap);
-  args.alibi_slopes = AlibiSlopes(op, alibi_slopes, args.heads);
-  if (lse) {
-    const TensorView l = View(op, "lse", *lse);
-    CheckType(l, ScalarType::Float);
-    CheckShape(l, {args.heads, q.Size(0)}, "[heads, tokens]");
-    CheckLastContiguous(l);
-    args.lse = l.Data<float>();
-    args.lse_stride = l.Stride(0);
-  }
-  CheckSequences(args, q, lens, table, k.Size(0));
-  Launch([args] { PagedAttention(args); });
+  args.scale *= args.key_scales.all;
+  RunVarlen(args, q, k, v, lens, table,
+            {query_start_loc, sliding_window, soft_cap, alibi_slopes, lse});
 }
 
 // Decode over the classic cache layout.
@@ -248,6 +292,11 @@ STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
       "Tensor query_start_loc, Tensor seq_lens, Tensor block_table, float scale, "
       "int sliding_window, float soft_cap, Tensor? alibi_slopes, Tensor!? lse) -> ()");
   m.def(
+      "paged_attention_varlen_quantized(Tensor! out, Tensor query, Tensor key_cache, "
+      "Tensor value_cache, Tensor k_scale, Tensor v_scale, Tensor query_start_loc, "
+      "Tensor seq_lens, Tensor block_table, float scale, int sliding_window, float soft_cap, "
+      "Tensor? alibi_slopes, Tensor!? lse) -> ()");
+  m.def(
       "paged_attention_v1(Tensor! out, Tensor query, Tensor key_cache, Tensor value_cache, "
       "int num_kv_heads, float scale, Tensor block_tables, Tensor seq_lens, int block_size, "
       "int max_seq_len, Tensor? alibi_slopes, str kv_cache_dtype, Tensor k_scale, Tensor v_scale, "
@@ -264,6 +313,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
 
 STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) {
   m.impl("paged_attention_varlen", TORCH_BOX(&paged_attention_varlen));
+  m.impl("paged_attention_varlen_quantized", TORCH_BOX(&paged_attention_varlen_quantized));
   m.impl("paged_attention_v1", TORCH_BOX(&paged_attention_v1));
   m.impl("paged_attention_v2", TORCH_BOX(&paged_attention_v2));
 }

@@ -41,6 +41,25 @@ void CheckPackedCaches(const TensorView& key_cache, const TensorView& value_cach
   }
 }
 
+KvCode CacheCode(const TensorView& cache) {
+  if (cache.Is(ScalarType::Char)) return KvCode::kInt8;
+  if (cache.Is(ScalarType::Float8_e4m3fn)) return KvCode::kE4m3;
+  if (cache.Is(ScalarType::Float8_e5m2)) return KvCode::kE5m2;
+  Fail(cache, "is not quantised, expected int8, float8_e4m3fn or float8_e5m2");
+}
+
+KvScales CacheScales(const TensorView& scales, const TensorView& key_cache) {
+  CheckType(scales, ScalarType::Float);
+  CheckContiguous(scales);
+  if (scales.dim == 1) {
+    CheckShape(scales, {1}, "one scale, or [blocks, kv_heads, block_size]");
+    return {nullptr, 0, 0, *scales.Data<float>()};
+  }
+  CheckShape(scales, {key_cache.Size(0), key_cache.Size(1), key_cache.Size(3)},
+             "[blocks, kv_heads, block_size], or one scale");
+  return {scales.Data<float>(), scales.Stride(0), scales.Stride(1), 1.0f};
+}
+
 namespace {
 
 void CheckAuto(const char* op, const std::string& kv_cache_dtype) {

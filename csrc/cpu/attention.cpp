@@ -126,6 +126,9 @@ void CopyPackedKeys(const AttentionArgs& args, const T* from, typename KvTile<T>
 template <typename T>
 KvTileView<T> LoadTile(const AttentionArgs& args, const AttentionItem& item, int64_t begin,
                        int64_t end, const ItemMemory<T>& memory) {
+  if (args.code != KvCode::kNone) {
+    return WidenedView<T>(args, item.seq, item.kv_head, begin, end, memory.keys, memory.values);
+  }
   const int64_t count = std::min(kKvTile, end - begin);
   KvTileView<T> tile{};
   tile.begin = begin;
@@ -174,7 +177,10 @@ void RunPart(const RowContext<T>& context, const AttentionItem& item, int64_t pa
   }
   state.Clear(context.rows, args.head_size);
   for (; begin < std::min(end, (part + 1) * kKvPart); begin += kKvTile) {
-    AttendTile<T>(context, LoadTile<T>(args, item, begin, end, memory), state);
+    KvTileView<T> tile = LoadTile<T>(args, item, begin, end, memory);
+    const TileScales scales(args, item.seq, item.kv_head, begin, std::min(begin + kKvTile, end));
+    tile.scales = &scales;
+    AttendTile<T>(context, tile, state);
   }
 }
 
@@ -207,7 +213,7 @@ void WriteRows(const AttentionArgs& args, const AttentionItem& item, int64_t row
     const int64_t token = args.QueryBegin(item.seq) + item.first_token + row / group;
     const int64_t head = item.kv_head * group + row % group;
     const float sum = state.sum[row];
-    const VF32 inverse = hn::Set(df, sum > 0 ? 1.0f / sum : 0.0f);
+    const VF32 inverse = hn::Set(df, sum > 0 ? args.value_scales.all / sum : 0.0f);
     const float* from = buffer + row * args.head_size;
     T* to = static_cast<T*>(args.out) + token * args.out_token_stride + head * args.out_head_stride;
     for (int64_t d = 0; d < args.head_size; d += lanes) {
@@ -235,7 +241,7 @@ void RunDecodeItem(const AttentionArgs& args, const AttentionItem& item, const A
                      query,
                      memory.positions,
                      args.alibi_slopes ? memory.slopes : nullptr,
-                     reinterpret_cast<typename CacheOperands<T>::B*>(memory.keys),
+                     reinterpret_cast<typename CacheOperands<T>::B*>(memory.keys),  // and values
                      {}};
   if (next) {
     rows.next = {next->seq, next->kv_head, next->part_begin * kKvPart, args.seq_lens[next->seq]};

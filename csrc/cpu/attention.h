@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "cpu/kv_code.h"
 
 namespace vllm {
 
@@ -51,7 +52,9 @@ struct AttentionArgs {
       alibi_slopes;  // [heads]: logits gain slope * (key position - query position); or null
   float* lse;        // [heads, tokens]: log of the sum of exponentials; or null
   int64_t lse_stride;
-  DType dtype;  // of query, out and caches
+  DType dtype;  // of query and out, and of the caches where they hold no codes
+  KvCode code;  // not kNone: caches hold 8-bit codes in the packed layout that `dtype` has
+  KvScales key_scales, value_scales;
 
   int64_t QueryBegin(int64_t seq) const { return query_start ? query_start[seq] : seq; }
   int64_t QueryLen(int64_t seq) const {

@@ -122,6 +122,11 @@ HWY_INLINE void PairRows(const uint16_t* HWY_RESTRICT low, const uint16_t* HWY_R
   for (; i < size; ++i) to[i] = low[i] | (high ? static_cast<uint32_t>(high[i]) << 16 : 0);
 }
 
+// Positions [begin, end) of a sequence and KV head.
+struct KvSpan {
+  int64_t seq = 0, kv_head = 0, begin = 0, end = 0;
+};
+
 // Positions whose rows are addressed together.
 inline constexpr int64_t kKvGroup = 16;
 
@@ -176,6 +181,7 @@ template <typename T>
 struct PackedTile {
   using B = typename PackedRun<T>::B;
 
+  PackedTile() = default;
   PackedTile(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t begin, int64_t end,
              B* buffer) {
     const int64_t whole = (end - begin) / kKvGroup * kKvGroup;

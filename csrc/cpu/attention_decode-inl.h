@@ -15,6 +15,7 @@
 #include <cstring>
 #include <limits>
 
+#include "cpu/attention_codes-inl.h"
 #include "cpu/attention_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -23,11 +24,6 @@ namespace HWY_NAMESPACE {
 
 using DecodeLanes = hn::CappedTag<float, 16>;
 constexpr int kDecodeLanes = hn::MaxLanes(DecodeLanes());
-
-// Positions [begin, end) of a sequence and KV head.
-struct KvSpan {
-  int64_t seq = 0, kv_head = 0, begin = 0, end = 0;
-};
 
 // The rows of an item. `out` and the other states are [rows][head_size].
 template <typename T>
@@ -113,9 +109,10 @@ HWY_INLINE void DecodePrepare(const AttentionArgs& args, int64_t position, float
 }
 
 // Turns one row's logits into probabilities, in f32 in place and as operands; returns the factor
-// for what was accumulated before.
+// for what was accumulated before. `scales` of the values, or null.
 template <typename T>
 HWY_INLINE float DecodeSoftmax(float* HWY_RESTRICT logits, int64_t count, float factor, float* max,
+                               const float* HWY_RESTRICT scales,
                                typename CacheOperands<T>::A* HWY_RESTRICT probabilities) {
   const DecodeLanes df;
   const auto scale = hn::Set(df, factor);
@@ -126,8 +123,9 @@ HWY_INLINE float DecodeSoftmax(float* HWY_RESTRICT logits, int64_t count, float 
   const auto old_max = hn::Set(df, *max);
   const auto new_max = hn::Max(old_max, hn::Mul(hn::MaxOfLanes(df, highest), scale));
   for (int64_t i = 0; i < count; i += kDecodeLanes) {
-    const auto p = Exp2(df, hn::MulSub(hn::LoadU(df, logits + i), scale, new_max));
+    auto p = Exp2(df, hn::MulSub(hn::LoadU(df, logits + i), scale, new_max));
     hn::StoreU(p, df, logits + i);
+    if (scales) p = hn::Mul(p, hn::LoadU(df, scales + i));
     if constexpr (kDotPairs<T>) {
       const hn::Rebind<hwy::bfloat16_t, DecodeLanes> dbf16;
       hn::StoreU(hn::DemoteTo(dbf16, p), dbf16,
@@ -183,12 +181,37 @@ HWY_INLINE void DecodeAddValues(const DecodeRows<T>& rows, const PackedRun<T>& r
   });
 }
 
+// Multiplies the logits of `count` (a multiple of 16) positions by the scales of their keys.
+template <int kRows>
+HWY_INLINE void ScaleLogits(const float* HWY_RESTRICT scales, int64_t count,
+                            float* HWY_RESTRICT logits) {
+  const DecodeLanes df;
+  for (int64_t i = 0; i < count; i += kDecodeLanes) {
+    const auto scale = hn::LoadU(df, scales + i);
+    for (int r = 0; r < kRows; ++r) {
+      float* at = logits + r * kKvTile + i;
+      hn::StoreU(hn::Mul(hn::LoadU(df, at), scale), df, at);
+    }
+  }
+}
+
+// Positions [begin, end) of what the rows see, as operands.
+template <typename T>
+HWY_INLINE PackedTile<T> ReadTile(const DecodeRows<T>& rows, int64_t begin, int64_t end) {
+  const AttentionArgs& args = *rows.args;
+  if (args.code == KvCode::kNone) {
+    return PackedTile<T>(args, rows.seq, rows.kv_head, begin, end, rows.buffer);
+  }
+  return WidenTile<T>(args, rows.seq, rows.kv_head, begin, end, rows.end, rows.next, rows.buffer);
+}
+
 // What is fetched while `run` of the tile at `begin` is computed: a tile ahead of it, as the memory
 // takes longer to answer than one run takes; past the item's end, that of the next one.
 template <typename T>
 HWY_INLINE PackedRun<T> RunAhead(const DecodeRows<T>& rows, int64_t begin,
                                  const PackedRun<T>& run) {
   const AttentionArgs& args = *rows.args;
+  if (args.code != KvCode::kNone) return run;  // WidenTile fetches
   const int64_t position = begin + run.first + kKvTile;
   const int64_t end = (rows.end + run.count - 1) / run.count * run.count;
   if (position < end) return FirstRun<T>(args, rows.seq, rows.kv_head, position);
@@ -206,11 +229,13 @@ void DecodeTile(const DecodeRows<T>& rows, int64_t begin, int64_t end, float* ma
   HWY_ALIGN typename CacheOperands<T>::A probabilities[kRows * kKvTile];
   constexpr int64_t kRow = kKvTile / (kDotPairs<T> ? 2 : 1);
   const int64_t padded = (end - begin + kKvGroup - 1) / kKvGroup * kKvGroup;
-  const PackedTile<T> tile(args, rows.seq, rows.kv_head, begin, end, rows.buffer);
+  const PackedTile<T> tile = ReadTile(rows, begin, end);
+  const TileScales scales(args, rows.seq, rows.kv_head, begin, end);
   for (int i = 0; i < tile.runs; ++i) {
     DecodeDotProducts<T, kRows>(rows, tile.run[i], tile.run[i].count,
                                 RunAhead(rows, begin, tile.run[i]), logits + tile.run[i].first);
   }
+  if (scales.present) ScaleLogits<kRows>(scales.key, padded, logits);
   const bool transform = rows.slopes != nullptr || args.soft_cap > 0 || args.scale <= 0;
   const bool windowed = args.sliding_window > 0;
   float rescales[kRows];
@@ -223,7 +248,8 @@ void DecodeTile(const DecodeRows<T>& rows, int64_t begin, int64_t end, float* ma
       DecodePrepare(args, position, rows.slopes ? rows.slopes[r] : 0.0f, transform, begin, padded,
                     row);
     }
-    const float rescale = DecodeSoftmax<T>(row, padded, factor, max + r, probabilities + r * kRow);
+    const float rescale =
+        DecodeSoftmax<T>(row, padded, factor, max + r, scales.Values(), probabilities + r * kRow);
     rescales[r] = rescale;
     if (rescale != 1.0f) {
       const hn::CappedTag<float, 8> d8;
@@ -319,7 +345,7 @@ void WriteDecodeRows(const AttentionArgs& args, const AttentionItem& item, const
     const int64_t token = args.QueryBegin(item.seq) + item.first_token + row / group;
     const int64_t head = item.kv_head * group + row % group;
     const float sum = state.sum[row];
-    const VF32 inverse = hn::Set(df, sum > 0 ? 1.0f / sum : 0.0f);
+    const VF32 inverse = hn::Set(df, sum > 0 ? args.value_scales.all / sum : 0.0f);
     const float* from = state.out + row * args.head_size;
     T* to = static_cast<T*>(args.out) + token * args.out_token_stride + head * args.out_head_stride;
     for (int64_t d = 0; d < args.head_size; d += lanes) {

@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "cpu/attention_cache-inl.h"
+#include "cpu/attention_codes-inl.h"
 #include "cpu/attention_plan.h"
 #include "cpu/exp2-inl.h"
 
@@ -64,9 +65,32 @@ struct KvTileView {
   const A* values;
   int64_t begin;   // first position
   int64_t padded;  // positions loaded, a multiple of kKvGroup
+  const TileScales* scales;
   // The tile after this one, fetched meanwhile.
   GroupRows<T> next[kKvTile / kKvGroup];
 };
+
+// Positions [begin, min(begin + kKvTile, end)) of a cache of codes, widened. `keys` and the
+// `values` behind them are [kKvTile][head_size] units of 4 bytes.
+template <typename T>
+KvTileView<T> WidenedView(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t begin,
+                          int64_t end, typename KvTile<T>::A* keys, typename KvTile<T>::A* values) {
+  const int64_t tile_end = std::min(begin + kKvTile, end);
+  KvTileView<T> tile{};
+  tile.begin = begin;
+  tile.padded = (tile_end - begin + kKvGroup - 1) / kKvGroup * kKvGroup;
+  tile.key_stride = kKvTile;
+  tile.transposed = true;
+  tile.values = values;
+  if constexpr (std::is_same_v<typename KvTile<T>::A, typename PackedRun<T>::B>) {
+    tile.values =
+        WidenTile<T>(args, seq, kv_head, begin, tile_end, end, KvSpan{}, keys).run[0].values;
+  } else {
+    WidenTileF32<T>(args, seq, kv_head, begin, tile_end, keys, values);
+  }
+  for (int64_t i = 0; i < tile.padded; i += kKvGroup) tile.keys[i / kKvGroup] = keys + i;
+  return tile;
+}
 
 template <typename T>
 HWY_INLINE void PrefetchGroup(const AttentionArgs& args, const GroupRows<T>& group) {
@@ -116,6 +140,18 @@ HWY_INLINE void DotProducts(const RowContext<T>& context, const KvTileView<T>& t
                                                      units, to, kWidth);
       }
     }
+  }
+}
+
+// Multiplies the logits of `count` positions by the scales of their keys.
+template <int kWidth>
+HWY_INLINE void ScaleColumns(const float* HWY_RESTRICT scales, int64_t count,
+                             float* HWY_RESTRICT logits) {
+  const hn::CappedTag<float, kWidth> df;
+  constexpr int64_t kLanes = hn::MaxLanes(df);
+  for (int64_t i = 0; i < count * kWidth; i += kLanes) {
+    const auto scale = hn::Set(df, scales[i / kWidth]);
+    hn::StoreU(hn::Mul(hn::LoadU(df, logits + i), scale), df, logits + i);
   }
 }
 
@@ -173,10 +209,11 @@ HWY_INLINE void StoreProbabilityPair(D df, hn::Vec<D> p0, hn::Vec<D> p1, uint32_
 }
 
 // Turns logits into probabilities relative to the new maxima; updates maxima and sums and leaves
-// in `rescale` the factors for what was accumulated before.
+// in `rescale` the factors for what was accumulated before. `scales` of the values, or null.
 template <typename T, int kWidth>
 HWY_INLINE void Softmax(const float* HWY_RESTRICT logits, int64_t count, float factor,
-                        float* HWY_RESTRICT max, float* HWY_RESTRICT sum,
+                        const float* HWY_RESTRICT scales, float* HWY_RESTRICT max,
+                        float* HWY_RESTRICT sum,
                         typename AttentionOperands<T>::A* HWY_RESTRICT probabilities,
                         float* HWY_RESTRICT rescale) {
   const hn::CappedTag<float, kWidth> df;
@@ -193,15 +230,20 @@ HWY_INLINE void Softmax(const float* HWY_RESTRICT logits, int64_t count, float f
     auto total = hn::Zero(df);
     if constexpr (kUsesPairs<T>) {
       for (int64_t i = 0; i < count; i += 2, from += 2 * kWidth) {
-        const auto p0 = Exp2(df, hn::MulSub(hn::LoadU(df, from), scale, new_max));
-        const auto p1 = Exp2(df, hn::MulSub(hn::LoadU(df, from + kWidth), scale, new_max));
+        auto p0 = Exp2(df, hn::MulSub(hn::LoadU(df, from), scale, new_max));
+        auto p1 = Exp2(df, hn::MulSub(hn::LoadU(df, from + kWidth), scale, new_max));
         total = hn::Add(hn::Add(total, p0), p1);
+        if (scales) {
+          p0 = hn::Mul(p0, hn::Set(df, scales[i]));
+          p1 = hn::Mul(p1, hn::Set(df, scales[i + 1]));
+        }
         StoreProbabilityPair(df, p0, p1, probabilities + i / 2 * kWidth + v * kLanes);
       }
     } else {
       for (int64_t i = 0; i < count; ++i, from += kWidth) {
-        const auto p = Exp2(df, hn::MulSub(hn::LoadU(df, from), scale, new_max));
+        auto p = Exp2(df, hn::MulSub(hn::LoadU(df, from), scale, new_max));
         total = hn::Add(total, p);
+        if (scales) p = hn::Mul(p, hn::Set(df, scales[i]));
         hn::StoreU(p, df, probabilities + i * kWidth + v * kLanes);
       }
     }
@@ -247,11 +289,13 @@ void AttendColumns(const RowContext<T>& context, const KvTileView<T>& tile, int6
   HWY_ALIGN typename AttentionOperands<T>::A probabilities[kKvTile * kWidth];
   HWY_ALIGN float rescale[kWidth];
   DotProducts<T, kWidth>(context, tile, column, logits);
+  const float* value_scales = tile.scales->Values();
+  if (value_scales) ScaleColumns<kWidth>(tile.scales->key, tile.padded, logits);
   const bool transform = context.slopes != nullptr || args.soft_cap > 0 || args.scale <= 0;
   if (transform || end - 1 > lowest || (windowed && tile.begin <= highest - args.sliding_window)) {
     PrepareLogits<T, kWidth>(context, tile, column, transform, logits);
   }
-  Softmax<T, kWidth>(logits, tile.padded, transform ? 1.0f : args.scale * kLog2E,
+  Softmax<T, kWidth>(logits, tile.padded, transform ? 1.0f : args.scale * kLog2E, value_scales,
                      state.max + column, state.sum + column, probabilities, rescale);
   float* out = state.out + column;
   const int64_t left = AddValues<T, kWidth, kRows>(context, tile, probabilities, rescale, 0, out);

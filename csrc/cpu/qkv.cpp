@@ -11,6 +11,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.h
 #include "core/isa.h"
+#include "cpu/kv_code-inl.h"
 #include "cpu/rotary-inl.h"
 #include "cpu/vec-inl.h"
 
@@ -99,6 +100,32 @@ void StorePacked(const QkvArgs& args, const T* HWY_RESTRICT head, const float* c
   }
 }
 
+// The same as codes.
+template <typename T>
+void StoreCoded(const QkvArgs& args, const T* HWY_RESTRICT head, const float* cos_sin,
+                int64_t block, int64_t offset) {
+  constexpr int64_t kPair = std::is_same_v<T, hwy::bfloat16_t> ? 2 : 1;
+  const int64_t size = args.head_size, block_size = args.block_size;
+  T buffer[kMaxHeadSize];
+  uint8_t codes[kMaxHeadSize];
+  const auto encode = [&](const PagedCache& cache, const T* x, int64_t h) {
+    float* scale = cache.scales.each ? cache.scales.At(block, h, offset) : nullptr;
+    if (scale) *scale = LargestMagnitude(x, size) / LargestValue(args.code);
+    EncodeCodes(args.code, x, size, scale ? *scale : cache.scales.all, codes);
+    return static_cast<uint8_t*>(cache.data) + block * cache.block_stride + h * cache.head_stride;
+  };
+  for (int64_t h = 0; h < args.kv_heads; ++h, head += size) {
+    TransformHead(args, head, static_cast<const T*>(args.k_weight), cos_sin, buffer);
+    uint8_t* key = encode(args.key_cache, buffer, h) + offset * kPair;
+    for (int64_t d = 0; d < size; d += kPair) std::memcpy(key + d * block_size, codes + d, kPair);
+  }
+  for (int64_t h = 0; h < args.kv_heads; ++h, head += size) {
+    uint8_t* value =
+        encode(args.value_cache, head, h) + offset / kPair * kPair * size + offset % kPair;
+    for (int64_t d = 0; d < size; ++d) value[d * kPair] = codes[d];
+  }
+}
+
 template <typename T>
 void QkvTokensOf(const QkvArgs& args, int64_t begin, int64_t end) {
   HWY_ALIGN float buffer[kMaxHeadSize];
@@ -113,6 +140,10 @@ void QkvTokensOf(const QkvArgs& args, int64_t begin, int64_t end) {
     const int64_t slot = args.slots[token];
     if (slot < 0) continue;
     const int64_t block = slot / args.block_size, offset = slot % args.block_size;
+    if (args.code != KvCode::kNone) {
+      StoreCoded(args, static_cast<const T*>(head), cos_sin, block, offset);
+      continue;
+    }
     if (args.key_cache.packed) {
       StorePacked(args, static_cast<const T*>(head), cos_sin, block, offset);
       continue;

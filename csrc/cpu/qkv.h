@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "cpu/kv_code.h"
 #include "cpu/rotary.h"
 
 namespace vllm {
@@ -17,6 +18,7 @@ struct PagedCache {
   int64_t slot_stride;
   int64_t head_stride;
   bool packed;
+  KvScales scales;  // of a coded cache
 };
 
 struct QkvArgs {
@@ -34,13 +36,16 @@ struct QkvArgs {
   bool is_neox;
   PagedCache key_cache;
   PagedCache value_cache;
+  KvCode code;  // not kNone: a packed cache of 8-bit codes
   int64_t block_size;
   const int64_t*
       slots;  // block * block_size + offset for each token; negative: key and value are not stored
   DType dtype;
 };
 // Normalizes and rotates queries in place; normalizes and rotates keys into key_cache; copies
-// values into value_cache. Norm and rotation are computed in f32 and rounded once.
+// values into value_cache. Norm and rotation are computed in f32 and rounded once. Codes are what
+// then comes nearest to the value over its scale; scales of single heads are set so that the
+// largest element gets the largest code.
 void QkvNormRopeCache(const QkvArgs& args);
 
 }  // namespace vllm

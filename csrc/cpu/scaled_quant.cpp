@@ -10,34 +10,12 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.h
 #include "core/isa.h"
+#include "cpu/fp8-inl.h"
 #include "cpu/vec-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace vllm {
 namespace HWY_NAMESPACE {
-
-using VI32 = hn::Vec<hn::RebindToSigned<F32>>;
-
-constexpr float kLargestFp8 = 448.0f;
-
-// Codes of e4m3, which has 4 bits of exponent (bias 7) and 3 of mantissa.
-HWY_INLINE VI32 Fp8Code(F32 d, VF32 x) {
-  const hn::RebindToUnsigned<F32> du;
-  const hn::RebindToSigned<F32> di;
-  const auto nan = hn::IsNaN(x);
-  const VF32 magnitude = hn::Min(hn::Abs(x), hn::Set(d, kLargestFp8));
-  const auto bits = hn::BitCast(du, magnitude);
-  const auto odd = hn::And(hn::ShiftRight<20>(bits), hn::Set(du, 1u));
-  const auto rounded = hn::ShiftRight<20>(hn::Add(hn::Add(bits, odd), hn::Set(du, 0x7FFFFu)));
-  const VI32 normal = hn::Sub(hn::BitCast(di, rounded), hn::Set(di, (127 - 7) << 3));
-  // Below the smallest normal number codes count steps of 2^-9.
-  const VI32 small = hn::NearestInt(hn::Mul(magnitude, hn::Set(d, 512.0f)));
-  const auto is_small = hn::RebindMask(di, hn::Lt(magnitude, hn::Set(d, 0.015625f)));
-  const VI32 code = hn::IfThenElse(hn::RebindMask(di, nan), hn::Set(di, 0x7F),
-                                   hn::IfThenElse(is_small, small, normal));
-  const auto sign = hn::ShiftLeft<7>(hn::ShiftRight<31>(hn::BitCast(du, x)));
-  return hn::Or(code, hn::BitCast(di, sign));
-}
 
 template <typename T>
 void QuantizeRow(const T* HWY_RESTRICT input, int64_t size, float scale, int32_t zero_point,
@@ -52,7 +30,7 @@ void QuantizeRow(const T* HWY_RESTRICT input, int64_t size, float scale, int32_t
     const size_t n = static_cast<size_t>(std::min(lanes, size - i));
     const VF32 x = hn::Div(LoadF32N(d, input + i, n), divisor);
     if (fp8) {
-      hn::StoreN(hn::DemoteTo(du8, Fp8Code(d, x)), du8, static_cast<uint8_t*>(out) + i, n);
+      hn::StoreN(hn::DemoteTo(du8, E4m3::Encode(d, x)), du8, static_cast<uint8_t*>(out) + i, n);
     } else {
       // Far from the ends of 32 bits, so that adding the zero point stays within.
       const VF32 bounded = hn::Clamp(x, hn::Set(d, -1e6f), hn::Set(d, 1e6f));
@@ -93,11 +71,11 @@ float Largest(const ScaledQuantArgs& args, int64_t row) {
 template <typename T>
 void ChooseScale(const ScaledQuantArgs& args, int64_t row) {
   // Never 0, so that rows of zeros quantise to zeros.
-  const float smallest = args.fp8 ? 1.0f / (kLargestFp8 * 512.0f) : 1.1920929e-7f;
+  const float smallest = args.fp8 ? 1.0f / (E4m3::kMax * 512.0f) : 1.1920929e-7f;
   if (args.zero_points == nullptr) {
     float largest = Largest<T>(args, row);
     if (args.upper != nullptr) largest = std::min(largest, *args.upper);
-    args.scales[row] = std::max(largest / (args.fp8 ? kLargestFp8 : 127.0f), smallest);
+    args.scales[row] = std::max(largest / (args.fp8 ? E4m3::kMax : 127.0f), smallest);
     return;
   }
   float low, high;

@@ -60,7 +60,6 @@ def test_bad_flags(flags):
     ("arguments", "expected"),
     [
         ({"pipeline_parallel_size": 2}, "pipeline_parallel_size=2 is not offered yet: give 1"),
-        ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype='fp8' is not offered yet: give 'auto'"),
         ({"distributed_executor_backend": "ray"}, "give None or 'uni'"),
         ({"logits_processors": ["x"]}, "logits_processors=.* is not offered yet"),
         ({"enable_lora": True}, "enable_lora=True is not offered yet"),

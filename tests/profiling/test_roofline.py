@@ -11,6 +11,7 @@ from vllm.profiling.cost import ModelCost, SequenceStep
 from vllm.profiling.limits import Limits, measure_limits
 from vllm.profiling.model_parts import model_of
 from vllm.profiling.roofline import Observation, ObservedStep, observe, share
+from vllm.worker.kv_cache import CacheFormat
 
 HEAD_SIZE = HIDDEN // HEADS
 KV_WIDTH = KV_HEADS * HEAD_SIZE
@@ -26,8 +27,8 @@ def load(folder: Path, **options: object) -> LLM:
     return LLM(str(folder), max_model_len=256, kv_cache_memory_bytes=16 << 20, **options)
 
 
-def cost_of(llm: LLM, dtype: torch.dtype) -> ModelCost:
-    return ModelCost(model_of(llm.llm_engine), dtype)
+def cost_of(llm: LLM, dtype: torch.dtype, cache_dtype: str = "auto") -> ModelCost:
+    return ModelCost(model_of(llm.llm_engine), CacheFormat.of(cache_dtype, dtype))
 
 
 def test_a_prefill_step(model_folder: Path) -> None:
@@ -47,6 +48,14 @@ def test_a_decode_step_reads_the_weights_once_and_every_cache(model_folder: Path
     one, two = (cost.of_step([SequenceStep(100, 1, 1)] * n) for n in (1, 2))
     assert two.bytes - one.bytes == LAYERS * 2 * KV_WIDTH * 4 * (101 + 1)
     assert two.flops == 2 * one.flops
+
+
+def test_codes_of_the_cache_count_with_their_scales(model_folder: Path) -> None:
+    llm = load(model_folder, dtype="float32")
+    one, two = (
+        cost_of(llm, torch.float32, "int8_per_token_head").of_step([SequenceStep(100, 1, 1)] * n) for n in (1, 2)
+    )
+    assert two.bytes - one.bytes == LAYERS * 2 * (KV_WIDTH + 4 * KV_HEADS) * (101 + 1)
 
 
 def test_a_chunk_that_samples_nothing_needs_no_head(model_folder: Path) -> None:

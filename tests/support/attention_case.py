@@ -11,14 +11,14 @@ from torch import Tensor
 from vllm.kernels.attention import packed_pair, paged_attention_varlen
 
 
-def pack_keys(keys: Tensor) -> Tensor:
-    """[blocks, kv_heads, block_size, head_size] to the packed layout."""
-    return keys.unflatten(-1, (-1, packed_pair(keys.dtype))).transpose(2, 3).contiguous()
+def pack_keys(keys: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """[blocks, kv_heads, block_size, head_size] to the packed layout that `dtype` (their own) has."""
+    return keys.unflatten(-1, (-1, packed_pair(dtype or keys.dtype))).transpose(2, 3).contiguous()
 
 
-def pack_values(values: Tensor) -> Tensor:
-    """[blocks, kv_heads, block_size, head_size] to the packed layout."""
-    return values.unflatten(2, (-1, packed_pair(values.dtype))).transpose(3, 4).contiguous()
+def pack_values(values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """[blocks, kv_heads, block_size, head_size] to the packed layout that `dtype` (their own) has."""
+    return values.unflatten(2, (-1, packed_pair(dtype or values.dtype))).transpose(3, 4).contiguous()
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,14 @@ class AttentionCase:
         caches = (self.key_cache, self.value_cache)
         return (query, *caches, starts, lengths, table, self.scale, self.sliding_window, self.soft_cap, self.slopes)
 
+    def attend(self, out: Tensor, arguments: tuple, lse: Tensor | None = None) -> None:
+        paged_attention_varlen(out, *arguments, lse)
+
     def run(self) -> tuple[Tensor, Tensor]:
         """Output [tokens, heads, head_size] and log-sum-exp [heads, tokens] of the kernel."""
         out, lse = torch.empty(self.query.shape, dtype=self.dtype), torch.empty(self.heads, len(self.query))
         inputs = self.arguments(self.query, self.query_start_loc, self.seq_lens, self.block_table)
-        paged_attention_varlen(out, *inputs, lse)
+        self.attend(out, inputs, lse)
         return out, lse
 
     def run_chunks(self, seq: int, chunk: int) -> Tensor:
@@ -97,7 +100,7 @@ class AttentionCase:
             lengths = self.seq_lens[seq : seq + 1] - (end - last)
             outs.append(torch.empty(last - first, self.heads, self.head_size, dtype=self.dtype))
             table = self.block_table[seq : seq + 1]
-            paged_attention_varlen(outs[-1], *self.arguments(self.query[first:last], starts, lengths, table))
+            self.attend(outs[-1], self.arguments(self.query[first:last], starts, lengths, table))
         return torch.cat(outs)
 
     def expected(self) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from vllm.attention.step_input import StepInput
 from vllm.exceptions import ModelError
 from vllm.kernels.attention import paged_attention_varlen
 from vllm.kernels.qkv import qkv_norm_rope_cache
+from vllm.kernels.quantized_cache import paged_attention_varlen_quantized, qkv_norm_rope_quantized_cache
 
 
 @dataclass(slots=True)
@@ -35,6 +36,19 @@ class AttentionShape:
         return (self.num_heads + 2 * self.num_kv_heads) * self.head_size
 
 
+@dataclass(slots=True)
+class LayerCache:
+    """One layer's keys and values, in a layout of kernels/attention.py; with scales, in 8 bits."""
+
+    keys: Tensor
+    values: Tensor
+    scales: tuple[Tensor, Tensor] | None = None  # of keys and of values (kernels/quantized_cache.py)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.keys, self.values, *(self.scales or ())
+
+
 class PagedAttention:
     """Rotates and norms queries and keys, stores keys and values, attends."""
 
@@ -47,26 +61,33 @@ class PagedAttention:
         q_norm: Tensor | None = None,
         k_norm: Tensor | None = None,
         norm_epsilon: float = 1e-6,
+        kv_scales: tuple[float, float] = (1.0, 1.0),
     ):
-        """cos_sin: table of layers/rotary.py; q_norm, k_norm: [head_size] weights of per-head RMS norms."""
-        self.shape = shape
+        """cos_sin: table of layers/rotary.py; q_norm, k_norm: [head_size] weights of per-head RMS norms.
+
+        kv_scales: of keys and of values in fp8, where the cache holds them so.
+        """
+        self.shape, self.kv_scales = shape, kv_scales
         self._scale = shape.head_size**-0.5
         self._cos_sin, self._q_norm, self._k_norm, self._epsilon = cos_sin, q_norm, k_norm, norm_epsilon
-        self._key_cache = self._value_cache = torch.empty(0)
+        self.bind(LayerCache(torch.empty(0), torch.empty(0)))
 
-    def bind(self, key_cache: Tensor, value_cache: Tensor) -> None:
-        """This layer's keys and values, in a layout of kernels/attention.py."""
-        self._key_cache, self._value_cache = key_cache, value_cache
+    def bind(self, cache: LayerCache) -> None:
+        if cache.scales is None:
+            self._store, self._attend = qkv_norm_rope_cache, paged_attention_varlen
+        else:
+            self._store, self._attend = qkv_norm_rope_quantized_cache, paged_attention_varlen_quantized
+        self._cache = cache.tensors
 
     @property
     def cache_address(self) -> int:
         """Changes where another cache is bound."""
-        return self._key_cache.data_ptr()
+        return self._cache[0].data_ptr()
 
     def __call__(self, qkv: Tensor, query: Tensor, step: StepInput, out: Tensor) -> None:
         """qkv [tokens, qkv_width] is overwritten; query is its view [tokens, heads, head_size]; out likewise."""
         shape = self.shape
-        qkv_norm_rope_cache(
+        self._store(
             qkv,
             step.positions,
             self._cos_sin,
@@ -77,15 +98,13 @@ class PagedAttention:
             shape.num_kv_heads,
             shape.head_size,
             True,
-            self._key_cache,
-            self._value_cache,
+            *self._cache,
             step.slot_mapping,
         )
-        paged_attention_varlen(
+        self._attend(
             out,
             query,
-            self._key_cache,
-            self._value_cache,
+            *self._cache,
             step.query_start_loc,
             step.seq_lens,
             step.block_table,

@@ -23,6 +23,17 @@ _DTYPES = {
     "float32": "float32",
     "float": "float32",
 }
+# What the KV cache may be besides the model's dtype; int8 needs a scale for each token and head to be of use.
+_CACHE_DTYPES = {
+    "auto": "auto",
+    "fp8": "fp8_e4m3",
+    "fp8_e4m3": "fp8_e4m3",
+    "fp8_e5m2": "fp8_e5m2",
+    "fp8_per_token_head": "fp8_per_token_head",
+    "int8": "int8_per_token_head",
+    "int8_per_token_head": "int8_per_token_head",
+}
+_QUANTIZED_BLOCK_MULTIPLE = 16
 _AUTO_DTYPES = {"bfloat16": "bfloat16", "float16": "float16", "float32": "bfloat16"}
 _DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence may be
 
@@ -32,7 +43,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
     model = _model_config(args)
     return VllmConfig(
         model_config=model,
-        cache_config=_cache_config(args),
+        cache_config=_cache_config(args, model.dtype),
         scheduler_config=_scheduler_config(args, model.max_model_len),
         disable_log_stats=args.disable_log_stats,
         speculative_config=_speculative_config(args.speculative_config),
@@ -112,7 +123,7 @@ def _max_model_len(given: int | None, hf_config: dict[str, Any]) -> int:
     return given
 
 
-def _cache_config(args: "EngineArgs") -> CacheConfig:
+def _cache_config(args: "EngineArgs", dtype: str) -> CacheConfig:
     config = CacheConfig(memory_bytes=args.kv_cache_memory_bytes, num_blocks=args.num_gpu_blocks_override)
     if args.block_size is not None:
         config.block_size = args.block_size
@@ -125,7 +136,21 @@ def _cache_config(args: "EngineArgs") -> CacheConfig:
     for name in ("kv_cache_memory_bytes", "num_gpu_blocks_override"):
         if getattr(args, name) is not None:
             _check_int(name, getattr(args, name), 1)
+    config.cache_dtype = _cache_dtype(args.kv_cache_dtype, dtype, config.block_size)
     return config
+
+
+def _cache_dtype(given: str, dtype: str, block_size: int) -> Any:
+    if _DTYPES.get(given) == dtype:
+        return "auto"
+    _check_choice("kv_cache_dtype", given, (*_CACHE_DTYPES, dtype))
+    if given != "auto" and block_size % _QUANTIZED_BLOCK_MULTIPLE:
+        raise VLLMValidationError(
+            f"kv_cache_dtype={given!r} is not accepted with block_size={block_size}: "
+            f"give a block_size that is a multiple of {_QUANTIZED_BLOCK_MULTIPLE}",
+            "kv_cache_dtype",
+        )
+    return _CACHE_DTYPES[given]
 
 
 def _scheduler_config(args: "EngineArgs", max_model_len: int) -> SchedulerConfig:

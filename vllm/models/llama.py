@@ -19,6 +19,7 @@ from vllm.layers.rotary import cos_sin_table
 from vllm.layers.workspace import Workspace
 from vllm.models.hf_fields import Fields
 from vllm.models.interface import BuildContext
+from vllm.quantization.kv_scales import take_kv_scales
 
 
 @dataclass(slots=True)
@@ -169,7 +170,9 @@ class LlamaLayer:
         norms = (None, None)
         if shape.qk_norm:
             norms = tuple(checkpoint.take(f"{own}.{p}_norm.weight", (attention.head_size,)).clone() for p in "qk")
-        self.attention = PagedAttention(attention, cos_sin, *norms, norm_epsilon=epsilon)
+        self.attention = PagedAttention(
+            attention, cos_sin, *norms, norm_epsilon=epsilon, kv_scales=take_kv_scales(checkpoint, own)
+        )
         self.output = Linear.load(checkpoint, [f"{own}.o_proj"], [hidden], query, bias=shape.output_bias)
         self.mlp_norm = RMSNorm.load(checkpoint, f"{name}.post_attention_layernorm", hidden, epsilon)
         self.mlp = GatedMLP(checkpoint, f"{name}.mlp", hidden, shape.intermediate_size, shape.mlp_bias)

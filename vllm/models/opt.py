@@ -15,6 +15,7 @@ from vllm.layers.norm import LayerNorm
 from vllm.layers.workspace import Workspace
 from vllm.models.hf_fields import Fields
 from vllm.models.interface import BuildContext
+from vllm.quantization.kv_scales import take_kv_scales
 
 # The first rows of OPT's position table belong to padding.
 _POSITION_OFFSET = 2
@@ -112,7 +113,7 @@ class OPTLayer:
         self.norms_first = norms_first
         self.attention_norm = LayerNorm.load(checkpoint, f"{name}.self_attn_layer_norm", hidden)
         self.qkv = Linear.load(checkpoint, [f"{own}.{p}_proj" for p in "qkv"], [hidden] * 3, hidden, bias)
-        self.attention = PagedAttention(shape)
+        self.attention = PagedAttention(shape, kv_scales=take_kv_scales(checkpoint, own))
         self.output = Linear.load(checkpoint, [f"{own}.out_proj"], [hidden], hidden, bias)
         self.ffn_norm = LayerNorm.load(checkpoint, f"{name}.final_layer_norm", hidden)
         self.up = Linear.load(checkpoint, [f"{name}.fc1"], [ffn], hidden, bias)

@@ -12,6 +12,7 @@ from vllm.layers.mlp import GatedMLP
 from vllm.models.interface import Model
 from vllm.profiling.model_parts import named_parts
 from vllm.scheduler.output import ScheduledStep
+from vllm.worker.kv_cache import CacheFormat
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,9 @@ def sequences_of(step: ScheduledStep) -> list[SequenceStep]:
 class ModelCost:
     """Weights count at their packed size; norms and activations, which stay in the caches, are left out."""
 
-    def __init__(self, model: Model, dtype: torch.dtype):
-        """dtype: of the KV cache and the activations."""
+    def __init__(self, model: Model, cache_format: CacheFormat):
         self._body, self._wanted = _Weights(), _Weights()
-        self._itemsize = dtype.itemsize
+        self._format = cache_format
         shapes = [attention.shape for attention in model.attentions]
         self._attentions = Counter((s.num_heads, s.num_kv_heads, s.head_size, s.sliding_window) for s in shapes)
         for _, part in named_parts(model):
@@ -73,7 +73,7 @@ class ModelCost:
             for sequence in sequences:
                 start, end = sequence.start, sequence.start + sequence.count
                 first = max(0, start + 1 - window) if window else 0
-                moved = (end - first + sequence.count) * 2 * kv_heads * head_size * self._itemsize
+                moved = (end - first + sequence.count) * self._format.token_bytes(kv_heads, head_size)
                 flops = 4 * heads * head_size * _visible_keys(start, end, window)
                 cost += Cost(layers * moved, layers * flops)
         return cost

@@ -12,6 +12,7 @@ from vllm.profiling.limits import Limits, measure_limits
 from vllm.profiling.model_parts import model_of, patched
 from vllm.scheduler.output import ScheduledStep
 from vllm.scheduler.scheduler import Scheduler
+from vllm.worker.kv_cache import CacheFormat
 from vllm.worker.model_loader import DTYPES
 
 
@@ -84,7 +85,8 @@ class Roofline:
 def roofline(engine: LLMEngine, observation: Observation) -> Roofline:
     """Measures the limits now, with the engine idle, and compares the observed steps with them."""
     dtype = DTYPES[engine.config.model_config.dtype]
-    model = ModelCost(model_of(engine), dtype)
+    cache_format = CacheFormat.of(engine.config.cache_config.cache_dtype, dtype)
+    model = ModelCost(model_of(engine), cache_format)
     limits = measure_limits(dtype, model.uses_int8)
     shares = [
         share([step for step in observation.steps if step.is_prefill == is_prefill], model, limits)

@@ -1,14 +1,15 @@
 """The KV cache's memory: how much of it, and one tensor a layer."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vllm import envs
-from vllm.attention.paged import AttentionShape
-from vllm.config import VllmConfig
+from vllm.attention.paged import AttentionShape, LayerCache, PagedAttention
+from vllm.config import CacheDType, VllmConfig
 from vllm.exceptions import VLLMValidationError
 from vllm.kernels.attention import PACKED_BLOCK_MULTIPLE, packed_pair
 from vllm.platforms import current_platform
@@ -20,12 +21,48 @@ _SHARE_OF_FREE_MEMORY = 0.5
 _ALIGNMENT = 64
 
 
-def block_bytes(shapes: list[AttentionShape], block_size: int, dtype: torch.dtype) -> int:
+_QUANTIZED = {
+    "fp8_e4m3": torch.float8_e4m3fn,
+    "fp8_e5m2": torch.float8_e5m2,
+    "fp8_per_token_head": torch.float8_e4m3fn,
+    "int8_per_token_head": torch.int8,
+}
+
+
+@dataclass(frozen=True)
+class CacheFormat:
+    """How keys and values lie in memory.
+
+    Attributes:
+        dtype: the model's, which decides the layout.
+        element: dtype of what is stored: `dtype`, or 8 bits with scales.
+        scale_each: whether each head of a token has a scale of its own.
+    """
+
+    dtype: torch.dtype
+    element: torch.dtype
+    scale_each: bool
+
+    @classmethod
+    def of(cls, cache_dtype: CacheDType, dtype: torch.dtype) -> "CacheFormat":
+        return cls(dtype, _QUANTIZED.get(cache_dtype, dtype), cache_dtype.endswith("_per_token_head"))
+
+    @property
+    def is_quantized(self) -> bool:
+        return self.element != self.dtype
+
+    def token_bytes(self, num_kv_heads: int, head_size: int) -> int:
+        """Of one layer's keys and values of a token, with their scales."""
+        scale = torch.float32.itemsize if self.scale_each else 0
+        return 2 * num_kv_heads * (head_size * self.element.itemsize + scale)
+
+
+def block_bytes(shapes: list[AttentionShape], block_size: int, format: CacheFormat) -> int:
     """Bytes of one block over all layers."""
-    return sum(2 * s.num_kv_heads * s.head_size * block_size * dtype.itemsize for s in shapes)
+    return sum(format.token_bytes(s.num_kv_heads, s.head_size) * block_size for s in shapes)
 
 
-def number_of_blocks(config: VllmConfig, shapes: list[AttentionShape], dtype: torch.dtype) -> int:
+def number_of_blocks(config: VllmConfig, shapes: list[AttentionShape], format: CacheFormat) -> int:
     """From the configured size; else from free memory, and never more than the limits could use.
 
     Raises VLLMValidationError where not even one block fits.
@@ -33,7 +70,7 @@ def number_of_blocks(config: VllmConfig, shapes: list[AttentionShape], dtype: to
     cache, limits = config.cache_config, config.scheduler_config
     if cache.num_blocks is not None:
         return cache.num_blocks
-    size = block_bytes(shapes, cache.block_size, dtype)
+    size = block_bytes(shapes, cache.block_size, format)
     useful = limits.max_num_seqs * math.ceil(config.model_config.max_model_len / cache.block_size)
     space = envs.VLLM_CPU_KVCACHE_SPACE
     if cache.memory_bytes is not None:
@@ -53,23 +90,30 @@ def number_of_blocks(config: VllmConfig, shapes: list[AttentionShape], dtype: to
 
 
 def allocate(
-    shapes: list[AttentionShape], num_blocks: int, block_size: int, dtype: torch.dtype
-) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values of each layer, zeros, in a layout of kernels/attention.py: packed where the block size allows.
+    attentions: list[PagedAttention], num_blocks: int, block_size: int, format: CacheFormat
+) -> list[LayerCache]:
+    """Each layer's cache, zeros, in a layout of kernels/attention.py: packed where the block size allows.
 
     Memory pages are taken when they are first written, so that an idle cache costs nothing.
     """
-    return [_layer(s, num_blocks, block_size, dtype) for s in shapes]
+    return [_layer(attention, num_blocks, block_size, format) for attention in attentions]
 
 
-def _layer(s: AttentionShape, num_blocks: int, block_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _layer(attention: PagedAttention, num_blocks: int, block_size: int, format: CacheFormat) -> LayerCache:
+    heads, head_size = attention.shape.num_kv_heads, attention.shape.head_size
     if block_size % PACKED_BLOCK_MULTIPLE:
-        shape = (num_blocks, s.num_kv_heads, block_size, s.head_size)
-        return _zeros(shape, dtype).transpose(1, 2), _zeros(shape, dtype).transpose(1, 2)
-    pair = packed_pair(dtype)
-    keys = (num_blocks, s.num_kv_heads, s.head_size // pair, block_size, pair)
-    values = (num_blocks, s.num_kv_heads, block_size // pair, s.head_size, pair)
-    return _zeros(keys, dtype), _zeros(values, dtype)
+        shape = (num_blocks, heads, block_size, head_size)
+        return LayerCache(*(_zeros(shape, format.element).transpose(1, 2) for _ in range(2)))
+    pair = packed_pair(format.dtype)
+    keys = _zeros((num_blocks, heads, head_size // pair, block_size, pair), format.element)
+    values = _zeros((num_blocks, heads, block_size // pair, head_size, pair), format.element)
+    if not format.is_quantized:
+        return LayerCache(keys, values)
+    if format.scale_each:
+        shape = (num_blocks, heads, block_size)
+        return LayerCache(keys, values, (_zeros(shape, torch.float32), _zeros(shape, torch.float32)))
+    k_scale, v_scale = (torch.tensor([scale]) for scale in attention.kv_scales)
+    return LayerCache(keys, values, (k_scale, v_scale))
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,7 @@ from vllm.sampling.sampler import Sampler
 from vllm.scheduler.output import ScheduledStep, StepResult
 from vllm.scheduler.request import Request
 from vllm.worker.input_batch import InputBatch
-from vllm.worker.kv_cache import allocate, number_of_blocks
+from vllm.worker.kv_cache import CacheFormat, allocate, number_of_blocks
 from vllm.worker.model_loader import DTYPES, load_model
 from vllm.worker.page_warmup import populate_in_background
 
@@ -32,13 +32,14 @@ class ModelRunner:
             torch.set_num_threads(current_platform.num_threads())
         self._model = load_model(config)
         dtype = DTYPES[config.model_config.dtype]
-        shapes = [attention.shape for attention in self._model.attentions]
+        attentions = self._model.attentions
         block_size = config.cache_config.block_size
-        self.num_blocks = number_of_blocks(config, shapes, dtype)
-        caches = allocate(shapes, self.num_blocks, block_size, dtype)
-        for attention, (keys, values) in zip(self._model.attentions, caches, strict=True):
-            attention.bind(keys, values)
-        populate_in_background([tensor for pair in caches for tensor in pair], _POPULATED_CACHE_BYTES)
+        cache_format = CacheFormat.of(config.cache_config.cache_dtype, dtype)
+        self.num_blocks = number_of_blocks(config, [attention.shape for attention in attentions], cache_format)
+        caches = allocate(attentions, self.num_blocks, block_size, cache_format)
+        for attention, cache in zip(attentions, caches, strict=True):
+            attention.bind(cache)
+        populate_in_background([tensor for cache in caches for tensor in cache.tensors], _POPULATED_CACHE_BYTES)
         limits = config.scheduler_config
         self._batch = InputBatch(
             limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size

@@ -17,9 +17,10 @@ _REASONS = {
     "tool calls are not parsed": """
         enable-auto-tool-choice exclude-tools-when-tool-choice-none tool-call-parser tool-parser-plugin tool-server""",
     "reasoning is not split from the answer": "reasoning-config reasoning-parser-plugin",
-    "weights are bfloat16, float16 or float32": """
-        -q calculate-kv-scales kv-cache-dtype-skip-layers quantization-param-path""",
-    "there is no speculative decoding": "-sc num-speculative-tokens spec-method spec-model spec-tokens",
+    "quantised weights are recognised, or made by --quantization": "-q",
+    "scales of an 8-bit KV cache are the checkpoint's, or made for each token": """
+        calculate-kv-scales kv-cache-dtype-skip-layers quantization-param-path""",
+    "guessing tokens is set by --speculative-config": "-sc num-speculative-tokens spec-method spec-model spec-tokens",
     "models take text only": """
         allowed-local-media-path allowed-media-domains enable-mm-embeds enable-prompt-embeds interleave-mm-strings
         language-model-only media-io-kwargs mm-encoder-attn-backend mm-encoder-only mm-encoder-tp-mode
