@@ -1,9 +1,9 @@
 """The KV cache in 8 bits: the ops of kernels/qkv.py and kernels/attention.py over a packed cache of codes.
 
 Keys and values are codes (int8, float8_e4m3fn or float8_e5m2) in the packed layout that the dtype of the query has,
-times a scale: f32 ``[1]`` for all of them, or f32 ``[blocks, kv_heads, block_size]``, one for the head of a token. Codes
-are exact in every dtype; scales of heads multiply logits and probabilities in f32. A token's code depends on its own
-key and value alone, so that what the ops promise of batches, chunks and threads holds here too.
+times a scale: f32 ``[1]`` for all of them, or f32 ``[blocks, kv_heads, block_size]``, one for the head of a token.
+Codes are exact in every dtype; scales of heads multiply logits and probabilities in f32. A token's code depends on
+its own key and value alone, so that what the ops promise of batches, chunks and threads holds here too.
 """
 
 from __future__ import annotations
