@@ -44,10 +44,6 @@ class LayerCache:
     values: Tensor
     scales: tuple[Tensor, Tensor] | None = None  # of keys and of values (kernels/quantized_cache.py)
 
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return self.keys, self.values, *(self.scales or ())
-
 
 class PagedAttention:
     """Rotates and norms queries and keys, stores keys and values, attends."""
@@ -77,7 +73,7 @@ class PagedAttention:
             self._store, self._attend = qkv_norm_rope_cache, paged_attention_varlen
         else:
             self._store, self._attend = qkv_norm_rope_quantized_cache, paged_attention_varlen_quantized
-        self._cache = cache.tensors
+        self._cache = (cache.keys, cache.values, *(cache.scales or ()))
 
     @property
     def cache_address(self) -> int:

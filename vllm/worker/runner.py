@@ -39,7 +39,7 @@ class ModelRunner:
         caches = allocate(attentions, self.num_blocks, block_size, cache_format)
         for attention, cache in zip(attentions, caches, strict=True):
             attention.bind(cache)
-        populate_in_background([tensor for cache in caches for tensor in cache.tensors], _POPULATED_CACHE_BYTES)
+        populate_in_background([t for cache in caches for t in (cache.keys, cache.values)], _POPULATED_CACHE_BYTES)
         limits = config.scheduler_config
         self._batch = InputBatch(
             limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size
