@@ -48,16 +48,16 @@ def ensure(layout: Layout, progress: Progress) -> Path:
     return prefix
 
 
-def install_requirements(layout: Layout, prefix: Path, progress: Progress) -> None:
-    """pip-install what the tests need, without replacing anything that the solver chose."""
+def install_requirements(layout: Layout, prefix: Path, progress: Progress, file: str = REQUIREMENTS) -> None:
+    """pip-install what the tests need, as `file` lists it, without replacing anything that the solver chose."""
     pip = [str(prefix / "bin" / "python"), "-m", "pip"]
     environment = variables(prefix) | {"PYTHONSAFEPATH": "1"}
     listed = subprocess.run([*pip, "list", "--format=freeze"], env=environment, capture_output=True, text=True)
     constraints = prefix / "conda-meta" / "constraints.txt"
     constraints.write_text(listed.stdout)
-    command = [*pip, "install", "-r", str(layout.root / REQUIREMENTS), "-c", str(constraints)]
+    command = [*pip, "install", "-r", str(layout.root / file), "-c", str(constraints)]
     output = []
-    with progress.step(f"Installing {REQUIREMENTS} with pip") as step:
+    with progress.step(f"Installing {file} with pip") as step:
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -67,7 +67,7 @@ def install_requirements(layout: Layout, prefix: Path, progress: Progress) -> No
             if line.startswith(("Collecting", "Installing")):
                 step.update(text=line.strip()[:80])
         if process.wait():
-            raise UserError(f"pip could not install {REQUIREMENTS}: {first_error(''.join(output))}")
+            raise UserError(f"pip could not install {file}: {first_error(''.join(output))}")
 
 
 def system_programs(layout: Layout, progress: Progress) -> Path:

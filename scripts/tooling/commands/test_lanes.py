@@ -27,6 +27,7 @@ from tooling.progress import Progress
 
 USAGE = "scripts/test_lanes [--update-docs] [LANE ...]"
 SLOW_TESTS = "tests/lanes"
+REQUIREMENTS = "requirements/lanes.txt"
 SWITCH = "VLLM_TEST_LANES"
 """Set for the tests, which skip without it."""
 
@@ -113,6 +114,7 @@ def table(rows: list[Row], others: tuple[str, ...] = ()) -> list[str]:
 def run_tests(layout: Layout, progress: Progress) -> int:
     """Run tests/lanes in the test environment; pytest's exit status."""
     prefix = testing.ensure(layout, progress)
+    testing.install_requirements(layout, prefix, progress, REQUIREMENTS)
     environment = variables(prefix) | {"PYTHONSAFEPATH": "1", SWITCH: str(layout.home)}
     command = [str(prefix / "bin" / "python"), "-m", "pytest", "-v", SLOW_TESTS]
     return subprocess.run(command, cwd=layout.root, env=environment).returncode
