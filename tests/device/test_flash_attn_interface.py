@@ -130,6 +130,15 @@ def test_tokens_of_no_sequence_are_left_alone():
         assert (out[2:] == 7).all() and (out[:2] != 7).all()
 
 
+def test_schema_says_what_is_written():
+    case = AttentionCase(((5, 1),), torch.float16)
+    k, v, _ = paged(case)
+    starts, options = case.query_start_loc, (None, 1, 5, 0.0, 0.1, False, True, -1, -1, 0.0, False, 1, None)
+    arguments = (case.query, k, v, None, starts, starts, case.seq_lens, None, case.block_table, *options)
+    op = torch.ops._vllm_fa2_C_emulated.varlen_fwd.default
+    torch.library.opcheck(op, arguments, test_utils="test_schema")
+
+
 def test_what_is_not_there_is_refused_by_name():
     case = AttentionCase(((5, 1),), torch.float16)
     for options, error, named in (
