@@ -17,15 +17,17 @@ set(VLLM_DEVICE_FAMILIES
   quant
   rotary
   scaled_mm
-  top_k)
+  top_k
+  wna16)
 set(VLLM_DEVICE_SOURCES csrc/device/cache_copy.cu csrc/device/cache_write.cu)
 set(VLLM_DEVICE_BINDINGS csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
-  csrc/bindings/device/cache.cpp csrc/bindings/device/paged_arguments.cpp csrc/bindings/device/rows.cpp)
+  csrc/bindings/device/cache.cpp csrc/bindings/device/marlin.cpp
+  csrc/bindings/device/paged_arguments.cpp csrc/bindings/device/rows.cpp)
 foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
   list(APPEND VLLM_DEVICE_SOURCES csrc/device/${family}.cu)
   list(APPEND VLLM_DEVICE_BINDINGS csrc/bindings/device/${family}.cpp)
 endforeach()
-list(APPEND VLLM_DEVICE_SOURCES csrc/device/scaled_mm_block.cu)
+list(APPEND VLLM_DEVICE_SOURCES csrc/device/scaled_mm_block.cu csrc/device/wna16_convert.cu)
 
 # The CPU's kernels are in it, too: one library serves tensors on either device.
 define_extension_target(_C
