@@ -87,13 +87,13 @@ endif()
 
 # The modules below are in packages of their own: a folder each, and a value of the variant key vllm_companion.
 
-# Products of e4m3 matrices under DeepGEMM's names; for GPUs without instructions for e4m3, too, where they are widened.
+# Products of bf16 and e4m3 matrices under DeepGEMM's names; GPUs without instructions for e4m3 widen it.
 if(VLLM_TARGET_DEVICE STREQUAL "cuda")
   define_extension_target(_deepgemm_C
     DESTINATION vllm/deep_gemm
     LANGUAGE CUDA
     SOURCES csrc/deepgemm/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
-    DEVICE_SOURCES csrc/device/scaled_mm_block.cu)
+    DEVICE_SOURCES csrc/deepgemm/bf16_gemm.cu csrc/device/scaled_mm_block.cu)
 endif()
 
 # Attention under the names of vLLM's fork of flash-attention.

@@ -1,8 +1,10 @@
-// torch.ops._deepgemm_C: products of e4m3 matrices with scales of blocks, under DeepGEMM's names.
+// torch.ops._deepgemm_C: products of bf16 matrices, and of e4m3 with scales of blocks, under
+// DeepGEMM's names.
 #include <algorithm>
 
 #include "bindings/device/call.h"
 #include "bindings/scaled_mm.h"
+#include "deepgemm/bf16_gemm.h"
 #include "device/scaled_mm.h"
 
 namespace vllm {
@@ -28,13 +30,18 @@ Matrices CheckedMatrices(const TensorView& view, bool grouped) {
   return {view, grouped};
 }
 
-const uint8_t* Operand(const Matrices& matrices) {
-  CheckType(matrices.view, ScalarType::Float8_e4m3fn);
-  if (matrices.GroupStride() % 16 != 0) {
-    Fail(matrices.view, "has groups " + std::to_string(matrices.GroupStride()) +
-                            " bytes apart, expected a multiple of 16");
+// Rows of bytes; the strides that the kernels count in bytes follow.
+const uint8_t* Operand(const Matrices& matrices, ScalarType type, int64_t& stride,
+                       int64_t& group_stride) {
+  CheckType(matrices.view, type);
+  const int64_t size = type == ScalarType::BFloat16 ? 2 : 1;
+  stride = matrices.view.Stride(-2) * size;
+  group_stride = matrices.GroupStride() * size;
+  if (group_stride % 16 != 0) {
+    Fail(matrices.view,
+         "has groups " + std::to_string(group_stride) + " bytes apart, expected a multiple of 16");
   }
-  return ByteRows(matrices.view, matrices.Columns(), matrices.view.Stride(-2));
+  return ByteRows(matrices.view, matrices.Columns() * size, stride);
 }
 
 // f32 with any strides, a row for each `rows` of `of`.
@@ -53,33 +60,22 @@ device::BlockScales Scales(const TensorView& scales, const Matrices& of, int64_t
           of.grouped ? scales.Stride(0) : 0};
 }
 
-struct Operands {
-  const Tensor& a;
-  const Tensor& a_scales;
-  const Tensor& b;
-  const Tensor& b_scales;
-  const Tensor& d;
-};
-
 // d [m, n] = a [m, k] b [n, k]^T, each of them one matrix or one of each group.
-device::BlockScaledMm Product(const DeviceCall& call, const Operands& o, bool a_grouped,
-                              bool b_grouped) {
-  const Matrices a = CheckedMatrices(call.View("a", o.a), a_grouped);
-  const Matrices b = CheckedMatrices(call.View("b", o.b), b_grouped);
-  const Matrices d = CheckedMatrices(call.View("d", o.d), a_grouped);
-  device::BlockScaledMm mm{};
+void SetProduct(device::GroupedMm& mm, const DeviceCall& call, const Matrices& a, const Matrices& b,
+                const Tensor& out, ScalarType type) {
+  const Matrices d = CheckedMatrices(call.View("d", out), a.grouped);
   mm.op = call.Op();
-  mm.a = Operand(a);
-  mm.b = Operand(b);
+  mm.a = Operand(a, type, mm.a_stride, mm.a_group_stride);
+  mm.b = Operand(b, type, mm.b_stride, mm.b_group_stride);
   mm.m = mm.expected_rows = a.Rows();
   mm.n = b.Rows();
   mm.k = a.Columns();
-  mm.groups = b_grouped ? static_cast<int>(b.view.Size(0)) : 1;
-  if (b.Columns() != mm.k || (a_grouped && a.view.Size(0) != mm.groups)) {
+  mm.groups = b.grouped ? static_cast<int>(b.view.Size(0)) : 1;
+  if (b.Columns() != mm.k || (a.grouped && a.view.Size(0) != mm.groups)) {
     Fail(b.view, "has shape " + ShapeString(b.view) + ", which does not fit a's " +
                      ShapeString(a.view) + ": groups and columns must be as many");
   }
-  if (a_grouped) {
+  if (a.grouped) {
     CheckShape(d.view, {mm.groups, mm.m, mm.n}, "[groups, rows of a, rows of b]");
   } else {
     CheckShape(d.view, {mm.m, mm.n}, "[rows of a, rows of b]");
@@ -90,32 +86,68 @@ device::BlockScaledMm Product(const DeviceCall& call, const Operands& o, bool a_
     Fail(d.view, "has rows of " + std::to_string(mm.n) + ", " + std::to_string(d.view.Stride(-2)) +
                      " apart, expected multiples of 8 from an address that is one of 16");
   }
-  mm.a_stride = a.view.Stride(-2);
-  mm.b_stride = b.view.Stride(-2);
-  mm.a_group_stride = a.GroupStride();
-  mm.b_group_stride = b.GroupStride();
-  mm.a_scales = Scales(call.View("a_scales", o.a_scales), a, 1);
-  mm.b_scales = Scales(call.View("b_scales", o.b_scales), b, kBlock);
   mm.out.data = d.view.data;
   mm.out.stride = d.view.Stride(-2);
   mm.out.group_stride = d.GroupStride();
   mm.out.type = DeviceFloatType(d.view);
   mm.stream = call.Stream();
+}
+
+struct Fp8Operands {
+  const Tensor& a;
+  const Tensor& a_scales;
+  const Tensor& b;
+  const Tensor& b_scales;
+  const Tensor& d;
+};
+
+device::BlockScaledMm Fp8Product(const DeviceCall& call, const Fp8Operands& o, bool a_grouped,
+                                 bool b_grouped) {
+  const Matrices a = CheckedMatrices(call.View("a", o.a), a_grouped);
+  const Matrices b = CheckedMatrices(call.View("b", o.b), b_grouped);
+  device::BlockScaledMm mm{};
+  SetProduct(mm, call, a, b, o.d, ScalarType::Float8_e4m3fn);
+  mm.a_scales = Scales(call.View("a_scales", o.a_scales), a, 1);
+  mm.b_scales = Scales(call.View("b_scales", o.b_scales), b, kBlock);
   return mm;
+}
+
+device::GroupedMm Bf16Product(const DeviceCall& call, const Tensor& a, const Tensor& b,
+                              const Tensor& d, bool a_grouped, bool b_grouped) {
+  device::GroupedMm mm{};
+  SetProduct(mm, call, CheckedMatrices(call.View("a", a), a_grouped),
+             CheckedMatrices(call.View("b", b), b_grouped), d, ScalarType::BFloat16);
+  return mm;
+}
+
+// d += c.
+void SetAddend(device::GroupedMm& mm, const DeviceCall& call, const Tensor& d,
+               const std::optional<Tensor>& c) {
+  if (!c) return;
+  const TensorView added = call.View("c", *c), out = call.View("d", d);
+  CheckSameType(added, out);
+  CheckSameShape(added, out);
+  CheckLastContiguous(added);
+  mm.out.addend = added.data;
+  mm.out.addend_stride = added.Stride(0);
+}
+
+void SetRowGroups(device::GroupedMm& mm, const DeviceCall& call, const Tensor& m_indices) {
+  mm.row_groups = Values<int32_t>(call.View("m_indices", m_indices), ScalarType::Int, mm.m);
+  mm.expected_rows = kBlock;
+}
+
+void SetGroupRows(device::GroupedMm& mm, const DeviceCall& call, const Tensor& masked_m,
+                  int64_t expected_m) {
+  mm.group_rows = Values<int32_t>(call.View("masked_m", masked_m), ScalarType::Int, mm.groups);
+  mm.expected_rows = std::min(std::max<int64_t>(expected_m, 1), mm.m);
 }
 
 void fp8_gemm_nt(const Tensor& a, const Tensor& a_scales, const Tensor& b, const Tensor& b_scales,
                  const Tensor& d, const std::optional<Tensor>& c) {
   const DeviceCall call("fp8_gemm_nt", a);
-  device::BlockScaledMm mm = Product(call, {a, a_scales, b, b_scales, d}, false, false);
-  if (c) {
-    const TensorView added = call.View("c", *c), out = call.View("d", d);
-    CheckSameType(added, out);
-    CheckSameShape(added, out);
-    CheckLastContiguous(added);
-    mm.out.addend = added.data;
-    mm.out.addend_stride = added.Stride(0);
-  }
+  device::BlockScaledMm mm = Fp8Product(call, {a, a_scales, b, b_scales, d}, false, false);
+  SetAddend(mm, call, d, c);
   device::RunBlockScaledMm(mm);
 }
 
@@ -123,9 +155,8 @@ void m_grouped_fp8_gemm_nt_contiguous(const Tensor& a, const Tensor& a_scales, c
                                       const Tensor& b_scales, const Tensor& d,
                                       const Tensor& m_indices) {
   const DeviceCall call("m_grouped_fp8_gemm_nt_contiguous", a);
-  device::BlockScaledMm mm = Product(call, {a, a_scales, b, b_scales, d}, false, true);
-  mm.row_groups = Values<int32_t>(call.View("m_indices", m_indices), ScalarType::Int, mm.m);
-  mm.expected_rows = kBlock;
+  device::BlockScaledMm mm = Fp8Product(call, {a, a_scales, b, b_scales, d}, false, true);
+  SetRowGroups(mm, call, m_indices);
   device::RunBlockScaledMm(mm);
 }
 
@@ -133,10 +164,33 @@ void m_grouped_fp8_gemm_nt_masked(const Tensor& a, const Tensor& a_scales, const
                                   const Tensor& b_scales, const Tensor& d, const Tensor& masked_m,
                                   int64_t expected_m) {
   const DeviceCall call("m_grouped_fp8_gemm_nt_masked", a);
-  device::BlockScaledMm mm = Product(call, {a, a_scales, b, b_scales, d}, true, true);
-  mm.group_rows = Values<int32_t>(call.View("masked_m", masked_m), ScalarType::Int, mm.groups);
-  mm.expected_rows = std::clamp<int64_t>(expected_m, 1, mm.m);
+  device::BlockScaledMm mm = Fp8Product(call, {a, a_scales, b, b_scales, d}, true, true);
+  SetGroupRows(mm, call, masked_m, expected_m);
   device::RunBlockScaledMm(mm);
+}
+
+void bf16_gemm_nt(const Tensor& a, const Tensor& b, const Tensor& d,
+                  const std::optional<Tensor>& c) {
+  const DeviceCall call("bf16_gemm_nt", a);
+  device::GroupedMm mm = Bf16Product(call, a, b, d, false, false);
+  SetAddend(mm, call, d, c);
+  device::RunBf16Gemm(mm);
+}
+
+void m_grouped_bf16_gemm_nt_contiguous(const Tensor& a, const Tensor& b, const Tensor& d,
+                                       const Tensor& m_indices) {
+  const DeviceCall call("m_grouped_bf16_gemm_nt_contiguous", a);
+  device::GroupedMm mm = Bf16Product(call, a, b, d, false, true);
+  SetRowGroups(mm, call, m_indices);
+  device::RunBf16Gemm(mm);
+}
+
+void m_grouped_bf16_gemm_nt_masked(const Tensor& a, const Tensor& b, const Tensor& d,
+                                   const Tensor& masked_m, int64_t expected_m) {
+  const DeviceCall call("m_grouped_bf16_gemm_nt_masked", a);
+  device::GroupedMm mm = Bf16Product(call, a, b, d, true, true);
+  SetGroupRows(mm, call, masked_m, expected_m);
+  device::RunBf16Gemm(mm);
 }
 
 }  // namespace
@@ -151,12 +205,20 @@ VLLM_DEVICE_SCHEMAS(_deepgemm_C, m) {
   m.def(
       "m_grouped_fp8_gemm_nt_masked(Tensor a, Tensor a_scales, Tensor b, Tensor b_scales, "
       "Tensor! d, Tensor masked_m, int expected_m) -> ()");
+  m.def("bf16_gemm_nt(Tensor a, Tensor b, Tensor! d, Tensor? c) -> ()");
+  m.def("m_grouped_bf16_gemm_nt_contiguous(Tensor a, Tensor b, Tensor! d, Tensor m_indices) -> ()");
+  m.def(
+      "m_grouped_bf16_gemm_nt_masked(Tensor a, Tensor b, Tensor! d, Tensor masked_m, "
+      "int expected_m) -> ()");
 }
 
 VLLM_DEVICE_KERNELS(_deepgemm_C, m) {
   m.impl("fp8_gemm_nt", TORCH_BOX(&fp8_gemm_nt));
   m.impl("m_grouped_fp8_gemm_nt_contiguous", TORCH_BOX(&m_grouped_fp8_gemm_nt_contiguous));
   m.impl("m_grouped_fp8_gemm_nt_masked", TORCH_BOX(&m_grouped_fp8_gemm_nt_masked));
+  m.impl("bf16_gemm_nt", TORCH_BOX(&bf16_gemm_nt));
+  m.impl("m_grouped_bf16_gemm_nt_contiguous", TORCH_BOX(&m_grouped_bf16_gemm_nt_contiguous));
+  m.impl("m_grouped_bf16_gemm_nt_masked", TORCH_BOX(&m_grouped_bf16_gemm_nt_masked));
 }
 
 }  // namespace vllm

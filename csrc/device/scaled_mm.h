@@ -52,21 +52,18 @@ struct BlockScales {
   int64_t group_stride;
 };
 
-// e4m3 with a scale for 1 x 128 elements of a and 128 x 128 of b, and f32 sums. Groups are products
-// of their own (the experts of a mixture); there is one of them at least.
-struct BlockScaledMm {
+// Groups are products of their own (the experts of a mixture); there is one of them at least.
+struct GroupedMm {
   const char* op;
   const uint8_t* a;
   const uint8_t* b;
-  int64_t a_stride;
+  int64_t a_stride;  // of a and b, in bytes
   int64_t b_stride;
   int64_t a_group_stride;
   int64_t b_group_stride;
   int64_t m;  // rows of a group
   int64_t n;  // even
   int64_t k;
-  BlockScales a_scales;
-  BlockScales b_scales;
   int groups;
   // Either: how many rows of each group count, the others being left alone.
   const int32_t* group_rows;
@@ -76,6 +73,12 @@ struct BlockScaledMm {
   int64_t expected_rows;  // of a group, for the choice of tiles
   MmOutput out;
   Stream stream;
+};
+
+// e4m3 with a scale for 1 x 128 elements of a and 128 x 128 of b, and f32 sums.
+struct BlockScaledMm : GroupedMm {
+  BlockScales a_scales;
+  BlockScales b_scales;
 };
 
 void RunBlockScaledMm(const BlockScaledMm& mm);

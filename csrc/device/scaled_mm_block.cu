@@ -1,4 +1,4 @@
-#include "device/scaled_mm_tile.h"
+#include "device/grouped_mm.h"
 
 namespace vllm::device {
 namespace {
@@ -26,31 +26,22 @@ struct TileScales {
   }
 };
 
-// Grid: tiles of one product, groups.
 template <typename S>
 __global__ void __launch_bounds__(S::kThreads) BlockScaledMmKernel(BlockScaledMm p) {
   using Tile = MmTile<Fp8E4M3, S>;
   static_assert(kScaleBlock % S::kColumns == 0, "a tile's columns share a scale");
   VLLM_DYNAMIC_SHARED(shared);
-  const TileOrigin origin = OriginOf<S>(blockIdx.x, p.m, p.n);
-  int64_t group = blockIdx.y, rows = p.m;
-  if (p.row_groups) group = p.row_groups[origin.row];
-  if (p.group_rows && p.group_rows[group] < rows) rows = p.group_rows[group];
-  if (group < 0 || group >= p.groups || origin.row >= rows) return;
-  rows -= origin.row;
-  const Tile tile{shared,
-                  {p.a + group * p.a_group_stride + origin.row * p.a_stride, p.a_stride, rows},
-                  {p.b + group * p.b_group_stride + origin.column * p.b_stride, p.b_stride,
-                   p.n - origin.column},
-                  p.k};
+  const GroupTile at = FindGroupTile<S>(p);
+  if (at.rows <= 0) return;
+  const Tile tile = TileOfGroup<Fp8E4M3, S>(p, at, shared);
   TileScales<S> scales{
-      p.a_scales.data + group * p.a_scales.group_stride + origin.row * p.a_scales.row_stride,
+      p.a_scales.data + at.group * p.a_scales.group_stride + at.origin.row * p.a_scales.row_stride,
       p.a_scales.row_stride,
       p.a_scales.block_stride,
-      p.b_scales.data + group * p.b_scales.group_stride +
-          origin.column / kScaleBlock * p.b_scales.row_stride,
+      p.b_scales.data + at.group * p.b_scales.group_stride +
+          at.origin.column / kScaleBlock * p.b_scales.row_stride,
       p.b_scales.block_stride,
-      rows,
+      at.rows,
       {}};
   float total[S::kRowTiles][S::kColumnTiles][4] = {};
   typename Tile::Sums sums{};
@@ -74,7 +65,7 @@ __global__ void __launch_bounds__(S::kThreads) BlockScaledMmKernel(BlockScaledMm
   };
   tile.Run(sums, before, after);
   tile.ForEachPair([&](int row, int column, int i, int j, int v) {
-    StorePair(p.out, {group, origin.row + row, origin.column + column}, total[i][j][v],
+    StorePair(p.out, {at.group, at.origin.row + row, at.origin.column + column}, total[i][j][v],
               total[i][j][v + 1]);
   });
 }
@@ -82,14 +73,7 @@ __global__ void __launch_bounds__(S::kThreads) BlockScaledMmKernel(BlockScaledMm
 }  // namespace
 
 void RunBlockScaledMm(const BlockScaledMm& p) {
-  // Rows of several groups in one matrix change groups at multiples of the largest tile's rows.
-  static_assert(LargeMm::kRows == kScaleBlock);
-  DispatchMmShape(p.expected_rows, [&](auto tag) {
-    using S = typename decltype(tag)::type;
-    Launch(
-        {p.op, MmTiles<S>(p.m, p.n), p.row_groups ? 1 : p.groups, 1, S::kThreads, S::kSharedBytes},
-        p.stream, BlockScaledMmKernel<S>, p);
-  });
+  LaunchGrouped(p, [](auto tag) { return BlockScaledMmKernel<typename decltype(tag)::type>; });
 }
 
 }  // namespace vllm::device

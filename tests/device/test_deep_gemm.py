@@ -71,6 +71,34 @@ def test_experts_in_matrices_of_their_own(expected_m):
     assert_close(d, expected, terms=1.0)
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 24, 8), (33, 80, 208), (80, 40, 136)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_one_matrix_of_bf16(m, n, k, dtype):
+    a, b, c = randn((m, k), torch.bfloat16, 0), randn((n, k), torch.bfloat16, 1), randn((m, n), dtype, 2)
+    d = torch.full((m, n), 7.0, dtype=dtype)
+    product = a.double() @ b.double().t()
+    deep_gemm.bf16_gemm_nt(a, b, d)
+    assert_close(d, product, terms=1.0)
+    deep_gemm.bf16_gemm_nt(a, b, d, c)
+    assert_close(d, product + c.double(), terms=1.0)
+
+
+def test_experts_of_bf16():
+    count, m, n, k = 2, 20, 24, 40
+    a, b = randn((count, m, k), torch.bfloat16, 0), randn((count, n, k), torch.bfloat16, 1)
+    d = torch.full((count, m, n), 7.0, dtype=torch.bfloat16)
+    deep_gemm.m_grouped_bf16_gemm_nt_masked(a, b, d, torch.tensor([m, 3], dtype=torch.int32), 8)
+    expected = a.double() @ b.double().transpose(1, 2)
+    expected[1, 3:] = 7.0
+    assert_close(d, expected, terms=1.0)
+    one = torch.cat([a[0], a[0].new_zeros(ALIGNMENT - m, k), a[1]])
+    d = torch.zeros(len(one), n, dtype=torch.bfloat16)
+    indices = torch.tensor([1] * ALIGNMENT + [0] * m, dtype=torch.int32)
+    deep_gemm.m_grouped_bf16_gemm_nt_contiguous(one, b, d, indices)
+    expected = torch.cat([one[:ALIGNMENT].double() @ b[1].double().t(), a[1].double() @ b[0].double().t()])
+    assert_close(d, expected, terms=1.0)
+
+
 def test_layouts():
     assert (deep_gemm.get_tma_aligned_size(5, 4), deep_gemm.get_tma_aligned_size(8, 2)) == (8, 8)
     x = torch.randn(2, 5, 3)
@@ -131,6 +159,8 @@ def test_refusals_of_groups_and_recipes():
         deep_gemm.m_grouped_fp8_gemm_nt_contiguous(a, b, torch.zeros(8, 8), torch.zeros(7, dtype=torch.int32))
     with pytest.raises(RuntimeError, match=r"a has shape .* expected 3 dimensions"):
         deep_gemm.m_grouped_fp8_gemm_nt_masked(a, b, torch.zeros(8, 8), torch.zeros(2, dtype=torch.int32), 4)
+    with pytest.raises(RuntimeError, match="bf16_gemm_nt: a is float8_e4m3fn, expected bfloat16"):
+        deep_gemm.bf16_gemm_nt(a[0], a[0], torch.zeros(8, 8))
     with pytest.raises(ValueError, match=r"recipe is \(1, 1, 128\), expected \(1, 128, 128\)"):
         deep_gemm.fp8_gemm_nt(a, a, torch.zeros(8, 8), recipe=(1, 1, 128))
 

@@ -34,6 +34,7 @@ def sources() -> list[Path]:
     """Everything torch-free and every binding, the emulator included."""
     patterns = (
         "csrc/device/*.cu",
+        "csrc/deepgemm/*.cu",
         "csrc/deepgemm/*.cpp",
         "csrc/flash_attn/*.cu",
         "csrc/flash_attn/*.cpp",

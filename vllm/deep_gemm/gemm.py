@@ -1,10 +1,10 @@
-"""``d = a @ b.T`` of fp8 matrices, alone and for the experts of a mixture.
+"""``d = a @ b.T`` of fp8 and of bf16 matrices, alone and for the experts of a mixture.
 
-Matrices come with their scales as pairs: ``a = (e4m3 [m, k], f32 [m, k / 128])`` and
+Matrices of fp8 come with their scales as pairs: ``a = (e4m3 [m, k], f32 [m, k / 128])`` and
 ``b = (e4m3 [n, k], f32 [n / 128, k / 128])``, the last blocks of rows and columns cut. Scales may have any strides, so
 what :func:`vllm.deep_gemm.get_mn_major_tma_aligned_tensor` returns fits, too. k is a multiple of 16, n of 8; ``d`` is
 bf16 or f32. Sums are f32, scaled block by block of k. GPUs of compute capability 8.9 and newer multiply e4m3 itself,
-older ones widen it to f16.
+older ones widen it to f16. Of bf16, k is a multiple of 8.
 
 ``recipe``, ``compiled_dims`` and ``disable_ue8m0_cast`` are DeepGEMM's. Scales are used as they are, powers of two or
 not. A tensor that does not fit raises RuntimeError.
@@ -94,3 +94,22 @@ def m_grouped_fp8_gemm_nt_masked(
 
 
 fp8_m_grouped_gemm_nt_masked = m_grouped_fp8_gemm_nt_masked
+
+
+def bf16_gemm_nt(a: Tensor, b: Tensor, d: Tensor, c: Tensor | None = None, compiled_dims: str = "nk") -> None:
+    """:func:`fp8_gemm_nt` of bf16 matrices: a ``[m, k]``, b ``[n, k]``."""
+    _ops().bf16_gemm_nt(a, b, d, c)
+
+
+def m_grouped_bf16_gemm_nt_contiguous(
+    a: Tensor, b: Tensor, d: Tensor, m_indices: Tensor, compiled_dims: str = "nk"
+) -> None:
+    """:func:`m_grouped_fp8_gemm_nt_contiguous` of bf16 matrices: a ``[m, k]``, b ``[experts, n, k]``."""
+    _ops().m_grouped_bf16_gemm_nt_contiguous(a, b, d, m_indices)
+
+
+def m_grouped_bf16_gemm_nt_masked(
+    a: Tensor, b: Tensor, d: Tensor, masked_m: Tensor, expected_m: int, compiled_dims: str = "nk"
+) -> None:
+    """:func:`m_grouped_fp8_gemm_nt_masked` of bf16 matrices: a ``[experts, m, k]``, b ``[experts, n, k]``."""
+    _ops().m_grouped_bf16_gemm_nt_masked(a, b, d, masked_m, expected_m)
