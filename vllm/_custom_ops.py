@@ -24,15 +24,31 @@ from vllm.kernels.scaled_quant import (
     scaled_fp8_quant,
     scaled_int8_quant,
 )
+from vllm.kernels.wna16 import (
+    awq_dequantize,
+    awq_gemm,
+    awq_marlin_repack,
+    gptq_gemm,
+    gptq_marlin_repack,
+    gptq_shuffle,
+    marlin_gemm,
+)
 
 __all__ = [
     "LLMM1",
     "apply_repetition_penalties",
+    "awq_dequantize",
+    "awq_gemm",
+    "awq_marlin_repack",
     "cutlass_scaled_mm",
     "cutlass_scaled_mm_azp",
     "cutlass_scaled_mm_supports_block_fp8",
     "cutlass_scaled_mm_supports_fp8",
     "fused_add_rms_norm",
+    "gptq_gemm",
+    "gptq_marlin_repack",
+    "gptq_shuffle",
+    "marlin_gemm",
     "merge_attn_states",
     "paged_attention_rocm",
     "paged_attention_v1",

@@ -1,5 +1,6 @@
 """Products with GPTQ, AWQ and Marlin weights against the dequantised weights in f64."""
 
+import functools
 from dataclasses import dataclass, replace
 
 import pytest
@@ -8,7 +9,10 @@ from torch import Tensor
 
 from support.device_emulator import Ops, load
 from support.kernel_inputs import RTOL, randn
+from vllm import _custom_ops
+from vllm.kernels import wna16
 from vllm.quantization.bits import unpack_rows
+from vllm.scalar_type import ScalarType, scalar_types
 
 ops = Ops("_C")
 NONE = torch.empty(0, dtype=torch.int32)
@@ -134,26 +138,26 @@ def test_awq(dtype, m, k, n, group):
 # Marlin's order of columns, as the programs that call its ops apply it to scales, zeros and biases.
 GROUPED = [i + 8 * j for i in range(8) for j in range(8)]
 SINGLE = [2 * i + j for i in range(4) for j in (0, 1, 8, 9, 16, 17, 24, 25)]
-IDS = {"uint4": (4, 0), "uint4b8": (4, 8), "uint8": (8, 0), "uint8b128": (8, 128)}
-E4M3 = 4 | 3 << 8 | 1 << 16 | 1 << 49 | 2 << 50
+INTEGERS = ("uint4", "uint4b8", "uint8", "uint8b128")
 
 
 def in_order(values, order):
     return values.unflatten(-1, (-1, len(order)))[..., torch.tensor(order)].flatten(-2).contiguous()
 
 
-def marlin(a, words, scales, type_id, *, zeros=None, bias=None, g_idx=None, perm=None, full=True, out=None):
+def marlin(a, words, scales, b_q_type, *, zeros=None, bias=None, g_idx=None, perm=None, full=True, out=None):
     k, n = a.shape[1], scales.shape[1]
     scales = in_order(scales, GROUPED if len(scales) > 1 else SINGLE)
     bias = None if bias is None else in_order(bias, SINGLE)
-    rest = (NONE, type_id, len(a), n, k, full, False, True, False)
+    rest = (NONE, b_q_type.id, len(a), n, k, full, False, True, False)
     return ops.marlin_gemm(a, out, words, bias, scales, None, None, zeros, g_idx, perm, *rest)
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", INTEGERS)
 @pytest.mark.parametrize(("m", "group"), [(4, 64), (20, 192), (150, 64)])
 def test_marlin(name, m, group):
-    bits, bias = IDS[name]
+    b_q_type = getattr(scalar_types, name)
+    bits, bias = b_q_type.size_bits, b_q_type.bias
     w, a = random_matrix(192, 128, group, bits, torch.bfloat16), activations(m, 192, torch.bfloat16)
     zeros = None
     if bias:
@@ -165,7 +169,7 @@ def test_marlin(name, m, group):
         zeros = pack_interleaved(in_order(w.zeros, GROUPED), order, bits)
     assert words.shape == (192 // 16, 128 * bits // 2)
     added = randn((128,), torch.bfloat16, 9)
-    out = marlin(a, words, w.scales, bits << 8 | bias << 17 | 1 << 50, zeros=zeros, bias=added)
+    out = marlin(a, words, w.scales, b_q_type, zeros=zeros, bias=added)
     check(out, *with_bias(a, w.dequantized(), added))
 
 
@@ -185,7 +189,7 @@ def test_marlin_groups_in_any_order(full):
     perm = scattered.group_of.argsort(stable=True).int()
     words = ops.gptq_marlin_repack(pack_stream(w.codes, 4), perm, 128, 64, 4, False)
     g_idx, out = group_of.int(), torch.empty(3, 64, dtype=torch.float16)
-    given = marlin(a, words, w.scales, 4 << 8 | 8 << 17 | 1 << 50, g_idx=g_idx, perm=perm, full=full, out=out)
+    given = marlin(a, words, w.scales, scalar_types.uint4b8, g_idx=g_idx, perm=perm, full=full, out=out)
     assert given.data_ptr() == out.data_ptr()
     check(out, a, scattered.dequantized())
 
@@ -197,20 +201,58 @@ def test_marlin_of_8_bit_floats(dtype, folded, groups):
     scales = (torch.rand(groups, 64) * 0.1 + 0.01).to(dtype)
     words = ops.gptq_marlin_repack(pack_stream(stored.view(torch.uint8).long(), 8), NONE, 128, 64, 8, False)
     a = activations(6, 128, dtype)
-    out = marlin(a, words, scales * 2.0**folded, E4M3)
+    out = marlin(a, words, scales * 2.0**folded, scalar_types.float8_e4m3fn)
     check(out, a, stored.double() * scales.double().repeat_interleave(128 // groups, 0))
 
 
-def test_opcheck():
+@functools.cache
+def with_fakes():
     load()
+    wna16.register_fakes("_C_emulated")
+    return torch.ops._C_emulated
+
+
+def test_opcheck():
+    all_ops = with_fakes()
     w, a = random_matrix(64, 64, 32, 4), activations(2, 64)
-    zeros = pack_row_stream(w.zeros - 1, 4)
-    words = pack_stream(w.codes, 4)
-    only = {"test_utils": ("test_schema",)}
-    all_ops = torch.ops._C_emulated
-    torch.library.opcheck(all_ops.gptq_gemm.default, (a, words, zeros, w.scales, NONE, False, False, 4), **only)
-    torch.library.opcheck(all_ops.awq_gemm.default, (a, *awq_tensors(w), 8), **only)
-    torch.library.opcheck(all_ops.gptq_marlin_repack.default, (words, NONE, 64, 64, 4, False), **only)
+    words, zeros = pack_stream(w.codes, 4), pack_row_stream(w.zeros - 1, 4)
+    order = torch.arange(64, dtype=torch.int32)
+    awq = awq_tensors(w)
+    for op, arguments in (
+        (all_ops.gptq_gemm, (a, words, zeros, w.scales, NONE, False, False, 4)),
+        (all_ops.gptq_shuffle, (words, order, 4)),
+        (all_ops.awq_gemm, (a, *awq, 8)),
+        (all_ops.awq_dequantize, (*awq, 0, 0, 0)),
+        (all_ops.gptq_marlin_repack, (words, order, 64, 64, 4, False)),
+        (all_ops.awq_marlin_repack, (awq[0], 64, 64, 4, False)),
+    ):
+        torch.library.opcheck(op.default, arguments)
+
+
+def test_upstreams_functions(monkeypatch):
+    if not hasattr(torch.ops._C, "marlin_gemm"):
+        with pytest.raises(ImportError, match="on the CPU only: conda install"):
+            _custom_ops.gptq_shuffle(NONE, NONE, 4)
+    monkeypatch.setattr(wna16, "_ops", with_fakes)
+    w, a = random_matrix(64, 64, 32, 4), activations(2, 64)
+    words, zeros = pack_stream(w.codes, 4), pack_row_stream(w.zeros - 1, 4)
+    by_gptq = _custom_ops.gptq_gemm(a, words, zeros, w.scales, NONE, False, False, 4)
+    by_awq = _custom_ops.awq_gemm(a, *awq_tensors(w), 8)
+    weight = _custom_ops.awq_dequantize(*awq_tensors(w), 0, 0, 0)
+    packed = pack_interleaved(in_order(w.zeros, GROUPED))
+    by_marlin = [
+        _custom_ops.marlin_gemm(
+            a, None, repacked, None, in_order(w.scales, GROUPED), None, None, packed, None, None, NONE,
+            scalar_types.uint4, 2, 64, 64,
+        )
+        for repacked in (
+            _custom_ops.gptq_marlin_repack(words, NONE, 64, 64, 4),
+            _custom_ops.awq_marlin_repack(awq_tensors(w)[0], 64, 64, 4),
+        )
+    ]  # fmt: skip
+    for out in (by_gptq, by_awq, *by_marlin):
+        check(out, a, w.dequantized())
+    assert torch.equal(weight, w.dequantized().half())
 
 
 def test_refusals():
@@ -224,8 +266,8 @@ def test_refusals():
         ops.awq_gemm(a, *awq_tensors(w)[:2], awq_tensors(w)[2][:1], 8)
     repacked = ops.gptq_marlin_repack(words, NONE, 64, 64, 4, False)
     with pytest.raises(RuntimeError, match="b_zeros is missing; uint4 and uint8 need it"):
-        marlin(a, repacked, w.scales, 4 << 8 | 1 << 50)
-    with pytest.raises(RuntimeError, match="b_type_id is 7, expected that of uint4"):
-        marlin(a, repacked, w.scales, 7)
+        marlin(a, repacked, w.scales, scalar_types.uint4)
+    with pytest.raises(RuntimeError, match=r"b_type_id is \d+, expected that of uint4"):
+        marlin(a, repacked, w.scales, ScalarType(0, 4, False, 7))
     with pytest.raises(RuntimeError, match="size_k and size_n are 64 and 32, expected multiples of 32 and of 64"):
         ops.gptq_marlin_repack(words, NONE, 64, 32, 4, False)
