@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -178,6 +179,30 @@ def test_interrupted_build_leaves_nothing_published_and_the_next_goes_on(layout,
     builder.build(layout, job, progress)
     assert len(published(layout)) == 1
     assert not layout.work.exists()
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and not merely waiting to be noticed as dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sessions are read from /proc")
+def test_an_interrupted_build_takes_its_compilers_with_it(layout, job, tmp_path):
+    """Each in a process group of its own, as ninja starts them."""
+    write_recipe(layout.root, script=f"set -m; sleep 61 & echo $! > {tmp_path}/compiler; wait")
+    code = RUN_BUILD.format(scripts=str(ROOT / "scripts"), root=str(layout.root), base=job.base)
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    while not (tmp_path / "compiler").exists() or not (tmp_path / "compiler").read_text().strip():
+        assert process.poll() is None
+        time.sleep(0.05)
+    compiler = int((tmp_path / "compiler").read_text())
+    assert is_running(compiler)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert not is_running(compiler)
 
 
 COMPILES = [

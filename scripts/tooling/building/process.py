@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tooling.building.compiler_cache import compiler_cache
@@ -35,11 +36,20 @@ def run_worker(layout: Layout, request: dict, work: Path, step: Step) -> str:
                 time.sleep(POLL_S)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                end_session(process.pid)
                 process.wait()
     text = messages.read_text(errors="replace").strip()
     step.log(text)
     return (text or f"the build process ended with status {process.returncode}") if process.returncode else ""
+
+
+def end_session(leader: int) -> None:
+    """Kill the session of process `leader`. ninja gives every compiler a process group of its own, not a session."""
+    os.killpg(leader, signal.SIGKILL)
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(status.read_bytes().rpartition(b")")[2].split()[3]) == leader:
+                os.kill(int(status.parent.name), signal.SIGKILL)
 
 
 def keep_compile_record(work: Path, target: Path) -> bool:
