@@ -74,6 +74,13 @@ def test_attention_leaves_prefills_alone():
     assert out[others].isnan().all()
 
 
+def test_schemas_say_what_is_written():
+    """Of 16-bit types: opcheck compares inputs, which torch cannot do in fp8."""
+    weight, x, ops = torch.ones(4, 16).half(), torch.ones(1, 16).half(), torch.ops._rocm_C_emulated
+    for op, arguments in ((ops.LLMM1, (weight, x, 4)), (ops.wvSplitK, (weight, x, weight[:, 0].clone(), 304))):
+        torch.library.opcheck(op.default, arguments, test_utils="test_schema")
+
+
 @pytest.mark.parametrize(
     ("weight", "x", "message"),
     [
