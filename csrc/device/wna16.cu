@@ -185,7 +185,7 @@ struct Tile {
 
 // Grid: columns, tiles of rows.
 template <typename T, typename Codes, int kTiles>
-__global__ void __launch_bounds__(kThreads) GemmKernel(QuantizedGemm a) {
+__global__ void __launch_bounds__(kThreads, 1) GemmKernel(QuantizedGemm a) {
   using Sums = Tile<T, Codes, kTiles>;
   constexpr int kColumns = Codes::kColumns, kWidth = 8 * kColumns;
   __shared__ float sums[kGroups][Sums::kSums][kMmaLanes];
