@@ -54,7 +54,8 @@ void PlanSplits(const PlanSplitsArgs& a) {
 int SplitsFor(int64_t blocks, int64_t tiles, int limit) {
   const int64_t wanted = blocks > 0 ? Multiprocessors() / blocks : 1;
   const int64_t most = tiles < limit ? tiles : limit;
-  return static_cast<int>(wanted > most ? most : wanted < 1 ? 1 : wanted);
+  const int64_t splits = wanted < most ? wanted : most;
+  return splits < 1 ? 1 : static_cast<int>(splits);
 }
 
 }  // namespace vllm::device

@@ -41,7 +41,7 @@ struct PlanSplitsArgs {
 void PlanSplits(const PlanSplitsArgs& args);
 
 // How many splits fill the current device, where without any there are `blocks` blocks of threads
-// of `tiles` tiles of keys each; at most `limit`.
+// of `tiles` tiles of keys each; 1 to `limit`.
 int SplitsFor(int64_t blocks, int64_t tiles, int limit);
 
 }  // namespace vllm::device

@@ -28,7 +28,9 @@ std::vector<Tensor> fwd(const Tensor& q, const Tensor& k, const Tensor& v,
                         const OptionalTensor& s_aux, int64_t cp_world_size, int64_t cp_rank,
                         const OptionalTensor& cp_tot_seqused_k) {
   const DeviceCall call("fwd", q);
-  // The heads that share keys are always together, and rotary positions have no part in this.
+  // The heads that share keys are always together, rotary positions have no part in this, and
+  // 8-bit elements, which alone have scales, are refused.
+  (void)q_descale, (void)k_descale, (void)v_descale;
   (void)max_seqlen_q, (void)is_rotary_interleaved, (void)pack_gqa, (void)sm_margin, (void)cp_rank;
   RefuseGiven(call, {{"k_new", k_new.has_value()},
                      {"v_new", v_new.has_value()},
@@ -40,9 +42,6 @@ std::vector<Tensor> fwd(const Tensor& q, const Tensor& k, const Tensor& v,
                      {"rotary_cos", rotary_cos.has_value()},
                      {"rotary_sin", rotary_sin.has_value()},
                      {"seqlens_rotary", seqlens_rotary.has_value()},
-                     {"q_descale", q_descale.has_value()},
-                     {"k_descale", k_descale.has_value()},
-                     {"v_descale", v_descale.has_value()},
                      {"cp_world_size", cp_world_size != 1},
                      {"cp_tot_seqused_k", cp_tot_seqused_k.has_value()}});
   if (!cu_seqlens_q) call.Fail("cu_seqlens_q is missing: q is [tokens, heads, head_size]");

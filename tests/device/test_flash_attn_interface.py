@@ -114,11 +114,23 @@ def test_sinks(splits):
     check(case, paged, fa_version=3, num_splits=splits, s_aux=sinks, window_size=(60, 0))
 
 
+def test_few_keys_are_not_split():
+    for version in VERSIONS:
+        check(AttentionCase(((5, 1),), torch.float16, heads=2, kv_heads=1), dense, fa_version=version)
+
+
 def test_sequences_split_as_planned():
     case = AttentionCase(((300, 1), (5, 1), (0, 1), (160, 2)), torch.float16, heads=4, kv_heads=1)
     plan = get_scheduler_metadata(4, 2, 300, 4, 1, 64, case.seq_lens, torch.float16, num_splits=4)
     assert plan.tolist() == [4, 1, 1, 3]
     check(case, paged, fa_version=3, num_splits=4, scheduler_metadata=plan, causal=True)
+
+
+def test_scales_of_8_bit_keys_change_nothing():
+    """Callers pass them whatever the type of their keys."""
+    case, scale = AttentionCase(((5, 1),), torch.float16), torch.tensor([[3.0]])
+    for version in VERSIONS:
+        check(case, paged, fa_version=version, q_descale=scale, k_descale=scale, v_descale=scale)
 
 
 def test_tokens_of_no_sequence_are_left_alone():

@@ -77,6 +77,7 @@ def test_splits():
 
 def test_latents_alone_in_other_blocks():
     check(inputs(torch.float16, 3, 2, width=512, block_size=16))
+    check(inputs(torch.float16, 3, 1, width=512, block_size=16, lengths=(9,)))
 
 
 def test_out_is_written():

@@ -157,6 +157,7 @@ def flash_attn_varlen_func(
         num_splits: parts that a sequence's keys are split into; 0: as many as fill the GPU.
         scheduler_metadata: what `get_scheduler_metadata` returned; version 3 only.
         deterministic: results always are.
+        q_descale, k_descale, v_descale: scales of 8-bit elements, which are refused; not read.
         s_aux: ``[heads]`` as ``q``, a logit of each head that joins the softmax without a value; version 3 only.
 
     Returns:
@@ -169,9 +170,8 @@ def flash_attn_varlen_func(
     """
     _check_lengths(cu_seqlens_k, seqused_k, block_table)
     _refuse(
-        fa_version, q_v=q_v, q_descale=q_descale, k_descale=k_descale, v_descale=v_descale,
-        cp_tot_seqused_k=cp_tot_seqused_k, dropout_p=dropout_p or None, return_attn_probs=return_attn_probs or None,
-        cp_world_size=None if cp_world_size == 1 else cp_world_size,
+        fa_version, q_v=q_v, dropout_p=dropout_p or None, return_attn_probs=return_attn_probs or None,
+        cp_world_size=None if cp_world_size == 1 else cp_world_size, cp_tot_seqused_k=cp_tot_seqused_k,
     )  # fmt: skip
     left, right = window_size if window_size is not None else (-1, -1)
     scale = q.shape[-1] ** -0.5 if softmax_scale is None else softmax_scale
