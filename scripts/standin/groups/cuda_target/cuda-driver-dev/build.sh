@@ -3,11 +3,11 @@
 set -euo pipefail
 "$RECIPE_DIR/unpack_cuda.sh"
 mv "$PREFIX/targets" toolkit
-stubs="$PREFIX/targets/x86_64-linux/lib/stubs"
+stubs="$PREFIX/targets/$CUDA_TARGET/lib/stubs"
 mkdir -p "$stubs"
 # Headers rename functions to their newest version (cuMemAlloc to cuMemAlloc_v2) unless told not to: both are there.
 for renaming in -DCUDA_NEWEST -D__CUDA_API_VERSION_INTERNAL; do
-  "$CC" -E -P "$renaming" toolkit/x86_64-linux/include/cuda.h -Itoolkit/x86_64-linux/include
+  "$CC" -E -P "$renaming" "toolkit/$CUDA_TARGET/include/cuda.h" -I"toolkit/$CUDA_TARGET/include"
 done | grep -oE 'CUresult +cu[A-Z][A-Za-z0-9_]+\(' | grep -oE 'cu[A-Z][A-Za-z0-9_]+' | sort -u > names
 test "$(wc -l < names)" -gt 300
 sed 's/.*/int &(void) { return 34; }/' names > stub.c
