@@ -17,7 +17,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from support import kernel_reference as reference
+from support.attention_case import pack_keys, pack_values
 from support.kernel_inputs import DTYPES, assert_close, randn
+from support.quantized_cache import CODES, QuantizedCase, quantize
 from support.quantized_reference import quantized_input, random_codes
 from vllm.kernels import (
     activation,
@@ -28,6 +30,7 @@ from vllm.kernels import (
     merge_states,
     norm,
     qkv,
+    quantized_cache,
     quantized_linear,
     rotary,
     sampling,
@@ -145,6 +148,24 @@ def quantized(dtype: torch.dtype) -> Iterator[Check]:
     yield "cutlass_scaled_mm", product, codes.double() @ codes.double().t() * 1e-4
 
 
+def quantized_caches(dtype: torch.dtype) -> Iterator[Check]:
+    for code in CODES:
+        for static_scale in (None, 0.03):
+            # Decoding, and a chunk of a prompt: both kernels.
+            case = QuantizedCase(((70, 1), (40, 20)), dtype, code=code, static_scale=static_scale)
+            yield f"paged_attention_varlen_quantized {code} {static_scale}", case.run()[0], case.expected()[0]
+        x, slots = randn((3, 4 * 64), dtype, 15), torch.tensor([9, 0, 31])
+        caches, scales = torch.zeros(2, 2, 1, 16, 64).to(code), torch.zeros(2, 2, 1, 16)
+        packed = [pack(c, dtype) for pack, c in zip((pack_keys, pack_values), caches, strict=True)]
+        quantized_cache.qkv_norm_rope_quantized_cache(
+            x, torch.arange(3), None, None, None, 1e-6, 2, 1, 64, True, *packed, *scales, slots
+        )
+        codes, expected = quantize(x[:, 128:192], code, None)
+        yield f"qkv_norm_rope_quantized_cache {code} scales", scales[0].flatten()[slots], expected
+        stored = packed[0].float().transpose(2, 3).flatten(3)[:, 0].flatten(0, 1)[slots]
+        yield f"qkv_norm_rope_quantized_cache {code}", stored, codes.float()
+
+
 def choices(dtype: torch.dtype) -> Iterator[Check]:
     logits = randn((2, 1000), dtype, 13, 2.0)
     masks, penalties = randn((2, 2, 1000), torch.float32, 14) > 1, torch.tensor([1.2, 0.8])
@@ -167,10 +188,12 @@ def choices(dtype: torch.dtype) -> Iterator[Check]:
 def main() -> int:
     failures = 0
     for dtype in DTYPES:
-        for check in (rows, heads, products, quantized, choices):
+        for check in (rows, heads, products, quantized, quantized_caches, choices):
             for name, actual, expected in check(dtype):
                 try:
-                    assert_close(actual, expected, terms=1.0 if check in (products, quantized) else 0.0)
+                    assert_close(
+                        actual, expected, terms=1.0 if check in (products, quantized, quantized_caches) else 0.0
+                    )
                 except AssertionError as error:
                     failures += 1
                     print(f"{name} {dtype}: {' '.join(str(error).split())}", file=sys.stderr)
