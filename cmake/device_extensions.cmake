@@ -87,7 +87,7 @@ endif()
 
 # The modules below are in packages of their own: a folder each, and a value of the variant key vllm_companion.
 
-# Products of bf16 and e4m3 matrices under DeepGEMM's names; GPUs without instructions for e4m3 widen it.
+# Products of bf16 and e4m3 matrices under DeepGEMM's names; GPUs that cannot multiply e4m3 widen it.
 if(VLLM_TARGET_DEVICE STREQUAL "cuda")
   define_extension_target(_deepgemm_C
     DESTINATION vllm/deep_gemm

@@ -3,8 +3,8 @@
 Matrices of fp8 come with their scales as pairs: ``a = (e4m3 [m, k], f32 [m, k / 128])`` and
 ``b = (e4m3 [n, k], f32 [n / 128, k / 128])``, the last blocks of rows and columns cut. Scales may have any strides, so
 what :func:`vllm.deep_gemm.get_mn_major_tma_aligned_tensor` returns fits, too. k is a multiple of 16, n of 8; ``d`` is
-bf16 or f32. Sums are f32, scaled block by block of k. GPUs of compute capability 8.9 and newer multiply e4m3 itself,
-older ones widen it to f16. Of bf16, k is a multiple of 8.
+bf16 or f32. Sums are f32, scaled block by block of k. GPUs of compute capability 8.9 and 12 multiply e4m3
+itself, others widen it to f16. Of bf16, k is a multiple of 8.
 
 ``recipe``, ``compiled_dims`` and ``disable_ue8m0_cast`` are DeepGEMM's. Scales are used as they are, powers of two or
 not. A tensor that does not fit raises RuntimeError.

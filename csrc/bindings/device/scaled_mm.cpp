@@ -111,7 +111,7 @@ void cutlass_scaled_mm_azp(const Tensor& out, const Tensor& a, const Tensor& b,
   device::RunScaledMm(mm);
 }
 
-// Whether the kernels have instructions for e4m3; before sm_89, and on AMD GPUs, they widen it.
+// Whether there are instructions that multiply or widen e4m3; elsewhere kernels take many for it.
 bool cutlass_scaled_mm_supports_fp8(int64_t cuda_device_capability) {
 #if defined(USE_ROCM)
   return false;
