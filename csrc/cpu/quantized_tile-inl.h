@@ -108,6 +108,23 @@ HWY_INLINE void AddGroup(const hwy::float16_t* HWY_RESTRICT head,
   }
 }
 
+// c[r][j] = sum[r][j] * scale of row r * scale of column j.
+template <int kRows, int kVecs>
+HWY_INLINE void StoreWhole(const float* HWY_RESTRICT column_scales,
+                           const float* HWY_RESTRICT input_scales, VI32 (&sum)[kRows][kVecs],
+                           float* HWY_RESTRICT c) {
+  const F32 df;
+  HWY_UNROLL(32)
+  for (int v = 0; v < kVecs; ++v) {
+    const VF32 scale = hn::LoadU(df, column_scales + v * kLanes);
+    HWY_UNROLL(32)
+    for (int r = 0; r < kRows; ++r) {
+      const VF32 product = hn::Mul(hn::ConvertTo(df, sum[r][v]), hn::Set(df, input_scales[r]));
+      hn::StoreU(hn::Mul(product, scale), df, c + r * kPanel + v * kLanes);
+    }
+  }
+}
+
 // c [kRows][32] = the input tile times a panel. Not inlined, so that the sums get all vector
 // registers.
 template <int kBits, bool kScaled, bool kZeroed, int kRows>
@@ -118,7 +135,11 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
   constexpr int kVecs = VecsFor(kRows);
   constexpr int64_t kHead = (kScaled ? 64 : 0) + (kZeroed ? 64 : 0);
   constexpr int64_t kStepK = 4 * (8 / kBits);
-  for (int i = 0; i < kRows * kPanel; i += kLanes) hn::StoreU(hn::Zero(df), df, c + i);
+  const float* row_scales = reinterpret_cast<const float*>(panel.data);
+  const bool whole = !kScaled && !kZeroed && panel.group_size >= panel.padded_k;
+  if (!whole) {
+    for (int i = 0; i < kRows * kPanel; i += kLanes) hn::StoreU(hn::Zero(df), df, c + i);
+  }
   for (int column = 0; column < kPanel; column += kVecs * kLanes) {
     const uint8_t* group = panel.data + kPanel * 4;
     InputTile in = input;
@@ -135,6 +156,12 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
       if constexpr (kHead > 0) __builtin_prefetch(group + panel.prefetch, 0, 2);
       SumSteps<kBits, kRows, kVecs>(in.codes, group + kHead + column * 4, size / kStepK,
                                     panel.prefetch, sum);
+      if constexpr (!kScaled && !kZeroed) {
+        if (whole) {
+          StoreWhole<kRows, kVecs>(row_scales + column, in.scales, sum, c + column);
+          break;
+        }
+      }
       AddGroup<kRows, kVecs, kScaled, kZeroed>(
           reinterpret_cast<const hwy::float16_t*>(group) + column, in.scales, in.sums, sum,
           c + column);
@@ -144,7 +171,7 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
       in.sums += kRows;
     }
   }
-  const float* row_scales = reinterpret_cast<const float*>(panel.data);
+  if (whole) return;
   for (int j = 0; j < kPanel; j += kLanes) {
     const VF32 scale = hn::LoadU(df, row_scales + j);
     for (int r = 0; r < kRows; ++r) {
