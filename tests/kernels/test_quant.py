@@ -106,6 +106,12 @@ def test_scaled_mm(m, n, k, dtype, by_row, by_column, with_bias, zero_points, ze
     assert_close(out, expected, terms=1.0)
 
 
+def test_products_of_fp8_are_for_builds_with_cuda():
+    built = hasattr(torch.ops._C, "cutlass_scaled_mm_supports_fp8") and torch.version.hip is None
+    assert ops.cutlass_scaled_mm_supports_fp8(90) is built and ops.cutlass_scaled_mm_supports_block_fp8(90) is built
+    assert not ops.cutlass_scaled_mm_supports_fp8(80)
+
+
 def test_opcheck():
     x, one, c = randn((3, 40), torch.bfloat16, 0), torch.ones(1), torch.ops._C
     fp8, int8 = torch.empty(3, 40, dtype=FP8), torch.empty(3, 40, dtype=torch.int8)
