@@ -7,9 +7,17 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "core/parallel.h"
+
 namespace vllm {
 
 thread_local Recording* current_recording = nullptr;
+
+void Recording::Replay() const {
+  Team::With(MaxThreads(), [this] {
+    for (const auto& call : calls_) call();
+  });
+}
 
 namespace {
 

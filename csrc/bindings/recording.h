@@ -12,9 +12,7 @@ namespace vllm {
 // Kernel calls with their arguments. Addresses are part of them: whoever replays keeps the memory.
 class Recording {
  public:
-  void Replay() const {
-    for (const auto& call : calls_) call();
-  }
+  void Replay() const;
   void Add(std::function<void()> call) {
     calls_.push_back(std::move(call));
     pending_ = nullptr;

@@ -370,12 +370,11 @@ void PagedAttention(const AttentionArgs& args) {
     RunQueue(run, args, items, next_item, 1, workspace);
     return RunQueue(merge, args, merges, next_merge, 1, workspace);
   }
-#pragma omp parallel num_threads(static_cast<int>(threads))
-  {
+  RunParallel(static_cast<int>(threads), [&](const Worker& worker) {
     RunQueue(run, args, items, next_item, threads, workspace);
-#pragma omp barrier
+    worker.Barrier();
     RunQueue(merge, args, merges, next_merge, threads, workspace);
-  }
+  });
 }
 
 }  // namespace vllm

@@ -1,7 +1,5 @@
 #include "cpu/linear.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -266,15 +264,13 @@ void RunRows(const LinearArgs& args, int64_t units) {
   const bool serial_pack = threads == 1 || args.m * units <= kSerialPack;
   if (serial_pack) pack(task, 0, args.m);
   if (threads == 1) return run(task);
-#pragma omp parallel num_threads(threads)
-  {
+  RunParallel(threads, [&](const Worker& worker) {
     if (!serial_pack) {
-      const int64_t part = omp_get_thread_num(), parts = omp_get_num_threads();
-      pack(task, args.m * part / parts, args.m * (part + 1) / parts);
-#pragma omp barrier
+      pack(task, args.m * worker.index / worker.count, args.m * (worker.index + 1) / worker.count);
+      worker.Barrier();
     }
     run(task);
-  }
+  });
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 #include "cpu/quantized_linear.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -174,15 +172,13 @@ void RunRows(const QuantizedLinearArgs& args) {
   const bool serial_pack = threads == 1 || m * row_bytes <= kSerialPack;
   if (serial_pack) pack(task, 0, m);
   if (threads == 1) return run(task);
-#pragma omp parallel num_threads(threads)
-  {
+  RunParallel(threads, [&](const Worker& worker) {
     if (!serial_pack) {
-      const int64_t part = omp_get_thread_num(), parts = omp_get_num_threads();
-      pack(task, m * part / parts, m * (part + 1) / parts);
-#pragma omp barrier
+      pack(task, m * worker.index / worker.count, m * (worker.index + 1) / worker.count);
+      worker.Barrier();
     }
     run(task);
-  }
+  });
 }
 
 }  // namespace

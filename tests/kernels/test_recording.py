@@ -30,6 +30,32 @@ def test_replay_reads_memory_anew():
     assert all(torch.equal(a, b) for a, b in zip((x, residual, out), expected, strict=True))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_stay_together_over_many_kernels(threads):
+    """Kernels that divide their work, that wait for each other within one, and that one thread does alone, in turn."""
+    wide, narrow = pack_linear_weight(torch.randn(512, 320)), pack_linear_weight(torch.randn(320, 512))
+    scale, residual = torch.rand(320), torch.zeros(90, 320)
+    x, between = torch.randn(90, 320) / 8, torch.empty(90, 512)
+
+    def calls():
+        for rows in (90, 1, 40) * 20:
+            linear_packed(between[:rows], x[:rows], wide)
+            linear_packed(x[:rows], between[:rows], narrow)
+            fused_add_rms_norm(x[:rows], residual[:rows], scale, 1e-6)
+
+    before, start = torch.get_num_threads(), x.clone()
+    try:
+        torch.set_num_threads(threads)
+        recording = record(calls)
+        expected = x.clone(), residual.clone()
+        for _ in range(5):
+            x.copy_(start), residual.zero_()
+            recording.replay()
+            assert torch.equal(x, expected[0]) and torch.equal(residual, expected[1])
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("last", [True, False])
 def test_op_that_records_nothing(last):
     logits, zeros, top_k = torch.randn(2, 9), torch.zeros(2), torch.zeros(2, dtype=torch.int32)
