@@ -33,7 +33,8 @@ def test_ops_carry_their_layers_and_phases_are_there(steps: list[StepTrace], ind
         inside = [s for s in spans if s.details.get("layer", "").startswith(f"layers.{layer}.")]
         assert {s.name for s in inside} >= LAYER_KERNELS
         attention = [s.details["layer"] for s in inside if s.name == "paged_attention_varlen"]
-        assert attention == [f"layers.{layer}.attention"]
+        assert attention == [f"layers.{layer}.attention.cache"]
+        assert f"layers.{layer}" in {s.name for s in spans}
     phases = {"step", "schedule", "build input", "forward", "logits", "sample", "sample_tokens", "process outputs"}
     assert phases <= {s.name for s in spans}
     assert len([s for s in spans if s.name == "detokenise"]) == 3

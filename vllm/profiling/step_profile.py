@@ -84,7 +84,10 @@ def _spans(recorder: Recorder, model: Model) -> Iterator[None]:
         for method in ("forward", "logits"):
             stack.enter_context(patched(type(model), method, _spanned(recorder, lambda _, name=method: name, "model")))
         for owner in classes:
-            stack.enter_context(patched(owner, "__call__", _spanned(recorder, lambda part: layers[id(part)], "layer")))
+            # A model's last layer may be called in two parts, the second for fewer rows.
+            for method in ("attend", "transform") if hasattr(owner, "attend") else ("__call__",):
+                spanned = _spanned(recorder, lambda part: layers[id(part)], "layer")
+                stack.enter_context(patched(owner, method, spanned))
         yield
 
 
