@@ -49,6 +49,22 @@ def extensions(device: str) -> list[CMakeExtension]:
     return [CMakeExtension(name) for name in MODULES.get(device, [])]
 
 
+def kept_folder(plat_name: str) -> Path:
+    """Where setuptools builds extensions when it is not told otherwise; what is compiled there is kept."""
+    return ROOT / "build" / f"temp.{plat_name}-{sys.implementation.cache_tag}"
+
+
+def drop_stale_cache(build: Path) -> None:
+    """Forget a configuration that names tools or a torch which are gone, as pip's isolated environments are."""
+    cache = build / "CMakeCache.txt"
+    entries = (
+        dict(line.split("=", 1) for line in cache.read_text().splitlines() if "=" in line) if cache.exists() else {}
+    )
+    found = [entries.get(name, "") for name in ("CMAKE_MAKE_PROGRAM:FILEPATH", "VLLM_TORCH_INCLUDE_DIR:PATH")]
+    if any(os.path.isabs(path) and not os.path.exists(path) for path in found):
+        cache.unlink()
+
+
 class cmake_build_ext(build_ext):
     """Configures once, builds the targets that are defined, installs each where setuptools wants it.
 
@@ -60,8 +76,10 @@ class cmake_build_ext(build_ext):
         if not self.extensions:
             return
         self._check_tools()
-        build = Path(self.build_temp).resolve()
+        # An editable installation names a folder that is deleted afterwards: nothing could be built upon.
+        build = kept_folder(self.plat_name) if self.editable_mode else Path(self.build_temp).resolve()
         build.mkdir(parents=True, exist_ok=True)
+        drop_stale_cache(build)
         self._configure(build)
         self._keep_defined(build)
         targets = [extension.target for extension in self.extensions]

@@ -9,8 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from setuptools import Distribution
 
-from build_support.cmake_build import MODULES, extensions
+from build_support import cmake_build
+from build_support.cmake_build import MODULES, cmake_build_ext, drop_stale_cache, extensions
 from build_support.grpc_stubs import STUBS, generate_stubs
 from support.checkout import ROOT
 
@@ -69,6 +71,35 @@ def test_devices_without_kernels_have_no_extensions():
     assert [extensions(device) for device in ("xpu", "tpu", "empty")] == [[], [], []]
     for names in MODULES.values():
         assert all(name.startswith("vllm.") for name in names)
+
+
+def test_an_editable_installation_builds_where_the_next_one_finds_it(tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr(cmake_build, "ROOT", tmp_path)
+    monkeypatch.setattr(cmake_build_ext, "_check_tools", lambda self: None)
+    monkeypatch.setattr(cmake_build_ext, "_keep_defined", lambda self, build: None)
+    monkeypatch.setattr(cmake_build_ext, "_call", lambda self, *command: used.append(command))
+    for editable, temporary in ((True, tmp_path / "deleted"), (False, None)):
+        command = cmake_build_ext(Distribution({"ext_modules": extensions("cpu")}))
+        command.editable_mode, command.build_temp, command.build_lib = editable, temporary, str(tmp_path / "lib")
+        monkeypatch.chdir(tmp_path)
+        command.ensure_finalized()
+        command.run()
+    folders = {command[command.index("-B") + 1] for command in used if "-B" in command}
+    (folder,) = folders
+    assert folder.startswith(str(tmp_path / "build/temp.")) and not (tmp_path / "deleted").exists()
+
+
+@pytest.mark.parametrize("name", ["CMAKE_MAKE_PROGRAM:FILEPATH", "VLLM_TORCH_INCLUDE_DIR:PATH"])
+def test_a_configuration_of_an_environment_that_is_gone_is_forgotten(tmp_path, name):
+    cache = tmp_path / "CMakeCache.txt"
+    drop_stale_cache(tmp_path)
+    cache.write_text(f"// what it is\n{name}={tmp_path}\n")
+    drop_stale_cache(tmp_path)
+    assert cache.exists()
+    cache.write_text(f"// what it is\n{name}={tmp_path}/gone\n")
+    drop_stale_cache(tmp_path)
+    assert not cache.exists()
 
 
 def test_stubs_serve_and_call(tmp_path):
