@@ -1,14 +1,16 @@
 """Takes memory from the operating system before it is needed."""
 
+import contextlib
 import ctypes
 import mmap
+import os
 import sys
 import threading
 
 from torch import Tensor
 
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of Linux 5.14 and later: pages become present, what they hold stays
-_CHUNK = 2 << 20  # bytes that one call populates: it blocks changes of the process's memory map for that long
+_CHUNK = 256 << 10  # bytes that one call populates: it blocks changes of the process's memory map for that long
 
 
 def populate(tensors: list[Tensor], most_bytes: int) -> None:
@@ -30,5 +32,14 @@ def populate(tensors: list[Tensor], most_bytes: int) -> None:
 
 
 def populate_in_background(tensors: list[Tensor], most_bytes: int) -> None:
-    """`populate` on a thread of its own, which keeps the tensors until it is done."""
-    threading.Thread(target=populate, args=(tensors, most_bytes), name="page-warmup", daemon=True).start()
+    """`populate` on a thread of its own, which keeps the tensors until it is done and runs when nothing else does."""
+    arguments = (tensors, most_bytes)
+    threading.Thread(target=_populate_when_idle, args=arguments, name="page-warmup", daemon=True).start()
+
+
+def _populate_when_idle(tensors: list[Tensor], most_bytes: int) -> None:
+    if hasattr(os, "SCHED_IDLE"):
+        # Where the system refuses, requests that come right after the start share their processors with it.
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
+    populate(tensors, most_bytes)
