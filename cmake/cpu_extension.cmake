@@ -31,6 +31,7 @@ if(NOT VLLM_CPU_FAMILIES)
 endif()
 
 set(VLLM_CPU_SOURCES
+  csrc/core/amx.cpp
   csrc/core/isa.cpp
   csrc/bindings/library.cpp
   csrc/bindings/recording.cpp

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "cpu/amx_tile.h"
+#include "core/amx.h"
 
 namespace vllm {
 namespace {

@@ -8,10 +8,7 @@
 #if defined(VLLM_CPU_AMX_EMULATED)
 #include "amx_emulated.h"
 #else
-#include <cpuid.h>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #define VLLM_AMX __attribute__((target("amx-tile,amx-bf16")))
 #endif
 
@@ -107,36 +104,7 @@ VLLM_AMX void Multiply(const uint16_t* packed, int64_t rows, const uint16_t* pan
   _tile_release();
 }
 
-#if !defined(VLLM_CPU_AMX_EMULATED)
-bool CpuHasAmx() {
-  unsigned a, b, c, d;
-  constexpr unsigned kSavesState = 1u << 27, kBf16 = 1u << 22, kTile = 1u << 24;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & kSavesState)) return false;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & kBf16) || !(d & kTile)) return false;
-  unsigned low, high;
-  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  constexpr unsigned kTileState = 3u << 17;
-  return (low & kTileState) == kTileState;
-}
-
-// Linux gives the large tile state only to processes that ask for it (its documentation's
-// "Using XSTATE features in user space applications").
-bool AskForTileState() {
-  constexpr int kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-#endif
-
 }  // namespace
-
-bool AmxAvailable() {
-#if defined(VLLM_CPU_AMX_EMULATED)
-  return true;
-#else
-  static const bool available = CpuHasAmx() && AskForTileState();
-  return available;
-#endif
-}
 
 void AmxPanelTile(const uint16_t* packed, int64_t rows, const uint16_t* panel, int64_t k, float* c,
                   const char* prefetch) {
@@ -162,8 +130,6 @@ void AmxPackRows(const uint16_t* input, int64_t stride, int64_t rows, int64_t k,
 #else
 
 namespace vllm {
-
-bool AmxAvailable() { return false; }
 
 void AmxPackRows(const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {
   throw std::logic_error("this build has no kernels for AMX");

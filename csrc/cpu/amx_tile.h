@@ -10,9 +10,6 @@ inline constexpr int64_t kAmxRows = 32;
 // Consecutive k, bf16 each, that one row of a tile register holds.
 inline constexpr int64_t kAmxStep = 32;
 
-// Whether this CPU and its operating system have AMX with bf16, and this process may use it.
-bool AmxAvailable();
-
 // k as a packed row of input holds it: padded to whole steps.
 inline int64_t AmxPaddedK(int64_t k) { return (k + kAmxStep - 1) / kAmxStep * kAmxStep; }
 
