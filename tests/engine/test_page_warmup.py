@@ -3,14 +3,14 @@
 import ctypes
 import mmap
 import sys
-import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from vllm.worker.page_warmup import populate, populate_in_background
+from vllm.worker.page_warmup import PageWarmup, populate
 
 PAGES = 4096
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="MADV_POPULATE_WRITE is Linux's")
@@ -50,12 +50,14 @@ def test_tensors_that_are_smaller_than_their_share_and_none_at_all() -> None:
     populate([], most_bytes=1 << 30)
 
 
-def test_in_the_background_too() -> None:
-    memory = new_memory()
-    populate_in_background([memory], most_bytes=memory.nbytes)
-    for thread in threading.enumerate():
-        if thread.name == "page-warmup":
-            thread.join()
-    by_hand = new_memory()
+def test_in_the_background_once_nothing_holds_it() -> None:
+    memory, by_hand = new_memory(), new_memory()
+    warmup = PageWarmup([memory], most_bytes=memory.nbytes)
+    warmup.hold()
+    warmup.start()
+    time.sleep(0.2)
+    assert present(memory).sum() == 0
+    warmup.release()
+    warmup.join()
     populate([by_hand], most_bytes=by_hand.nbytes)
     assert present(memory).sum() == present(by_hand).sum()

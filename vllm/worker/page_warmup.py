@@ -2,21 +2,26 @@
 
 import contextlib
 import ctypes
+import math
 import mmap
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 
 from torch import Tensor
 
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of Linux 5.14 and later: pages become present, what they hold stays
 _CHUNK = 256 << 10  # bytes that one call populates: it blocks changes of the process's memory map for that long
+_QUIET_SECONDS = 0.05  # after the last step; the next one of a request that runs comes sooner
 
 
-def populate(tensors: list[Tensor], most_bytes: int) -> None:
+def populate(tensors: list[Tensor], most_bytes: int, before_each: Callable[[], None] = lambda: None) -> None:
     """Makes the beginnings of the tensors' memory present, `most_bytes` of it in equal shares.
 
     Contents stay, also those that others write meanwhile. Does nothing where the system has no such call.
+    `before_each` is called before each piece of 256 KiB.
     """
     if sys.platform != "linux" or not tensors:
         return
@@ -27,19 +32,46 @@ def populate(tensors: list[Tensor], most_bytes: int) -> None:
     for offset in range(0, share, _CHUNK):
         for begin, end in spans:
             size = min(_CHUNK, end - begin - offset) // page * page
-            if size > 0 and madvise(begin + offset, size, _POPULATE_WRITE) != 0:
+            if size <= 0:
+                continue
+            before_each()
+            if madvise(begin + offset, size, _POPULATE_WRITE) != 0:
                 return
 
 
-def populate_in_background(tensors: list[Tensor], most_bytes: int) -> None:
-    """`populate` on a thread of its own, which keeps the tensors until it is done and runs when nothing else does."""
-    arguments = (tensors, most_bytes)
-    threading.Thread(target=_populate_when_idle, args=arguments, name="page-warmup", daemon=True).start()
+class PageWarmup:
+    """`populate` on a thread of its own, which keeps the tensors until it is done and runs when nothing else does.
 
+    Beside a step it would cost more than the step saves: both threads wait for the same memory. So it stands still from
+    `hold` until a moment after `release`.
+    """
 
-def _populate_when_idle(tensors: list[Tensor], most_bytes: int) -> None:
-    if hasattr(os, "SCHED_IDLE"):
-        # Where the system refuses, requests that come right after the start share their processors with it.
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
-    populate(tensors, most_bytes)
+    def __init__(self, tensors: list[Tensor], most_bytes: int):
+        self._quiet_from = 0.0  # time.monotonic()
+        arguments = (tensors, most_bytes)
+        self._thread = threading.Thread(
+            target=self._populate_when_idle, args=arguments, name="page-warmup", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def hold(self) -> None:
+        self._quiet_from = math.inf
+
+    def release(self) -> None:
+        self._quiet_from = time.monotonic() + _QUIET_SECONDS
+
+    def _populate_when_idle(self, tensors: list[Tensor], most_bytes: int) -> None:
+        if hasattr(os, "SCHED_IDLE"):
+            # Where the system refuses, other work shares its processors with this thread.
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
+        populate(tensors, most_bytes, self._await_quiet)
+
+    def _await_quiet(self) -> None:
+        while (wait := self._quiet_from - time.monotonic()) > 0:
+            time.sleep(min(wait, _QUIET_SECONDS))

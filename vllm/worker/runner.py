@@ -15,7 +15,7 @@ from vllm.scheduler.request import Request
 from vllm.worker.input_batch import InputBatch
 from vllm.worker.kv_cache import CacheFormat, allocate, number_of_blocks
 from vllm.worker.model_loader import DTYPES, load_model
-from vllm.worker.page_warmup import populate_in_background
+from vllm.worker.page_warmup import PageWarmup
 
 # Rows of prompt logits that exist at once: a vocabulary of 150,000 in f32 is 0.6 MB a row.
 _PROMPT_LOGPROBS_ROWS = 64
@@ -39,7 +39,8 @@ class ModelRunner:
         caches = allocate(attentions, self.num_blocks, block_size, cache_format)
         for attention, cache in zip(attentions, caches, strict=True):
             attention.bind(cache)
-        populate_in_background([t for cache in caches for t in (cache.keys, cache.values)], _POPULATED_CACHE_BYTES)
+        self._warmup = PageWarmup([t for cache in caches for t in (cache.keys, cache.values)], _POPULATED_CACHE_BYTES)
+        self._warmup.start()
         limits = config.scheduler_config
         self._batch = InputBatch(
             limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size
@@ -49,6 +50,13 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, step: ScheduledStep) -> StepResult:
         """Computes the step's tokens, and samples for the sequences that it completes."""
+        self._warmup.hold()
+        try:
+            return self._run(step)
+        finally:
+            self._warmup.release()
+
+    def _run(self, step: ScheduledStep) -> StepResult:
         self._batch.release(step.released)
         sampling, prompts, wanted = _wanted_rows(step)
         hidden = self._model.forward(self._batch.build(step, wanted))
