@@ -22,9 +22,13 @@ def machine(root, nodes, siblings=()):
     return root
 
 
-def chosen(root, allowed, reserved=0, quota="max 100000"):
+def chosen(root, allowed, reserved=0, quota="max 100000", **ranks):
     (root / "cpu.max").write_text(quota)
-    return chosen_cpus(set(allowed), reserved, root, root / "cpu.max")
+    return chosen_cpus(set(allowed), reserved, root, root / "cpu.max", **ranks)
+
+
+def of_ranks(ranks, *arguments, **options):
+    return [chosen(*arguments, **options, rank=rank, ranks=ranks) for rank in range(ranks)]
 
 
 def test_one_thread_a_core(tmp_path):
@@ -37,6 +41,22 @@ def test_one_node(tmp_path):
     root = machine(tmp_path, ["0-3", "4-9"])
     assert chosen(root, range(10)) == [4, 5, 6, 7, 8, 9]
     assert chosen(root, [0, 1, 2, 9]) == [0, 1, 2]
+
+
+def test_ranks_have_a_node_each_or_share_the_cores(tmp_path):
+    root = machine(tmp_path, ["0-3", "4-9"])
+    assert of_ranks(2, root, range(10)) == [[4, 5, 6, 7, 8, 9], [0, 1, 2, 3]]
+    assert of_ranks(2, root, range(4)) == [[0, 1], [2, 3]]
+    assert of_ranks(3, root, range(2)) == [[0], [0], [1]]
+    assert of_ranks(2, root, range(4), quota="200000 100000") == [[0], [2]]
+    assert of_ranks(2, root, range(10), reserved=1) == [[4, 5, 6, 7, 8], [0, 1, 2]]
+
+
+def test_lists_by_rank():
+    assert [given_cpus("0-1|3,2", {0, 1, 2, 3}, rank, 2) for rank in (0, 1)] == [[0, 1], [3, 2]]
+    for given, ranks in (("0|1", 1), ("0", 2), ("0|1|2", 2)):
+        with pytest.raises(VLLMValidationError, match=rf"tensor_parallel_size is {ranks}; give auto, or {ranks} lists"):
+            given_cpus(given, {0, 1, 2, 3}, 0, ranks)
 
 
 def test_reserved_and_quota(tmp_path):

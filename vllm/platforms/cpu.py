@@ -44,7 +44,7 @@ class CpuPlatform(Platform):
             return free
         return max(min(free, limit - used + cached), 0)
 
-    def prepare(self, own_process: bool = False) -> None:
+    def prepare(self, own_process: bool = False, rank: int = 0, ranks: int = 1) -> None:
         """Bounds how long OpenMP's threads spin before they sleep, unless the user has chosen.
 
         Between two kernels they wait a few microseconds. GNU OpenMP spins for milliseconds, which takes the core
@@ -54,7 +54,7 @@ class CpuPlatform(Platform):
             os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
         if envs.VLLM_CPU_OMP_THREADS_BIND == "auto" and not own_process:
             return  # a bound main thread hands its one CPU on to whatever the user's program starts
-        cpus = self._bound_cpus()
+        cpus = self._bound_cpus(rank, ranks)
         if cpus is None or any(name in os.environ for name in _OWN_BINDING):
             return
         if "torch" not in sys.modules:
@@ -64,19 +64,22 @@ class CpuPlatform(Platform):
                 "VLLM_CPU_OMP_THREADS_BIND has no effect: torch is loaded already; build the engine before importing it"
             )
 
-    def num_threads(self) -> int:
-        """One for each CPU that VLLM_CPU_OMP_THREADS_BIND gives or the topology suggests."""
-        cpus = self._bound_cpus()
-        return len(chosen_cpus(self._allowed, envs.VLLM_CPU_NUM_OF_RESERVED_CPU) if cpus is None else cpus)
+    def num_threads(self, rank: int = 0, ranks: int = 1) -> int:
+        """One for each CPU that VLLM_CPU_OMP_THREADS_BIND gives this rank or the topology suggests."""
+        cpus = self._bound_cpus(rank, ranks)
+        return len(self._chosen_cpus(rank, ranks) if cpus is None else cpus)
 
-    def _bound_cpus(self) -> list[int] | None:
+    def _bound_cpus(self, rank: int, ranks: int) -> list[int] | None:
         """CPUs that threads are bound to; None: to none. Refuses CPUs that this process may not run on."""
         given = envs.VLLM_CPU_OMP_THREADS_BIND
         if given == "nobind":
             return None
         if given == "auto":
-            return chosen_cpus(self._allowed, envs.VLLM_CPU_NUM_OF_RESERVED_CPU)
-        return given_cpus(given, self._allowed)
+            return self._chosen_cpus(rank, ranks)
+        return given_cpus(given, self._allowed, rank, ranks)
+
+    def _chosen_cpus(self, rank: int, ranks: int) -> list[int]:
+        return chosen_cpus(self._allowed, envs.VLLM_CPU_NUM_OF_RESERVED_CPU, rank=rank, ranks=ranks)
 
     @cached_property
     def _allowed(self) -> set[int]:

@@ -21,10 +21,17 @@ def parse_cpu_list(text: str) -> list[int]:
     return cpus
 
 
-def given_cpus(given: str, allowed: set[int]) -> list[int]:
-    """The list that the user gave, checked against the CPUs that the process may run on."""
+def given_cpus(given: str, allowed: set[int], rank: int = 0, ranks: int = 1) -> list[int]:
+    """The list that the user gave for this rank, checked against the CPUs that the process may run on."""
+    lists = given.split("|")
+    if len(lists) != ranks:
+        raise VLLMValidationError(
+            f"{_BIND}={given!r} is not accepted: it has CPUs for {len(lists)} ranks, tensor_parallel_size is {ranks}; "
+            f"give auto, or {ranks} lists with | between them",
+            _BIND,
+        )
     try:
-        cpus = parse_cpu_list(given)
+        cpus = parse_cpu_list(lists[rank])
     except ValueError as error:
         raise VLLMValidationError(
             f"{_BIND}={given!r} is not accepted ({error}): give auto, nobind, or CPUs such as 0-3,8", _BIND
@@ -37,15 +44,22 @@ def given_cpus(given: str, allowed: set[int]) -> list[int]:
     return list(dict.fromkeys(cpus))
 
 
-def chosen_cpus(allowed: set[int], reserved: int, system: Path = _SYSTEM, quota: Path = _CPU_QUOTA) -> list[int]:
+def chosen_cpus(
+    allowed: set[int],
+    reserved: int,
+    system: Path = _SYSTEM,
+    quota: Path = _CPU_QUOTA,
+    rank: int = 0,
+    ranks: int = 1,
+) -> list[int]:
     """One CPU of each core, of the NUMA node with most of them; never more than the control group's quota pays for.
 
     A core's second thread shares its arithmetic units; another node's memory is further away. `reserved` CPUs are
-    left to others, the last ones.
+    left to others, the last ones. Of several ranks each has a node, or an equal stretch of all cores.
     """
     cores = [cpu for cpu in sorted(allowed) if min(_siblings(cpu, system) & allowed, default=cpu) == cpu]
     nodes = [[cpu for cpu in cores if cpu in node] for node in _nodes(system)]
-    cpus = max(nodes, key=len, default=cores) or cores
+    cpus = _of_rank(sorted(filter(None, nodes), key=len, reverse=True) or [cores], rank, ranks)
     if reserved >= len(cpus):
         raise VLLMValidationError(
             f"VLLM_CPU_NUM_OF_RESERVED_CPU={reserved} is not accepted: there are {len(cpus)} cores to use, and at "
@@ -53,7 +67,16 @@ def chosen_cpus(allowed: set[int], reserved: int, system: Path = _SYSTEM, quota:
             "VLLM_CPU_NUM_OF_RESERVED_CPU",
         )
     cpus = cpus[: len(cpus) - reserved]
-    return cpus[: max(_quota_cpus(quota, len(cpus)), 1)]
+    return cpus[: max(_quota_cpus(quota, len(cpus) * ranks) // ranks, 1)]
+
+
+def _of_rank(nodes: list[list[int]], rank: int, ranks: int) -> list[int]:
+    """A rank's node where there are enough; else its stretch of all cores, at least one, which others may have, too."""
+    if ranks <= len(nodes):
+        return nodes[rank]
+    cores = [cpu for node in nodes for cpu in node]
+    start, end = (len(cores) * each // ranks for each in (rank, rank + 1))
+    return cores[start:end] or [cores[start]]
 
 
 def allowed_cpus() -> set[int]:

@@ -29,8 +29,11 @@ class Platform(ABC):
         return self.kind is PlatformEnum.ROCM
 
     @abstractmethod
-    def prepare(self, own_process: bool = False) -> None:
-        """Makes the settings that must be made before torch is loaded. `own_process`: nothing else runs in it."""
+    def prepare(self, own_process: bool = False, rank: int = 0, ranks: int = 1) -> None:
+        """Makes the settings that must be made before torch is loaded. `own_process`: nothing else runs in it.
+
+        `ranks` processes, of which this is one, compute a model together on this machine.
+        """
 
     @abstractmethod
     def device_name(self) -> str:
@@ -41,5 +44,5 @@ class Platform(ABC):
         """Bytes that weights and the KV cache may still take."""
 
     @abstractmethod
-    def num_threads(self) -> int:
-        """Threads that kernels should use."""
+    def num_threads(self, rank: int = 0, ranks: int = 1) -> int:
+        """Threads that kernels should use in this process, one of `ranks` on this machine."""
