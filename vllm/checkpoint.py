@@ -14,17 +14,22 @@ from vllm.hf_config import read_json
 from vllm.mapped_pages import MappedPages
 
 _INDEX = "model.safetensors.index.json"
+_HOST = torch.device("cpu")
 # Written by older tools; derived from the configuration and never needed.
 _DERIVED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "attn.masked_bias")
 
 
 class Checkpoint(ABC):
-    """Where a model takes its weights from. `linear_method` (vllm.quantization) reads those of linear layers."""
+    """Where a model takes its weights from, on `device`.
+
+    `linear_method` (vllm.quantization) reads those of linear layers; layers compute by `ops` (vllm.kernels.op_set).
+    """
 
     linear_method: Any
+    ops: Any
 
-    def __init__(self, dtype: torch.dtype):
-        self.dtype = dtype
+    def __init__(self, dtype: torch.dtype, device: torch.device = _HOST):
+        self.dtype, self.device = dtype, device
         self._staging = torch.empty(0, dtype=dtype)
 
     @abstractmethod
@@ -37,7 +42,7 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def take_stored(self, name: str, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        """A weight as the file holds it, of that shape and dtype where they are given. ModelError if wrong."""
+        """A weight as the file holds it, on the host, of that shape and dtype where given. ModelError if wrong."""
 
     @abstractmethod
     def finish(self) -> None:
@@ -56,15 +61,21 @@ class Checkpoint(ABC):
             return parts[0]
         size, columns = sum(part.numel() for part in parts), parts[0].shape[1]
         if self._staging.numel() < size:
-            self._staging = torch.empty(size, dtype=self.dtype)
+            self._staging = torch.empty(size, dtype=self.dtype, device=self.device)
         return torch.cat(parts, out=self._staging[:size].view(-1, columns))
 
 
 class SafetensorsCheckpoint(Checkpoint):
     """model.safetensors, the shards of an index, or whatever *.safetensors there are."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype, ignored: tuple[str, ...] = ()):
-        super().__init__(dtype)
+    def __init__(
+        self,
+        folder: Path,
+        dtype: torch.dtype,
+        ignored: tuple[str, ...] = (),
+        device: torch.device = _HOST,
+    ):
+        super().__init__(dtype, device)
         self._folder, self._ignored = folder, ignored
         self._files: list[Any] = []
         self._owner: dict[str, tuple[Any, Path]] = {}
@@ -84,7 +95,7 @@ class SafetensorsCheckpoint(Checkpoint):
         if not weight.is_floating_point() or weight.element_size() < 2:
             path = self._owner[name][1]
             raise ModelError(f"{path}: weight {name!r} is {weight.dtype}; supported are bfloat16, float16, float32")
-        return weight.to(self.dtype)
+        return weight.to(self.device, self.dtype)
 
     def take_stored(self, name: str, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
         if name not in self._owner:
@@ -111,14 +122,15 @@ class SafetensorsCheckpoint(Checkpoint):
 class DummyCheckpoint(Checkpoint):
     """Small random weights of whatever shape is asked for (load_format="dummy"); the same every time."""
 
-    def __init__(self, dtype: torch.dtype):
-        super().__init__(dtype)
+    def __init__(self, dtype: torch.dtype, device: torch.device = _HOST):
+        super().__init__(dtype, device)
         self._generator = torch.Generator().manual_seed(0)
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
         if len(shape) == 1 and name.endswith(".weight"):
-            return torch.ones(shape, dtype=self.dtype)
-        return torch.empty(shape, dtype=self.dtype).uniform_(-0.02, 0.02, generator=self._generator)
+            return torch.ones(shape, dtype=self.dtype, device=self.device)
+        weight = torch.empty(shape, dtype=self.dtype).uniform_(-0.02, 0.02, generator=self._generator)
+        return weight.to(self.device)
 
     def has(self, name: str) -> bool:
         return name.endswith((".weight", ".bias"))

@@ -72,6 +72,17 @@ class SpeculativeConfig:
 
 
 @dataclass
+class DeviceConfig:
+    """Where the model runs, and by what."""
+
+    device: str = "cpu"  # torch's name: cpu or cuda (which is also what torch calls AMD's GPUs)
+    attention_backend: str = "CPU_ATTN"  # of vllm.attention.registry; CPU_ATTN: this package's kernels for everything
+    own_kernels: frozenset[str] = frozenset()  # of vllm.kernels.op_set.DEVICE_CHOICES, in place of torch's ops
+    memory_utilization: float = 0.92  # of a GPU's memory, for weights, activations and KV cache
+    enforce_eager: bool = False
+
+
+@dataclass
 class VllmConfig:
     """Everything that an engine is built from."""
 
@@ -80,3 +91,5 @@ class VllmConfig:
     scheduler_config: SchedulerConfig
     disable_log_stats: bool = False
     speculative_config: SpeculativeConfig | None = None
+    device_config: DeviceConfig = field(default_factory=DeviceConfig)
+    enable_sleep_mode: bool = False

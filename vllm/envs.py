@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     VLLM_CPU_ISA: str | None  # of the kernels: sse2, avx2, avx512, avx512_bf16, amx; None: the best but AMX
     VLLM_CPU_OMP_THREADS_BIND: str  # CPUs of the kernels' threads: auto, nobind, or a list such as 0-3,8
     VLLM_CPU_NUM_OF_RESERVED_CPU: int  # CPUs that "auto" leaves to others
+    VLLM_DEVICE_KERNELS: str | None  # own kernels that a GPU runs: names with commas, all; None: what is proven
     VLLM_API_KEY: str | None  # key that `vllm serve` asks for
     VLLM_LOGGING_LEVEL: str  # DEBUG, INFO, WARNING, ERROR
 
@@ -51,6 +52,7 @@ _VARIABLES: dict[str, Callable[[], Any]] = {
     "VLLM_CPU_ISA": lambda: _text("VLLM_CPU_ISA"),
     "VLLM_CPU_OMP_THREADS_BIND": lambda: _text("VLLM_CPU_OMP_THREADS_BIND", "auto"),
     "VLLM_CPU_NUM_OF_RESERVED_CPU": lambda: _count("VLLM_CPU_NUM_OF_RESERVED_CPU"),
+    "VLLM_DEVICE_KERNELS": lambda: os.environ.get("VLLM_DEVICE_KERNELS"),
     "VLLM_API_KEY": lambda: _text("VLLM_API_KEY"),
     "VLLM_LOGGING_LEVEL": lambda: _choice("VLLM_LOGGING_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
 }

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from vllm import SamplingParams
+from vllm.kernels.op_set import native_ops
 from vllm.messages import EngineRequest
 from vllm.sampling.sampler import Sampler
 from vllm.sampling.uniform import uniform
@@ -22,7 +23,7 @@ def request(prompt=(3,), output=(), **params):
 def frequencies(logits, **params):
     """Shares of each token in many draws, seeds 0, 1, 2, ..."""
     requests = [request(**params, seed=seed) for seed in range(DRAWS)]
-    tokens, _ = Sampler().sample(logits.repeat(DRAWS, 1), requests)
+    tokens, _ = Sampler(native_ops()).sample(logits.repeat(DRAWS, 1), requests)
     return torch.bincount(torch.tensor(tokens), minlength=logits.numel()).double() / DRAWS
 
 
@@ -70,7 +71,7 @@ def test_min_p(logits):
 def test_penalties_are_vllms(logits):
     params = {"repetition_penalty": 1.5, "frequency_penalty": 0.5, "presence_penalty": 0.25, "temperature": 0}
     row = logits.clone().unsqueeze(0)
-    Sampler().sample(row, [request(prompt=[4, 5], output=[5, 6, 6], **params)])
+    Sampler(native_ops()).sample(row, [request(prompt=[4, 5], output=[5, 6, 6], **params)])
     expected = logits.clone()
     for token in (4, 5, 6):
         expected[token] = expected[token] / 1.5 if expected[token] > 0 else expected[token] * 1.5
@@ -81,7 +82,7 @@ def test_penalties_are_vllms(logits):
 
 def test_logprobs_are_the_models_own(logits):
     """Before penalties and temperature."""
-    tokens, logprobs = Sampler().sample(
+    tokens, logprobs = Sampler(native_ops()).sample(
         logits.repeat(2, 1), [request(temperature=0.3, seed=1, logit_bias={4: 50.0}, logprobs=2), request(seed=2)]
     )
     expected = torch.log_softmax(logits, 0)

@@ -8,10 +8,12 @@ import sys
 import pytest
 
 from vllm import kernels
+from vllm.engine import config_builder
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.config_builder import build_config
 from vllm.exceptions import ModelError
 from vllm.kernels import LIBRARY, load
+from vllm.platforms.cpu import CpuPlatform
 
 
 def readelf(*options: str) -> str:
@@ -72,9 +74,10 @@ def test_a_build_without_kernels_says_which_it_is_before_anything_is_loaded(tmp_
         kernels.require()
 
 
-def test_a_gpu_build_says_that_models_run_on_the_cpu(tmp_path, monkeypatch, caplog):
+def test_a_gpu_build_without_a_gpu_says_that_models_run_on_the_cpu(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(kernels, "TARGET_DEVICE", tmp_path / "target_device")
+    monkeypatch.setattr(config_builder, "current_platform", CpuPlatform())
     kernels.TARGET_DEVICE.write_text("cuda\n")
     with pytest.raises(ModelError):
         build_config(EngineArgs(model=str(tmp_path)))
-    assert "vllm's cuda build runs models on the CPU so far" in caplog.text
+    assert "vllm's cuda build runs on the CPU: there is no GPU" in caplog.text

@@ -7,11 +7,11 @@ import torch
 
 from support.tiny_model import HEADS, HIDDEN, INTERMEDIATE, KV_HEADS, LAYERS, write_tiny_model
 from vllm import LLM, SamplingParams
+from vllm.attention.cache_format import CacheFormat
 from vllm.profiling.cost import ModelCost, SequenceStep
 from vllm.profiling.limits import Limits, measure_limits
 from vllm.profiling.model_parts import model_of
 from vllm.profiling.roofline import Observation, ObservedStep, observe, share
-from vllm.worker.kv_cache import CacheFormat
 
 HEAD_SIZE = HIDDEN // HEADS
 KV_WIDTH = KV_HEADS * HEAD_SIZE

@@ -1,15 +1,15 @@
 """One layer's attention over the paged KV cache."""
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from vllm.attention.step_input import StepInput
 from vllm.exceptions import ModelError
-from vllm.kernels.attention import paged_attention_varlen
-from vllm.kernels.qkv import qkv_norm_rope_cache
-from vllm.kernels.quantized_cache import paged_attention_varlen_quantized, qkv_norm_rope_quantized_cache
+
+_bindings = itertools.count()
 
 
 @dataclass(slots=True)
@@ -38,11 +38,17 @@ class AttentionShape:
 
 @dataclass(slots=True)
 class LayerCache:
-    """One layer's keys and values, in a layout of kernels/attention.py; with scales, in 8 bits."""
+    """One layer's keys and values, and the functions of an attention backend that know their layout.
 
-    keys: Tensor
-    values: Tensor
-    scales: tuple[Tensor, Tensor] | None = None  # of keys and of values (kernels/quantized_cache.py)
+    Attributes:
+        tensors: keys and values; with scales of keys and of values behind them, in 8 bits.
+        store: as qkv_norm_rope_cache of kernels/qkv.py, with `tensors` for its caches.
+        attend: (out, query, *tensors, step, scale, sliding_window), as paged_attention_varlen of kernels/attention.py.
+    """
+
+    tensors: tuple[Tensor, ...]
+    store: Callable[..., None]
+    attend: Callable[..., None]
 
 
 class PagedAttention:
@@ -66,19 +72,17 @@ class PagedAttention:
         self.shape, self.kv_scales = shape, kv_scales
         self._scale = shape.head_size**-0.5
         self._cos_sin, self._q_norm, self._k_norm, self._epsilon = cos_sin, q_norm, k_norm, norm_epsilon
-        self.bind(LayerCache(torch.empty(0), torch.empty(0)))
+        self.unbind()
 
     def bind(self, cache: LayerCache) -> None:
-        if cache.scales is None:
-            self._store, self._attend = qkv_norm_rope_cache, paged_attention_varlen
-        else:
-            self._store, self._attend = qkv_norm_rope_quantized_cache, paged_attention_varlen_quantized
-        self._cache = (cache.keys, cache.values, *(cache.scales or ()))
+        """Takes a cache; before the first call, and again after `unbind`."""
+        self._cache, self._store, self._attend = cache.tensors, cache.store, cache.attend
+        self.binding = next(_bindings)
 
-    @property
-    def cache_address(self) -> int:
-        """Changes where another cache is bound."""
-        return self._cache[0].data_ptr()
+    def unbind(self) -> None:
+        """Lets go of the cache's memory."""
+        self._cache: tuple[Tensor, ...] = ()
+        self.binding = -1  # another number for every cache that is bound
 
     def __call__(self, qkv: Tensor, query: Tensor, step: StepInput, out: Tensor) -> None:
         """qkv [tokens, qkv_width] is overwritten; query is its view [tokens, heads, head_size]; out likewise."""
@@ -97,13 +101,4 @@ class PagedAttention:
             *self._cache,
             step.slot_mapping,
         )
-        self._attend(
-            out,
-            query,
-            *self._cache,
-            step.query_start_loc,
-            step.seq_lens,
-            step.block_table,
-            self._scale,
-            shape.sliding_window,
-        )
+        self._attend(out, query, *self._cache, step, self._scale, shape.sliding_window)

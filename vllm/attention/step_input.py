@@ -1,6 +1,7 @@
 """The tensors of one step."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -16,6 +17,8 @@ class StepInput:
         seq_lens: [sequences] i32, tokens in the cache after this step.
         block_table: [sequences, most blocks of any] i32; what is beyond a sequence's blocks is never read.
         logits_indices: [rows] i64, the tokens whose logits are wanted; None for all of them.
+        num_new_tokens, starts: [sequences], tokens of this step and tokens before them, for the host.
+        plan: what an attention backend works out once for all layers.
     """
 
     token_ids: Tensor
@@ -25,6 +28,9 @@ class StepInput:
     seq_lens: Tensor
     block_table: Tensor
     logits_indices: Tensor | None
+    num_new_tokens: list[int]
+    starts: list[int]
+    plan: Any = None
 
     @property
     def num_tokens(self) -> int:

@@ -69,7 +69,7 @@ class EngineArgs:
     served_model_name: list[str] | str | None = _arg(None, "names under which the model is served", group="model")
     max_logprobs: int = _arg(20, "most logprobs that a request may ask for; -1: the vocabulary", group="model")
     seed: int = _arg(0, "seed of requests without their own", group="model")
-    enforce_eager: bool = _arg(False, "accepted; the CPU engine has no graphs to capture", group="model")
+    enforce_eager: bool = _arg(False, "never replay captured steps on a GPU; the CPU has none", group="model")
 
     block_size: int | None = _arg(None, "tokens in a KV cache block (default 32)", group="cache")
     kv_cache_dtype: str = _arg(
@@ -86,7 +86,9 @@ class EngineArgs:
     )
     kv_cache_memory_bytes: int | None = _arg(None, "size of the KV cache", parse=token_count, group="cache")
     num_gpu_blocks_override: int | None = _arg(None, "number of KV cache blocks", group="cache")
-    gpu_memory_utilization: float = _arg(0.92, "accepted; see VLLM_CPU_KVCACHE_SPACE on a CPU", group="cache")
+    gpu_memory_utilization: float = _arg(
+        0.92, "share of a GPU's memory to use; on a CPU see VLLM_CPU_KVCACHE_SPACE", group="cache"
+    )
     enable_prefix_caching: bool | None = _arg(None, "reuse the KV cache of equal prefixes (default on)", group="cache")
 
     max_num_seqs: int | None = _arg(None, "most sequences in a step (default 128)", group="scheduler")
@@ -107,13 +109,18 @@ class EngineArgs:
         parse=json.loads,
         group="scheduler",
     )
+    attention_backend: str | None = _arg(
+        None,
+        "CPU_ATTN: the CPU, by this package's kernels; TORCH_SDPA: a GPU, else the CPU, by torch's ops "
+        "(default: CPU_ATTN without a GPU, TORCH_SDPA with one)",
+        group="engine",
+    )
     disable_log_stats: bool = _arg(False, "do not log statistics", group="engine")
 
     tokenizer_mode: str = _not_offered("auto", "hf")
     model_impl: str = _not_offered("auto", "vllm")
     runner: str = _not_offered("auto", "generate")
     convert: str = _not_offered("auto", "none")
-    attention_backend: str | None = _not_offered(None)
     tensor_parallel_size: int = _not_offered(1)
     pipeline_parallel_size: int = _not_offered(1)
     data_parallel_size: int = _not_offered(1)

@@ -5,11 +5,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllm import kernels
-from vllm.config import CacheConfig, ModelConfig, SchedulerConfig, SpeculativeConfig, VllmConfig
+from vllm import envs, kernels
+from vllm.attention.registry import choose_backend
+from vllm.config import CacheConfig, DeviceConfig, ModelConfig, SchedulerConfig, SpeculativeConfig, VllmConfig
 from vllm.exceptions import ModelError, VLLMValidationError
 from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
+from vllm.kernels.op_set import device_kernels
 from vllm.model_path import resolve_model
+from vllm.platforms import current_platform
 from vllm.quantization import choose_method
 
 if TYPE_CHECKING:
@@ -40,13 +43,15 @@ _DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence 
 
 def build_config(args: "EngineArgs") -> VllmConfig:
     _require_kernels()
+    device = _device_config(args)
     model = _model_config(args)
     return VllmConfig(
         model_config=model,
-        cache_config=_cache_config(args, model.dtype),
+        cache_config=_cache_config(args, model.dtype, device.attention_backend),
         scheduler_config=_scheduler_config(args, model.max_model_len),
         disable_log_stats=args.disable_log_stats,
         speculative_config=_speculative_config(args.speculative_config),
+        device_config=device,
     )
 
 
@@ -55,11 +60,28 @@ def _require_kernels() -> None:
         kernels.require()
     except ImportError as error:
         raise VLLMValidationError(str(error)) from None
-    device = kernels.target_device()
-    if device in ("cuda", "rocm"):
-        _log.warning(
-            "vllm's %s build runs models on the CPU so far: its GPU kernels are torch ops for programs", device
+
+
+def _device_config(args: "EngineArgs") -> DeviceConfig:
+    backend = choose_backend(args.attention_backend, current_platform.device_type)
+    built_for = kernels.target_device()
+    if built_for in ("cuda", "rocm") and current_platform.is_cpu():
+        _log.warning("vllm's %s build runs on the CPU: there is no GPU that the installed torch can use", built_for)
+    share = args.gpu_memory_utilization
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise VLLMValidationError(
+            f"gpu_memory_utilization={share!r} is not accepted: give a share greater than 0 and at most 1",
+            "gpu_memory_utilization",
         )
+    if backend == "CPU_ATTN":
+        return DeviceConfig(memory_utilization=share, enforce_eager=args.enforce_eager)
+    return DeviceConfig(
+        device=current_platform.device_type,
+        attention_backend=backend,
+        own_kernels=device_kernels(envs.VLLM_DEVICE_KERNELS),
+        memory_utilization=share,
+        enforce_eager=args.enforce_eager,
+    )
 
 
 def _model_config(args: "EngineArgs") -> ModelConfig:
@@ -123,7 +145,7 @@ def _max_model_len(given: int | None, hf_config: dict[str, Any]) -> int:
     return given
 
 
-def _cache_config(args: "EngineArgs", dtype: str) -> CacheConfig:
+def _cache_config(args: "EngineArgs", dtype: str, backend: str) -> CacheConfig:
     config = CacheConfig(memory_bytes=args.kv_cache_memory_bytes, num_blocks=args.num_gpu_blocks_override)
     if args.block_size is not None:
         config.block_size = args.block_size
@@ -137,6 +159,12 @@ def _cache_config(args: "EngineArgs", dtype: str) -> CacheConfig:
         if getattr(args, name) is not None:
             _check_int(name, getattr(args, name), 1)
     config.cache_dtype = _cache_dtype(args.kv_cache_dtype, dtype, config.block_size)
+    if config.cache_dtype != "auto" and backend != "CPU_ATTN":
+        raise VLLMValidationError(
+            f"kv_cache_dtype={args.kv_cache_dtype!r} is not accepted with attention_backend {backend}: "
+            "give auto, or attention_backend CPU_ATTN to run on the CPU",
+            "kv_cache_dtype",
+        )
     return config
 
 

@@ -4,16 +4,17 @@ import torch
 from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
-from vllm.kernels.linear import gather_packed_rows, linear_packed
+from vllm.kernels.op_set import OpSet
 
 
 class OutputHead:
     """Hidden states to logits over the vocabulary."""
 
-    __slots__ = ("_logits", "packed", "vocab_size", "width")
+    __slots__ = ("_logits", "ops", "packed", "vocab_size", "width")
 
-    def __init__(self, packed: Tensor, vocab_size: int, width: int):
+    def __init__(self, ops: OpSet, packed: Tensor, vocab_size: int, width: int):
         """packed: of a weight [vocab_size, width] (vllm.kernels.linear)."""
+        self.ops = ops
         self.vocab_size, self.width = vocab_size, width
         self.packed = packed
         # As large as any call needed: new memory for every step's megabytes costs more than some of its kernels.
@@ -23,9 +24,9 @@ class OutputHead:
         """[rows, width] to [rows, vocab_size] f32, valid until the next call."""
         rows = hidden.shape[0]
         if rows > self._logits.shape[0]:
-            self._logits = torch.empty(rows, self.vocab_size, dtype=torch.float32)
+            self._logits = hidden.new_empty(rows, self.vocab_size, dtype=torch.float32)
         logits = self._logits[:rows]
-        linear_packed(logits, hidden, self.packed)
+        self.ops.linear_packed(logits, hidden, self.packed)
         return logits
 
 
@@ -45,13 +46,13 @@ class Embedding:
 class TiedEmbedding:
     """Rows of an output head's packed weight: one copy of the table serves both ends of the model."""
 
-    __slots__ = ("_packed",)
+    __slots__ = ("_gather", "_packed")
 
     def __init__(self, head: OutputHead):
-        self._packed = head.packed
+        self._gather, self._packed = head.ops.gather_packed_rows, head.packed
 
     def __call__(self, ids: Tensor, out: Tensor) -> None:
-        gather_packed_rows(out, self._packed, ids)
+        self._gather(out, self._packed, ids)
 
 
 def load_embedding_and_head(
@@ -62,7 +63,8 @@ def load_embedding_and_head(
     Where the head is quantised the embeddings keep their precision: rows of the checkpoint's file, not a second copy.
     """
     method = checkpoint.linear_method
-    head = OutputHead(method.load(checkpoint, [name if tied else head_name], [rows], width), rows, width)
+    packed = method.load(checkpoint, [name if tied else head_name], [rows], width)
+    head = OutputHead(checkpoint.ops, packed, rows, width)
     if tied and not method.quantizes:
         return TiedEmbedding(head), head
     return Embedding(checkpoint.take(f"{name}.weight", (rows, width))), head

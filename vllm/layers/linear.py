@@ -4,17 +4,18 @@ import torch
 from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
-from vllm.kernels.linear import linear_packed
+from vllm.kernels.op_set import OpSet
 
 
 class Linear:
     """out = x @ weight.T + bias, for one weight or several with the same input, stacked along the output."""
 
-    __slots__ = ("bias", "in_features", "out_features", "packed")
-    recordable = True  # see layers/replay.py
+    __slots__ = ("_multiply", "bias", "in_features", "out_features", "packed", "recordable")
 
-    def __init__(self, packed: Tensor, out_features: int, in_features: int, bias: Tensor | None = None):
+    def __init__(self, ops: OpSet, packed: Tensor, out_features: int, in_features: int, bias: Tensor | None = None):
         """packed: of a weight [out_features, in_features] (vllm.kernels.linear); bias [out_features]."""
+        self._multiply = ops.linear_packed
+        self.recordable = ops.recordable  # see layers/replay.py
         self.out_features, self.in_features = out_features, in_features
         self.packed = packed
         self.bias = bias
@@ -26,10 +27,10 @@ class Linear:
         """Reads the weight (and the bias) of each name and stacks them."""
         packed = checkpoint.linear_method.load(checkpoint, names, out_features, in_features)
         if not bias:
-            return cls(packed, sum(out_features), in_features)
+            return cls(checkpoint.ops, packed, sum(out_features), in_features)
         biases = [checkpoint.take(f"{n}.bias", (s,)) for n, s in zip(names, out_features, strict=True)]
-        return cls(packed, sum(out_features), in_features, torch.cat(biases))
+        return cls(checkpoint.ops, packed, sum(out_features), in_features, torch.cat(biases))
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
         """x [tokens, in_features] (any row stride) to out [tokens, out_features]."""
-        linear_packed(out, x, self.packed, self.bias)
+        self._multiply(out, x, self.packed, self.bias)

@@ -3,18 +3,17 @@
 from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
-from vllm.kernels.activation import silu_and_mul
-from vllm.kernels.linear import linear_packed_silu_and_mul
 from vllm.layers.linear import Linear
 
 
 class GatedMLP:
     """Gate and up projection are one matrix; without biases the activation is part of its kernel."""
 
-    __slots__ = ("_gate_up", "down", "fused")
+    __slots__ = ("_gate_up", "_ops", "down", "fused")
 
     def __init__(self, checkpoint: Checkpoint, name: str, hidden: int, intermediate: int, bias: bool):
         names = [f"{name}.gate_proj", f"{name}.up_proj"]
+        self._ops = checkpoint.ops
         self._gate_up: Linear | None = None
         self.fused: Tensor | None = None  # packed weight of both projections
         if bias:
@@ -31,9 +30,9 @@ class GatedMLP:
     def __call__(self, x: Tensor, activated: Tensor, out: Tensor) -> None:
         """x [tokens, hidden] to out, through `activated` [tokens, intermediate]; out may be x."""
         if self._gate_up is None:
-            linear_packed_silu_and_mul(activated, x, self.fused)
+            self._ops.linear_packed_silu_and_mul(activated, x, self.fused)
         else:
             gate_up = x.new_empty(x.shape[0], 2 * activated.shape[1])
             self._gate_up(x, gate_up)
-            silu_and_mul(activated, gate_up)
+            self._ops.silu_and_mul(activated, gate_up)
         self.down(activated, out)

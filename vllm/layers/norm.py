@@ -4,29 +4,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
-from vllm.kernels.norm import fused_add_rms_norm, rms_norm
+from vllm.kernels.op_set import OpSet
 
 
 class RMSNorm:
     """Root mean square norm, with the residual addition before it where there is one."""
 
-    __slots__ = ("epsilon", "weight")
-    recordable = True
+    __slots__ = ("_add", "_norm", "epsilon", "recordable", "weight")
 
-    def __init__(self, weight: Tensor, epsilon: float):
+    def __init__(self, ops: OpSet, weight: Tensor, epsilon: float):
+        self._norm, self._add = ops.rms_norm, ops.fused_add_rms_norm
+        self.recordable = ops.recordable
         self.weight = weight
         self.epsilon = epsilon
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, name: str, size: int, epsilon: float) -> "RMSNorm":
-        return cls(checkpoint.take(f"{name}.weight", (size,)).clone(), epsilon)
+        return cls(checkpoint.ops, checkpoint.take(f"{name}.weight", (size,)).clone(), epsilon)
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
-        rms_norm(out, x, self.weight, self.epsilon)
+        self._norm(out, x, self.weight, self.epsilon)
 
     def add(self, x: Tensor, residual: Tensor) -> None:
         """residual += x; x = norm(residual)."""
-        fused_add_rms_norm(x, residual, self.weight, self.epsilon)
+        self._add(x, residual, self.weight, self.epsilon)
 
 
 class LayerNorm:

@@ -7,8 +7,10 @@ from torch import Tensor
 class Workspace:
     """Named [tokens, width] buffers. Views for a step's number of tokens are made once and kept for the next step."""
 
-    def __init__(self, max_tokens: int, dtype: torch.dtype, widths: dict[str, int]):
-        self._buffers = {name: torch.empty(max_tokens, width, dtype=dtype) for name, width in widths.items()}
+    def __init__(self, max_tokens: int, dtype: torch.dtype, device: torch.device, widths: dict[str, int]):
+        self._buffers = {
+            name: torch.empty(max_tokens, width, dtype=dtype, device=device) for name, width in widths.items()
+        }
         self._num_tokens = -1
         self._views: dict[str, Tensor] = {}
 

@@ -65,6 +65,7 @@ class LlamaForCausalLM:
         self._workspace = Workspace(
             context.max_tokens,
             context.dtype,
+            checkpoint.device,
             {
                 "x": shape.hidden_size,
                 "residual": shape.hidden_size,
@@ -127,7 +128,7 @@ class LlamaForCausalLM:
         self._embedding(step.token_ids, x)
         residual.zero_()
         some_wanted = step.logits_indices is not None
-        key = (*step.shape_key, self.attentions[0].cache_address, some_wanted)
+        key = (*step.shape_key, self.attentions[0].binding, some_wanted)
         self._replay.run(key, lambda: self._run_layers(step, views, some_wanted))
         if some_wanted:
             residual, attended = step.wanted(residual), step.wanted(views["attended"])
@@ -151,7 +152,9 @@ class LlamaForCausalLM:
     @staticmethod
     def _rotary_table(context: BuildContext, shape: LlamaShape) -> Tensor:
         trained = context.hf_config.get("max_position_embeddings") or context.max_model_len
-        return cos_sin_table(rope_parameters(context.hf_config), shape.rotary_size, context.max_model_len, trained)
+        parameters = rope_parameters(context.hf_config)
+        table = cos_sin_table(parameters, shape.rotary_size, context.max_model_len, trained)
+        return table.to(context.checkpoint.device)
 
 
 class LlamaLayer:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vllm.attention.paged import AttentionShape, PagedAttention
@@ -55,7 +54,8 @@ class OPTForCausalLM:
         has_norm = norms_first and not config.get("_remove_final_layer_norm", False)
         self._norm = LayerNorm.load(checkpoint, f"{root}.final_layer_norm", hidden) if has_norm else None
         widths = {"embedded": width, "x": hidden, "qkv": shapes[0].qkv_width, "attended": hidden, "ffn": ffn}
-        self._workspace = Workspace(context.max_tokens, context.dtype, {**widths, "added": hidden})
+        widths["added"] = hidden
+        self._workspace = Workspace(context.max_tokens, context.dtype, checkpoint.device, widths)
         self._heads = (shapes[0].num_heads, shapes[0].head_size)
 
     @staticmethod
@@ -87,7 +87,7 @@ class OPTForCausalLM:
         if self._norm is not None:
             hidden = self._norm(hidden)
         if self._project_out is not None:
-            projected = torch.empty(hidden.shape[0], self._project_out.out_features, dtype=hidden.dtype)
+            projected = hidden.new_empty(hidden.shape[0], self._project_out.out_features)
             self._project_out(hidden, projected)
             hidden = projected
         return hidden

@@ -11,8 +11,9 @@ __all__ = ["Platform", "PlatformEnum", "current_platform"]
 @cache
 def _current() -> Platform:
     from vllm.platforms.cpu import CpuPlatform
+    from vllm.platforms.gpu import find_gpu
 
-    return CpuPlatform()
+    return find_gpu() or CpuPlatform()
 
 
 def __getattr__(name: str) -> Any:

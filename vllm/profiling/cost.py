@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vllm.attention.cache_format import CacheFormat
 from vllm.layers.embedding import OutputHead
 from vllm.layers.linear import Linear
 from vllm.layers.mlp import GatedMLP
 from vllm.models.interface import Model
 from vllm.profiling.model_parts import named_parts
 from vllm.scheduler.output import ScheduledStep
-from vllm.worker.kv_cache import CacheFormat
 
 
 @dataclass(frozen=True)

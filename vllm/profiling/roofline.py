@@ -6,13 +6,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from vllm.attention.cache_format import CacheFormat
 from vllm.engine.llm_engine import LLMEngine
 from vllm.profiling.cost import Cost, ModelCost, SequenceStep, sequences_of
 from vllm.profiling.limits import Limits, measure_limits
 from vllm.profiling.model_parts import model_of, patched
 from vllm.scheduler.output import ScheduledStep
 from vllm.scheduler.scheduler import Scheduler
-from vllm.worker.kv_cache import CacheFormat
 from vllm.worker.model_loader import DTYPES
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
-from vllm.kernels.linear import pack_gate_up_weight, pack_linear_weight
 from vllm.kernels.quantized_linear import pack_quantized_weight
 
 # The input is quantised in groups of at most this many columns, so that one large value does not cost all others
@@ -89,11 +88,12 @@ class LinearMethod:
         """The packed weight of layers with the same input, one below the other."""
         parts = [self.read(checkpoint, name, count, columns) for name, count in zip(names, rows, strict=True)]
         merged = stacked([part for part in parts if isinstance(part, QuantizedWeight)])
-        if merged is not None and len(merged.codes) == sum(rows):
+        ops = checkpoint.ops
+        if merged is not None and len(merged.codes) == sum(rows) and ops.takes_codes:
             return merged.packed(gate_up)
         dense = [p.dequantized() if isinstance(p, QuantizedWeight) else p for p in parts]
-        weight = checkpoint.stack([part.to(checkpoint.dtype) for part in dense])
-        return pack_gate_up_weight(weight) if gate_up else pack_linear_weight(weight)
+        weight = checkpoint.stack([part.to(checkpoint.device, checkpoint.dtype) for part in dense])
+        return ops.pack_gate_up_weight(weight) if gate_up else ops.pack_linear_weight(weight)
 
 
 def stacked(parts: list[QuantizedWeight]) -> QuantizedWeight | None:

@@ -9,7 +9,7 @@ from vllm.messages import TokenLogprobs
 def token_logprobs(logits: Tensor, tokens: list[int], counts: list[int]) -> list[TokenLogprobs]:
     """For each row of logits [rows, vocab] f32: its token's log probability and rank, and the `count` most likely."""
     logprobs = torch.log_softmax(logits, dim=-1)
-    chosen = logprobs.gather(1, torch.tensor(tokens).unsqueeze(1))
+    chosen = logprobs.gather(1, torch.tensor(tokens, device=logits.device).unsqueeze(1))
     ranks = (logprobs > chosen).sum(dim=1).add_(1).tolist()
     most = max(counts)
     values, ids = logprobs.topk(most, dim=1) if most else (chosen[:, :0], chosen[:, :0].long())

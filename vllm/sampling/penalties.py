@@ -6,7 +6,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from vllm.kernels.sampling import apply_penalties as apply_penalties_kernel
+from vllm.kernels.op_set import OpSet
 from vllm.sampling_params import SamplingParams
 from vllm.scheduler.request import Request
 
@@ -15,7 +15,7 @@ def has_penalties(params: SamplingParams) -> bool:
     return params.repetition_penalty != 1 or params.frequency_penalty != 0 or params.presence_penalty != 0
 
 
-def apply_penalties(logits: Tensor, requests: list[Request]) -> None:
+def apply_penalties(ops: OpSet, logits: Tensor, requests: list[Request]) -> None:
     """In place on logits [rows, vocab] f32; rows without penalties stay as they are.
 
     Repetition divides (or, below zero, multiplies) logits of tokens in prompt or answer; frequency and presence
@@ -25,7 +25,7 @@ def apply_penalties(logits: Tensor, requests: list[Request]) -> None:
         return
     seen = [_seen_tokens(request) for request in requests]
     params = [request.params for request in requests]
-    apply_penalties_kernel(
+    ops.apply_penalties(
         logits,
         torch.tensor([0, *accumulate(len(counts) for counts in seen)], dtype=torch.int32),
         torch.tensor([token for counts in seen for token in counts], dtype=torch.int32),

@@ -1,8 +1,8 @@
 """Changes to logits before sampling that depend on a request's parameters and on its tokens so far."""
 
-import torch
 from torch import Tensor
 
+from vllm.kernels.op_set import OpSet
 from vllm.sampling.penalties import apply_penalties, has_penalties
 from vllm.scheduler.request import Request
 
@@ -19,7 +19,7 @@ def needs_processors(request: Request) -> bool:
     )
 
 
-def apply_processors(logits: Tensor, requests: list[Request]) -> None:
+def apply_processors(ops: OpSet, logits: Tensor, requests: list[Request]) -> None:
     """Changes logits [rows, vocab] f32 in place: allowed ids, bad words, min_tokens, logit_bias, then penalties."""
     for row, request in enumerate(requests):
         params = request.params
@@ -29,8 +29,8 @@ def apply_processors(logits: Tensor, requests: list[Request]) -> None:
             logits[row, forbidden] = _NEVER
         if params.logit_bias:
             ids = list(params.logit_bias)
-            logits[row, ids] += torch.tensor([float(params.logit_bias[i]) for i in ids])
-    apply_penalties(logits, requests)
+            logits[row, ids] += logits.new_tensor([float(params.logit_bias[i]) for i in ids])
+    apply_penalties(ops, logits, requests)
 
 
 def _allow_only(logits: Tensor, token_ids: list[int]) -> None:

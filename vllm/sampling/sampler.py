@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vllm.kernels.sampling import sample_tokens
+from vllm.kernels.op_set import OpSet
 from vllm.messages import TokenLogprobs
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.processors import apply_processors, needs_processors
@@ -19,6 +19,9 @@ _SEED_MASK = 2**64 - 1
 class Sampler:
     """Stateless: what a row draws depends on its request alone."""
 
+    def __init__(self, ops: OpSet):
+        self._ops = ops
+
     def sample(self, logits: Tensor, requests: list[Request]) -> tuple[list[int], dict[int, TokenLogprobs]]:
         """One token for each row of logits [rows, vocab] f32, which are overwritten, and logprobs by row.
 
@@ -27,7 +30,7 @@ class Sampler:
         wanted = [i for i, request in enumerate(requests) if request.params.logprobs is not None]
         model_logits = logits[wanted] if wanted else None  # advanced indexing copies
         if any(needs_processors(request) for request in requests):
-            apply_processors(logits, requests)
+            apply_processors(self._ops, logits, requests)
         tokens = self._draw(logits, requests).tolist()
         if model_logits is None:
             return tokens, {}
@@ -38,12 +41,12 @@ class Sampler:
     def _draw(self, logits: Tensor, requests: list[Request]) -> Tensor:
         if all(request.greedy for request in requests):
             zeros, no_top_k = _greedy_arguments(len(requests))
-            return sample_tokens(logits, zeros, no_top_k, zeros, zeros, zeros)
+            return self._ops.sample_tokens(logits, zeros, no_top_k, zeros, zeros, zeros)
         params = [request.params for request in requests]
         seeds = np.array([(p.seed or 0) & _SEED_MASK for p in params], np.uint64)
         counters = np.array([request.num_output_tokens for request in requests], np.uint64)
         vocab_size = logits.shape[1]
-        return sample_tokens(
+        return self._ops.sample_tokens(
             logits,
             torch.tensor([0.0 if r.greedy else r.params.temperature for r in requests]),
             torch.tensor([min(p.top_k, vocab_size) for p in params], dtype=torch.int32),

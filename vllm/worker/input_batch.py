@@ -72,6 +72,8 @@ class InputBatch:
             seq_lens=self._seq_lens.view(len(rows)),
             block_table=self._gather_block_table(rows, -(-longest // self._block_size)),
             logits_indices=None if wanted is None else torch.tensor(wanted, dtype=torch.int64),
+            num_new_tokens=counts,
+            starts=starts,
         )
 
     def _fill_decode(self, requests: list[Request], starts: list[int]) -> None:

@@ -3,7 +3,8 @@
 import torch
 
 from vllm.checkpoint import Checkpoint, DummyCheckpoint, SafetensorsCheckpoint
-from vllm.config import VllmConfig
+from vllm.config import DeviceConfig, VllmConfig
+from vllm.kernels.op_set import OpSet, native_ops, torch_ops
 from vllm.models.interface import BuildContext, Model
 from vllm.models.registry import ModelRegistry
 from vllm.quantization import linear_method
@@ -11,17 +12,23 @@ from vllm.quantization import linear_method
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
+def ops_of(device: DeviceConfig) -> OpSet:
+    """The ops that layers and the sampler use."""
+    return native_ops() if device.attention_backend == "CPU_ATTN" else torch_ops(device.own_kernels)
+
+
 def load_model(config: VllmConfig) -> Model:
     """Raises ModelError, naming file and cause, for a folder that does not hold a complete model."""
     model_config = config.model_config
-    dtype = DTYPES[model_config.dtype]
+    dtype, device = DTYPES[model_config.dtype], torch.device(config.device_config.device)
     model_class = ModelRegistry.resolve(model_config.architecture)
     checkpoint: Checkpoint
     if model_config.load_format == "dummy":
-        checkpoint = DummyCheckpoint(dtype)
+        checkpoint = DummyCheckpoint(dtype, device)
     else:
         ignored = model_class.ignored_weights(model_config.hf_config)
-        checkpoint = SafetensorsCheckpoint(model_config.folder, dtype, ignored)
+        checkpoint = SafetensorsCheckpoint(model_config.folder, dtype, ignored, device)
+    checkpoint.ops = ops_of(config.device_config)
     checkpoint.linear_method = linear_method(model_config.quantization, model_config.hf_config)
     context = BuildContext(
         hf_config=model_config.hf_config,

@@ -5,6 +5,7 @@ import os
 import torch
 from torch import Tensor
 
+from vllm.attention.cache_format import CacheFormat
 from vllm.config import VllmConfig
 from vllm.messages import TokenLogprobs
 from vllm.platforms import current_platform
@@ -13,8 +14,8 @@ from vllm.sampling.sampler import Sampler
 from vllm.scheduler.output import ScheduledStep, StepResult
 from vllm.scheduler.request import Request
 from vllm.worker.input_batch import InputBatch
-from vllm.worker.kv_cache import CacheFormat, allocate, number_of_blocks
-from vllm.worker.model_loader import DTYPES, load_model
+from vllm.worker.kv_cache import allocate, number_of_blocks
+from vllm.worker.model_loader import DTYPES, load_model, ops_of
 from vllm.worker.page_warmup import PageWarmup
 
 # Rows of prompt logits that exist at once: a vocabulary of 150,000 in f32 is 0.6 MB a row.
@@ -36,16 +37,16 @@ class ModelRunner:
         block_size = config.cache_config.block_size
         cache_format = CacheFormat.of(config.cache_config.cache_dtype, dtype)
         self.num_blocks = number_of_blocks(config, [attention.shape for attention in attentions], cache_format)
-        caches = allocate(attentions, self.num_blocks, block_size, cache_format)
+        caches = allocate(attentions, self.num_blocks, block_size, cache_format, config.device_config)
         for attention, cache in zip(attentions, caches, strict=True):
             attention.bind(cache)
-        self._warmup = PageWarmup([t for cache in caches for t in (cache.keys, cache.values)], _POPULATED_CACHE_BYTES)
+        self._warmup = PageWarmup([t for cache in caches for t in cache.tensors[:2]], _POPULATED_CACHE_BYTES)
         self._warmup.start()
         limits = config.scheduler_config
         self._batch = InputBatch(
             limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size
         )
-        self._sampler = Sampler()
+        self._sampler = Sampler(ops_of(config.device_config))
 
     @torch.inference_mode()
     def run(self, step: ScheduledStep) -> StepResult:

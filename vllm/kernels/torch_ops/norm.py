@@ -1,0 +1,15 @@
+"""RMS normalization."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rms_norm(out: Tensor, input: Tensor, weight: Tensor, epsilon: float) -> None:
+    out.copy_(F.rms_norm(input, weight.shape, weight, epsilon))
+
+
+def fused_add_rms_norm(input: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> None:
+    residual += input
+    rms_norm(input, residual, weight, epsilon)
