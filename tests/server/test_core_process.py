@@ -20,7 +20,7 @@ from vllm.messages import EngineOutput, EngineStats
 from vllm.exceptions import ModelError, VLLMValidationError
 
 class EngineCore:
-    def __init__(self, config):
+    def __init__(self, config, own_process):
         if config.model_config.model == "bad model":
             raise ModelError("config.json is damaged")
         if config.model_config.model == "no memory":

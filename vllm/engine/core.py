@@ -19,8 +19,9 @@ class EngineCore:
     VLLMValidationError where the KV cache has no room for a single block.
     """
 
-    def __init__(self, config: VllmConfig):
-        current_platform.prepare()
+    def __init__(self, config: VllmConfig, own_process: bool = False):
+        """`own_process`: nothing else runs in this process."""
+        current_platform.prepare(own_process)
         from vllm.worker.runner import ModelRunner
 
         cache = config.cache_config

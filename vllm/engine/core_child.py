@@ -2,18 +2,14 @@
 
 import contextlib
 import pickle
-import signal
 import socket
-import subprocess
-import sys
 import time
 
 from vllm.config import VllmConfig
+from vllm.distributed.child_process import ChildProcess
 from vllm.engine import wire
 from vllm.engine.wire import Kind
 from vllm.exceptions import EngineDeadError, ModelError
-
-_EXIT_WAIT_SECONDS = 5.0
 
 
 class CoreProcess:
@@ -21,19 +17,7 @@ class CoreProcess:
 
     def __init__(self, config: VllmConfig):
         self.connection, theirs = wire.socket_pair()
-        # The child imports what this process would import, wherever it was started from.
-        bootstrap = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            f"from vllm.engine.core_process import main; main({theirs.fileno()})"
-        )
-        # A session of its own: an interrupt typed at the terminal reaches the client only.
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", bootstrap],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
+        self._process = ChildProcess("vllm.engine.core_process", "the engine process", theirs)
         self.connection.sendall(wire.pack(Kind.CONFIG, pickle.dumps(config)))
         self.ready_at: float | None = None
 
@@ -58,26 +42,12 @@ class CoreProcess:
         return payload
 
     def describe_exit(self) -> str:
-        """How the process ended; waits for it, and kills it if it lingers after closing its socket."""
-        try:
-            status = self._process.wait(_EXIT_WAIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            return "the engine process closed its connection and was stopped"
-        if status == -signal.SIGKILL:
-            return "the engine process was killed (SIGKILL; where memory is short, by the system)"
-        if status < 0:
-            return f"the engine process was ended by {signal.Signals(-status).name}"
-        return f"the engine process ended with status {status}"
+        """How the process ended; waits for it."""
+        return self._process.describe_exit()
 
     def close(self) -> None:
         """Ends the process: it exits when its socket closes."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)  # also wakes a thread that waits in wait_ready
         self.connection.close()
-        try:
-            self._process.wait(_EXIT_WAIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.wait()

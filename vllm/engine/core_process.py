@@ -7,19 +7,16 @@ Interrupts and SIGTERM are left to the client, which lets running requests finis
 import os
 import pickle
 import queue
-import signal
 import socket
-import sys
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 from vllm.config import VllmConfig
+from vllm.distributed import child_main
 from vllm.engine import wire
 from vllm.engine.wire import Kind
 from vllm.exceptions import VLLMValidationError
-from vllm.log import set_up_logging
 from vllm.messages import EngineRequest
 
 if TYPE_CHECKING:
@@ -31,11 +28,7 @@ EXIT_FAILED = 1
 def main(descriptor: int) -> None:
     """Runs a core on the inherited socket `descriptor` until the client closes it."""
     started = time.monotonic()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)
-    # Whatever a library prints belongs on stderr: stdout is the client's.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    set_up_logging()
+    child_main.begin()
     connection = socket.socket(fileno=descriptor)
     frame = wire.read_frame(connection)
     if frame is None:
@@ -60,21 +53,13 @@ def _read(connection: socket.socket, messages: queue.SimpleQueue) -> None:
 
 def _load(config: VllmConfig) -> "EngineCore":
     from vllm.engine.core import EngineCore
-    from vllm.platforms import current_platform
 
-    current_platform.prepare(own_process=True)
-    return EngineCore(config)
+    return EngineCore(config, own_process=True)
 
 
 def _fail(connection: socket.socket, error: Exception) -> None:
-    """Tells the client why this process ends. A user's mistake needs no traceback; anything else gets one."""
-    is_usage_error = isinstance(error, ValueError)
-    if not is_usage_error:
-        traceback.print_exc()
-    lines = str(error).strip().splitlines() or ["no message"]
-    message = lines[0] if is_usage_error else f"{type(error).__name__}: {lines[0]}"
-    connection.sendall(wire.pack(Kind.FAILED, wire.Failed(message, is_usage_error)))
-    sys.stderr.flush()
+    """Tells the client why this process ends."""
+    connection.sendall(wire.pack(Kind.FAILED, wire.Failed(*child_main.describe_failure(error))))
     os._exit(EXIT_FAILED)
 
 

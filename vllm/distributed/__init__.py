@@ -1,0 +1,1 @@
+"""Processes that work together: starting them, and what the ranks of a model exchange."""
