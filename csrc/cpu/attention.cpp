@@ -332,22 +332,34 @@ constexpr int64_t kSerialCost = 1024;
 using ItemFunction = void (*)(const AttentionArgs&, const AttentionItem&, const AttentionItem*,
                               float*, Scratch&);
 
-// Runs of items that a thread takes at once: within one, it knows what it reads next.
+// Items that a thread takes at once.
 constexpr int64_t kMaxRun = 8;
+
+struct ItemRun {
+  const AttentionItem* begin;
+  const AttentionItem* end;
+};
+
+ItemRun TakeRun(const std::vector<AttentionItem>& items, std::atomic<int64_t>& next,
+                int64_t threads) {
+  const int64_t count = static_cast<int64_t>(items.size());
+  int64_t begin = next.load(std::memory_order_relaxed), end;
+  do {
+    if (begin >= count) return {nullptr, nullptr};
+    end = begin + std::clamp<int64_t>((count - begin) / (8 * threads), 1, kMaxRun);
+  } while (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+  return {items.data() + begin, items.data() + end};
+}
 
 void RunQueue(ItemFunction run, const AttentionArgs& args, const std::vector<AttentionItem>& items,
               std::atomic<int64_t>& next, int64_t threads, float* workspace) {
   thread_local Scratch scratch;
-  const int64_t count = static_cast<int64_t>(items.size());
-  for (;;) {
-    int64_t begin = next.load(std::memory_order_relaxed), end;
-    do {
-      if (begin >= count) return;
-      end = begin + std::clamp<int64_t>((count - begin) / (8 * threads), 1, kMaxRun);
-    } while (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
-    for (int64_t i = begin; i < end; ++i) {
-      run(args, items[i], i + 1 < end ? &items[i + 1] : nullptr, workspace, scratch);
-    }
+  ItemRun taken = TakeRun(items, next, threads);
+  while (taken.begin != taken.end) {
+    const AttentionItem& item = *taken.begin++;
+    // The next one is known before this one runs, which fetches what it will read.
+    if (taken.begin == taken.end) taken = TakeRun(items, next, threads);
+    run(args, item, taken.begin, workspace, scratch);
   }
 }
 

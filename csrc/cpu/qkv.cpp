@@ -175,7 +175,9 @@ HWY_EXPORT(QkvTokens);
 
 void QkvNormRopeCache(const QkvArgs& args) {
   const auto tokens = VLLM_DISPATCH(QkvTokens);
-  ParallelFor(args.tokens, (args.heads + 2 * args.kv_heads) * args.head_size,
+  // An element costs several times what it does in a norm: keys and values are scattered.
+  constexpr int64_t kCost = 4;
+  ParallelFor(args.tokens, kCost * (args.heads + 2 * args.kv_heads) * args.head_size,
               [&](int64_t begin, int64_t end) { tokens(args, begin, end); });
 }
 
