@@ -96,6 +96,7 @@ class Sweep:
         from vllm.profiling.cost import ModelCost
         from vllm.profiling.limits import measure_limits
         from vllm.profiling.model_parts import model_of
+        from vllm.worker.kv_cache import CacheFormat
 
         self._arguments = arguments
         with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +110,7 @@ class Sweep:
                 max_num_seqs=max(arguments.concurrency),
                 kv_cache_memory_bytes=max(cache_bytes(*point) for point in points),
             )
-        self._cost = ModelCost(model_of(self._llm.llm_engine), torch.bfloat16)
+        self._cost = ModelCost(model_of(self._llm.llm_engine), CacheFormat.of("auto", torch.bfloat16))
         self._limits = measure_limits(torch.bfloat16)
 
     def measure(self, context: int, requests: int) -> Point:

@@ -33,6 +33,16 @@ def report(monkeypatch: pytest.MonkeyPatch):
     return sweep_report
 
 
+def test_a_point_is_measured_and_kept(tmp_path: Path) -> None:
+    kept = tmp_path / "points.json"
+    words = ["--contexts", "64", "--concurrency", "2", "--output-len", "2", "--rounds", "1", "--json", str(kept)]
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    [point] = json.loads(kept.read_text())
+    assert (point["context"], point["requests"]) == (64, 2)
+    assert point["prefill"] > 0 and point["decode"] > 0 and 0 < point["share"]
+
+
 def test_measured_points_are_not_measured_again(tmp_path: Path) -> None:
     measured = tmp_path / "points.json"
     measured.write_text(json.dumps(POINTS))
