@@ -1,6 +1,7 @@
 """The KV cache's memory: how much of it, and one tensor a layer."""
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -24,19 +25,25 @@ def block_bytes(shapes: list[AttentionShape], block_size: int, format: CacheForm
     return sum(format.token_bytes(s.num_kv_heads, s.head_size) * block_size for s in shapes)
 
 
-def number_of_blocks(config: VllmConfig, shapes: list[AttentionShape], format: CacheFormat) -> int:
+def number_of_blocks(
+    config: VllmConfig, shapes: list[AttentionShape], format: CacheFormat, measure: Callable[[], int] | None = None
+) -> int:
     """From the configured size; else from free memory, and never more than the limits could use.
 
-    Raises VLLMValidationError where not even one block fits.
+    `measure` gives the bytes that a GPU has left. Raises VLLMValidationError where not even one block fits.
     """
     cache, limits = config.cache_config, config.scheduler_config
     if cache.num_blocks is not None:
         return cache.num_blocks
     size = block_bytes(shapes, cache.block_size, format)
     useful = limits.max_num_seqs * math.ceil(config.model_config.max_model_len / cache.block_size)
-    space = envs.VLLM_CPU_KVCACHE_SPACE
+    space, advice = envs.VLLM_CPU_KVCACHE_SPACE, "set VLLM_CPU_KVCACHE_SPACE (GiB) higher"
     if cache.memory_bytes is not None:
         given, source = cache.memory_bytes, "kv_cache_memory_bytes"
+    elif measure is not None:
+        share = config.device_config.memory_utilization
+        given, source = measure(), f"what {share:.0%} of the GPU leave beside weights and activations"
+        advice = "set gpu_memory_utilization higher, or max_num_batched_tokens lower"
     elif space is not None:
         given, source = int(space * _GIB), "VLLM_CPU_KVCACHE_SPACE"
     else:
@@ -46,7 +53,7 @@ def number_of_blocks(config: VllmConfig, shapes: list[AttentionShape], format: C
     if blocks < 1:
         raise VLLMValidationError(
             f"the KV cache has {given / 2**20:.1f} MiB ({source}), less than one block of {size / 2**20:.1f} MiB: "
-            "set VLLM_CPU_KVCACHE_SPACE (GiB) higher"
+            + advice
         )
     return blocks
 

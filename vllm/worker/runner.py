@@ -13,6 +13,8 @@ from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.sampler import Sampler
 from vllm.scheduler.output import ScheduledStep, StepResult
 from vllm.scheduler.request import Request
+from vllm.worker import memory_profile
+from vllm.worker.device_step import DeviceStep
 from vllm.worker.input_batch import InputBatch
 from vllm.worker.kv_cache import allocate, number_of_blocks
 from vllm.worker.model_loader import DTYPES, load_model, ops_of
@@ -36,17 +38,28 @@ class ModelRunner:
         attentions = self._model.attentions
         block_size = config.cache_config.block_size
         cache_format = CacheFormat.of(config.cache_config.cache_dtype, dtype)
-        self.num_blocks = number_of_blocks(config, [attention.shape for attention in attentions], cache_format)
-        caches = allocate(attentions, self.num_blocks, block_size, cache_format, config.device_config)
+        device = config.device_config
+        self._sampler = Sampler(ops_of(device))
+
+        def measure() -> int:
+            use = memory_profile.measure(self._model, self._sampler, config, cache_format)
+            return use.left(device.memory_utilization)
+
+        shapes = [attention.shape for attention in attentions]
+        self.num_blocks = number_of_blocks(config, shapes, cache_format, None if device.device == "cpu" else measure)
+        caches = allocate(attentions, self.num_blocks, block_size, cache_format, device)
         for attention, cache in zip(attentions, caches, strict=True):
             attention.bind(cache)
-        self._warmup = PageWarmup([t for cache in caches for t in cache.tensors[:2]], _POPULATED_CACHE_BYTES)
+        self._forward = self._model.forward
+        if device.attention_backend != "CPU_ATTN":
+            self._forward = DeviceStep(self._model, config, self.num_blocks).forward
+        written = [tensor for cache in caches for tensor in cache.tensors[:2]] if device.device == "cpu" else []
+        self._warmup = PageWarmup(written, _POPULATED_CACHE_BYTES)
         self._warmup.start()
         limits = config.scheduler_config
         self._batch = InputBatch(
             limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size
         )
-        self._sampler = Sampler(ops_of(config.device_config))
 
     @torch.inference_mode()
     def run(self, step: ScheduledStep) -> StepResult:
@@ -60,7 +73,7 @@ class ModelRunner:
     def _run(self, step: ScheduledStep) -> StepResult:
         self._batch.release(step.released)
         sampling, prompts, wanted = _wanted_rows(step)
-        hidden = self._model.forward(self._batch.build(step, wanted))
+        hidden = self._forward(self._batch.build(step, wanted))
         result = StepResult(sampled=[[] for _ in step.requests])
         if sampling:
             rows = hidden[: len(sampling)]
