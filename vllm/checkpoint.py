@@ -2,6 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from vllm.exceptions import ModelError
 from vllm.hf_config import read_json
 from vllm.mapped_pages import MappedPages
+from vllm.partition import Part
 
 _INDEX = "model.safetensors.index.json"
 _HOST = torch.device("cpu")
@@ -22,26 +24,37 @@ _DERIVED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cach
 class Checkpoint(ABC):
     """Where a model takes its weights from, on `device`.
 
-    `linear_method` (vllm.quantization) reads those of linear layers; layers compute by `ops` (vllm.kernels.op_set).
+    `linear_method` (vllm.quantization) reads those of linear layers; layers compute by `ops` (vllm.kernels.op_set),
+    and take their parts for this rank of `group` (vllm.distributed).
     """
 
     linear_method: Any
     ops: Any
+    group: Any
 
     def __init__(self, dtype: torch.dtype, device: torch.device = _HOST):
         self.dtype, self.device = dtype, device
         self._staging = torch.empty(0, dtype=dtype)
 
     @abstractmethod
-    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """A weight in the model's dtype, perhaps a view of the file: not to be written to. ModelError if wrong."""
+    def take(self, name: str, shape: tuple[int, ...], parts: Sequence[Part] = ()) -> Tensor:
+        """A weight in the model's dtype, perhaps a view of the file: not to be written to. ModelError if wrong.
+
+        `shape` is that of the whole weight; of each dimension only its part of `parts` is read and returned.
+        """
 
     @abstractmethod
     def has(self, name: str) -> bool:
         """Whether there is such a weight."""
 
     @abstractmethod
-    def take_stored(self, name: str, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def take_stored(
+        self,
+        name: str,
+        shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype | None = None,
+        parts: Sequence[Part] = (),
+    ) -> Tensor:
         """A weight as the file holds it, on the host, of that shape and dtype where given. ModelError if wrong."""
 
     @abstractmethod
@@ -90,14 +103,20 @@ class SafetensorsCheckpoint(Checkpoint):
     def has(self, name: str) -> bool:
         return name in self._owner
 
-    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        weight = self.take_stored(name, shape)
+    def take(self, name: str, shape: tuple[int, ...], parts: Sequence[Part] = ()) -> Tensor:
+        weight = self.take_stored(name, shape, parts=parts)
         if not weight.is_floating_point() or weight.element_size() < 2:
             path = self._owner[name][1]
             raise ModelError(f"{path}: weight {name!r} is {weight.dtype}; supported are bfloat16, float16, float32")
         return weight.to(self.device, self.dtype)
 
-    def take_stored(self, name: str, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def take_stored(
+        self,
+        name: str,
+        shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype | None = None,
+        parts: Sequence[Part] = (),
+    ) -> Tensor:
         if name not in self._owner:
             raise ModelError(f"{self._folder} has no weight {name!r}: the checkpoint is incomplete or of another model")
         handle, path = self._owner[name]
@@ -109,7 +128,7 @@ class SafetensorsCheckpoint(Checkpoint):
             raise ModelError(f"{path}: weight {name!r} is {weight.dtype}, config.json makes it {dtype}")
         self._unused.discard(name)
         self._pages.note(weight)
-        return weight
+        return cut(weight, name, parts)
 
     def finish(self) -> None:
         self._pages.release()
@@ -126,20 +145,42 @@ class DummyCheckpoint(Checkpoint):
         super().__init__(dtype, device)
         self._generator = torch.Generator().manual_seed(0)
 
-    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+    def take(self, name: str, shape: tuple[int, ...], parts: Sequence[Part] = ()) -> Tensor:
         if len(shape) == 1 and name.endswith(".weight"):
-            return torch.ones(shape, dtype=self.dtype, device=self.device)
-        weight = torch.empty(shape, dtype=self.dtype).uniform_(-0.02, 0.02, generator=self._generator)
-        return weight.to(self.device)
+            weight = torch.ones(shape, dtype=self.dtype)
+        else:
+            weight = torch.empty(shape, dtype=self.dtype).uniform_(-0.02, 0.02, generator=self._generator)
+        return cut(weight, name, parts).to(self.device)
 
     def has(self, name: str) -> bool:
         return name.endswith((".weight", ".bias"))
 
-    def take_stored(self, name: str, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def take_stored(
+        self,
+        name: str,
+        shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype | None = None,
+        parts: Sequence[Part] = (),
+    ) -> Tensor:
         raise ModelError(f"weight {name!r} cannot be made up: load_format=dummy makes weights in floating point only")
 
     def finish(self) -> None:
         pass
+
+
+def cut(weight: Tensor, name: str, parts: Sequence[Part]) -> Tensor:
+    """The view of `parts` of the weight's first dimensions; of a mapped file only what is read of it is loaded."""
+    view = weight
+    for dimension, part in enumerate(parts):
+        try:
+            start, end = part.bounds(weight.shape[dimension])
+        except ValueError:
+            raise ModelError(
+                f"weight {name!r} of shape {list(weight.shape)} cannot be split into {part.count} equal parts: "
+                "give another tensor_parallel_size"
+            ) from None
+        view = view.narrow(dimension, start, end - start)
+    return view
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -26,6 +26,15 @@ class AttentionShape:
             raise ModelError(f"{self.num_heads} heads cannot share {self.num_kv_heads} key and value heads evenly")
         if self.head_size % 8 or self.head_size > 256:
             raise ModelError(f"head size {self.head_size} is not supported: it must be a multiple of 8 up to 256")
+
+    def of_rank(self, ranks: int) -> "AttentionShape":
+        """The heads of one of `ranks` ranks. Key and value heads that are fewer than ranks are repeated."""
+        if self.num_heads % ranks or (self.num_kv_heads % ranks and ranks % self.num_kv_heads):
+            raise ModelError(
+                f"{self.num_heads} heads with {self.num_kv_heads} key and value heads cannot be split between "
+                f"tensor_parallel_size={ranks} ranks: it must divide the first, and divide the second or be a multiple"
+            )
+        return replace(self, num_heads=self.num_heads // ranks, num_kv_heads=max(self.num_kv_heads // ranks, 1))
 
     @property
     def query_width(self) -> int:

@@ -32,6 +32,11 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None until it was waited for."""
+        return self._process.returncode
+
     def describe_exit(self) -> str:
         """How the process ended; waits for it, and kills it if it lingers after closing its socket."""
         if not self.wait():

@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
+from vllm.exceptions import ModelError
 from vllm.kernels.op_set import OpSet
+from vllm.layers.parallel_embedding import VocabParallelEmbedding, VocabParallelHead
+from vllm.partition import Part, Tile
 
 
 class OutputHead:
@@ -57,14 +60,27 @@ class TiedEmbedding:
 
 def load_embedding_and_head(
     checkpoint: Checkpoint, name: str, head_name: str, rows: int, width: int, tied: bool
-) -> tuple[Embedding | TiedEmbedding, OutputHead]:
+) -> tuple[Embedding | TiedEmbedding | VocabParallelEmbedding, OutputHead | VocabParallelHead]:
     """Reads the table `name` [rows, width] and, unless the two are tied, the weight of `head_name`.
 
     Where the head is quantised the embeddings keep their precision: rows of the checkpoint's file, not a second copy.
     """
-    method = checkpoint.linear_method
-    packed = method.load(checkpoint, [name if tied else head_name], [rows], width)
-    head = OutputHead(checkpoint.ops, packed, rows, width)
+    group, method = checkpoint.group, checkpoint.linear_method
+    part = Part(group.rank, group.size, ragged=True)
+    first, end = part.bounds(rows)
+    if first == end:
+        raise ModelError(f"a vocabulary of {rows} cannot be split between tensor_parallel_size={group.size} ranks")
+    tiles = [Tile(rows=part)]
+    packed = method.load(checkpoint, [name if tied else head_name], [rows], width, tiles=tiles)
+    head = OutputHead(checkpoint.ops, packed, end - first, width)
+    embedding: Embedding | TiedEmbedding
     if tied and not method.quantizes:
-        return TiedEmbedding(head), head
-    return Embedding(checkpoint.take(f"{name}.weight", (rows, width))), head
+        embedding = TiedEmbedding(head)
+    else:
+        embedding = Embedding(checkpoint.take(f"{name}.weight", (rows, width), (part,)))
+    if group.size == 1:
+        return embedding, head
+    return (
+        VocabParallelEmbedding(embedding, first, end - first, group),
+        VocabParallelHead(head, -(-rows // group.size), rows, group),
+    )

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.kernels.op_set import OpSet
+from vllm.partition import Part, Tile
 
 
 class Linear:
@@ -25,11 +26,29 @@ class Linear:
         cls, checkpoint: Checkpoint, names: list[str], out_features: list[int], in_features: int, bias: bool = False
     ) -> "Linear":
         """Reads the weight (and the bias) of each name and stacks them."""
-        packed = checkpoint.linear_method.load(checkpoint, names, out_features, in_features)
+        return cls.load_parts(checkpoint, names, out_features, in_features, bias, [Part()] * len(names))
+
+    @classmethod
+    def load_parts(
+        cls,
+        checkpoint: Checkpoint,
+        names: list[str],
+        out_features: list[int],
+        in_features: int,
+        bias: bool,
+        parts: list[Part],
+    ) -> "Linear":
+        """As `load`, of each name's outputs only a part."""
+        tiles = [Tile(rows=part) for part in parts]
+        packed = checkpoint.linear_method.load(checkpoint, names, out_features, in_features, tiles=tiles)
+        total = sum(part.length(size) for part, size in zip(parts, out_features, strict=True))
         if not bias:
-            return cls(checkpoint.ops, packed, sum(out_features), in_features)
-        biases = [checkpoint.take(f"{n}.bias", (s,)) for n, s in zip(names, out_features, strict=True)]
-        return cls(checkpoint.ops, packed, sum(out_features), in_features, torch.cat(biases))
+            return cls(checkpoint.ops, packed, total, in_features)
+        biases = [
+            checkpoint.take(f"{name}.bias", (size,), (part,))
+            for name, size, part in zip(names, out_features, parts, strict=True)
+        ]
+        return cls(checkpoint.ops, packed, total, in_features, torch.cat(biases))
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
         """x [tokens, in_features] (any row stride) to out [tokens, out_features]."""

@@ -4,6 +4,8 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.layers.linear import Linear
+from vllm.layers.parallel_linear import column_parallel, row_parallel
+from vllm.partition import Tile
 
 
 class GatedMLP:
@@ -17,10 +19,13 @@ class GatedMLP:
         self._gate_up: Linear | None = None
         self.fused: Tensor | None = None  # packed weight of both projections
         if bias:
-            self._gate_up = Linear.load(checkpoint, names, [intermediate] * 2, hidden, bias=True)
+            self._gate_up = column_parallel(checkpoint, names, [intermediate] * 2, hidden, bias=True)
         else:
-            self.fused = checkpoint.linear_method.load(checkpoint, names, [intermediate] * 2, hidden, gate_up=True)
-        self.down = Linear.load(checkpoint, [f"{name}.down_proj"], [hidden], intermediate, bias)
+            tiles = [Tile(rows=checkpoint.group.part)] * 2
+            self.fused = checkpoint.linear_method.load(
+                checkpoint, names, [intermediate] * 2, hidden, gate_up=True, tiles=tiles
+            )
+        self.down = row_parallel(checkpoint, f"{name}.down_proj", hidden, intermediate, bias)
 
     @property
     def recordable(self) -> bool:
@@ -28,7 +33,7 @@ class GatedMLP:
         return self._gate_up is None and getattr(self.down, "recordable", False)
 
     def __call__(self, x: Tensor, activated: Tensor, out: Tensor) -> None:
-        """x [tokens, hidden] to out, through `activated` [tokens, intermediate]; out may be x."""
+        """x [tokens, hidden] to out, through `activated` [tokens, this rank's intermediate]; out may be x."""
         if self._gate_up is None:
             self._ops.linear_packed_silu_and_mul(activated, x, self.fused)
         else:

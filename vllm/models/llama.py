@@ -11,9 +11,9 @@ from vllm.attention.step_input import StepInput
 from vllm.checkpoint import Checkpoint
 from vllm.hf_config import rope_parameters
 from vllm.layers.embedding import load_embedding_and_head
-from vllm.layers.linear import Linear
 from vllm.layers.mlp import GatedMLP
 from vllm.layers.norm import RMSNorm
+from vllm.layers.parallel_linear import qkv_parallel, row_parallel
 from vllm.layers.replay import Replay
 from vllm.layers.rotary import cos_sin_table
 from vllm.layers.workspace import Workspace
@@ -59,8 +59,8 @@ class LlamaForCausalLM:
         last = self._layers[-1]
         self.only_wanted = (last.output, last.mlp, last.mlp.down)
         self._norm = RMSNorm.load(checkpoint, "model.norm", shape.hidden_size, shape.norm_epsilon)
-        first = shape.attentions[0]
-        self._num_heads, self._head_size = first.num_heads, first.head_size
+        first = self._layers[0]
+        self._num_heads, self._head_size = first.attention.shape.num_heads, first.attention.shape.head_size
         self._replay = Replay(part for layer in self._layers for part in layer.parts)
         self._workspace = Workspace(
             context.max_tokens,
@@ -69,9 +69,9 @@ class LlamaForCausalLM:
             {
                 "x": shape.hidden_size,
                 "residual": shape.hidden_size,
-                "qkv": first.qkv_width,
-                "attended": first.query_width,
-                "activated": shape.intermediate_size,
+                "qkv": first.qkv.out_features,
+                "attended": first.output.in_features,
+                "activated": first.mlp.down.in_features,
             },
         )
 
@@ -164,19 +164,18 @@ class LlamaLayer:
         self, checkpoint: Checkpoint, name: str, shape: LlamaShape, attention: AttentionShape, cos_sin: Tensor
     ):
         hidden, epsilon = shape.hidden_size, shape.norm_epsilon
-        query, kv = attention.query_width, attention.num_kv_heads * attention.head_size
         own = f"{name}.self_attn"
+        heads = (attention.num_heads, attention.num_kv_heads, attention.head_size)
+        of_rank = attention.of_rank(checkpoint.group.size)
         self.input_norm = RMSNorm.load(checkpoint, f"{name}.input_layernorm", hidden, epsilon)
-        self.qkv = Linear.load(
-            checkpoint, [f"{own}.{p}_proj" for p in "qkv"], [query, kv, kv], hidden, bias=shape.qkv_bias
-        )
+        self.qkv = qkv_parallel(checkpoint, own, *heads, hidden, bias=shape.qkv_bias)
         norms = (None, None)
         if shape.qk_norm:
             norms = tuple(checkpoint.take(f"{own}.{p}_norm.weight", (attention.head_size,)).clone() for p in "qk")
         self.attention = PagedAttention(
-            attention, cos_sin, *norms, norm_epsilon=epsilon, kv_scales=take_kv_scales(checkpoint, own)
+            of_rank, cos_sin, *norms, norm_epsilon=epsilon, kv_scales=take_kv_scales(checkpoint, own)
         )
-        self.output = Linear.load(checkpoint, [f"{own}.o_proj"], [hidden], query, bias=shape.output_bias)
+        self.output = row_parallel(checkpoint, f"{own}.o_proj", hidden, attention.query_width, shape.output_bias)
         self.mlp_norm = RMSNorm.load(checkpoint, f"{name}.post_attention_layernorm", hidden, epsilon)
         self.mlp = GatedMLP(checkpoint, f"{name}.mlp", hidden, shape.intermediate_size, shape.mlp_bias)
 

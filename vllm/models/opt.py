@@ -11,6 +11,7 @@ from vllm.exceptions import ModelError
 from vllm.layers.embedding import load_embedding_and_head
 from vllm.layers.linear import Linear
 from vllm.layers.norm import LayerNorm
+from vllm.layers.parallel_linear import column_parallel, qkv_parallel, row_parallel
 from vllm.layers.workspace import Workspace
 from vllm.models.hf_fields import Fields
 from vllm.models.interface import BuildContext
@@ -53,10 +54,11 @@ class OPTForCausalLM:
         self.only_wanted = (self._project_out,)
         has_norm = norms_first and not config.get("_remove_final_layer_norm", False)
         self._norm = LayerNorm.load(checkpoint, f"{root}.final_layer_norm", hidden) if has_norm else None
-        widths = {"embedded": width, "x": hidden, "qkv": shapes[0].qkv_width, "attended": hidden, "ffn": ffn}
-        widths["added"] = hidden
+        first = self._layers[0]
+        widths = {"embedded": width, "x": hidden, "added": hidden, "qkv": first.qkv.out_features}
+        widths |= {"attended": first.output.in_features, "ffn": first.down.in_features}
         self._workspace = Workspace(context.max_tokens, context.dtype, checkpoint.device, widths)
-        self._heads = (shapes[0].num_heads, shapes[0].head_size)
+        self._heads = (first.attention.shape.num_heads, first.attention.shape.head_size)
 
     @staticmethod
     def attention_shapes(hf_config: dict[str, Any]) -> list[AttentionShape]:
@@ -72,7 +74,7 @@ class OPTForCausalLM:
     def forward(self, step: StepInput) -> Tensor:
         views = self._workspace.views(step.num_tokens)
         if "query" not in views:
-            views["query"] = views["qkv"][:, : views["x"].shape[1]].unflatten(1, self._heads)
+            views["query"] = views["qkv"][:, : views["attended"].shape[1]].unflatten(1, self._heads)
             views["attended_heads"] = views["attended"].unflatten(1, self._heads)
         x = views["x"]
         if self._project_in is None:
@@ -112,12 +114,13 @@ class OPTLayer:
         own = f"{name}.self_attn"
         self.norms_first = norms_first
         self.attention_norm = LayerNorm.load(checkpoint, f"{name}.self_attn_layer_norm", hidden)
-        self.qkv = Linear.load(checkpoint, [f"{own}.{p}_proj" for p in "qkv"], [hidden] * 3, hidden, bias)
-        self.attention = PagedAttention(shape, kv_scales=take_kv_scales(checkpoint, own))
-        self.output = Linear.load(checkpoint, [f"{own}.out_proj"], [hidden], hidden, bias)
+        of_rank = shape.of_rank(checkpoint.group.size)
+        self.qkv = qkv_parallel(checkpoint, own, shape.num_heads, shape.num_kv_heads, shape.head_size, hidden, bias)
+        self.attention = PagedAttention(of_rank, kv_scales=take_kv_scales(checkpoint, own))
+        self.output = row_parallel(checkpoint, f"{own}.out_proj", hidden, hidden, bias)
         self.ffn_norm = LayerNorm.load(checkpoint, f"{name}.final_layer_norm", hidden)
-        self.up = Linear.load(checkpoint, [f"{name}.fc1"], [ffn], hidden, bias)
-        self.down = Linear.load(checkpoint, [f"{name}.fc2"], [hidden], ffn, bias)
+        self.up = column_parallel(checkpoint, [f"{name}.fc1"], [ffn], hidden, bias)
+        self.down = row_parallel(checkpoint, f"{name}.fc2", hidden, ffn, bias)
 
     def __call__(self, step: StepInput, views: dict[str, Tensor]) -> None:
         x, added = views["x"], views["added"]

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.kernels.quantized_linear import INT4_GROUP, quantize_weight
+from vllm.partition import WHOLE_LAYER, Tile
 from vllm.quantization.base import LinearMethod, QuantizedWeight
 
 
@@ -12,8 +13,10 @@ class Int8(LinearMethod):
 
     quantizes = True
 
-    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> QuantizedWeight:
-        return self.quantized(super().read(checkpoint, name, rows, columns))
+    def read(
+        self, checkpoint: Checkpoint, name: str, rows: int, columns: int, tile: Tile = WHOLE_LAYER
+    ) -> QuantizedWeight:
+        return self.quantized(super().read(checkpoint, name, rows, columns, tile))
 
     def quantized(self, weight: Tensor) -> QuantizedWeight:
         """weight [n, k] in floating point."""

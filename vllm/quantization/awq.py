@@ -7,7 +7,8 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
-from vllm.quantization.base import LinearMethod, QuantizedWeight, group_count, require
+from vllm.partition import WHOLE_LAYER, Tile
+from vllm.quantization.base import LinearMethod, QuantizedWeight, group_count, group_part, require
 from vllm.quantization.bits import unpack_rows
 
 # Which of a word's eight columns each of its codes, lowest bits first, belongs to.
@@ -27,15 +28,20 @@ class AWQ(LinearMethod):
                 f"quantization_config: group_size={self._group_size!r} is not supported; supported: -1, multiples of 8"
             )
 
-    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> QuantizedWeight | Tensor:
+    def read(
+        self, checkpoint: Checkpoint, name: str, rows: int, columns: int, tile: Tile = WHOLE_LAYER
+    ) -> QuantizedWeight | Tensor:
         if not checkpoint.has(f"{name}.qweight"):
-            return super().read(checkpoint, name, rows, columns)
+            return super().read(checkpoint, name, rows, columns, tile)
         groups = group_count(columns, self._group_size)
-        codes = _unpack(checkpoint.take_stored(f"{name}.qweight", (columns, rows // 8), torch.int32))
-        scales = checkpoint.take_stored(f"{name}.scales", (groups, rows)).float().t()
+        of_groups = (group_part(name, columns, self._group_size, tile), tile.rows)
+        packed = checkpoint.take_stored(f"{name}.qweight", (columns, rows // 8), torch.int32, tile.transposed)
+        codes = _unpack(packed)
+        scales = checkpoint.take_stored(f"{name}.scales", (groups, rows), parts=of_groups).float().t()
         zeros = None
         if self._zeroed or checkpoint.has(f"{name}.qzeros"):
-            zeros = _unpack(checkpoint.take_stored(f"{name}.qzeros", (groups, rows // 8), torch.int32)).int()
+            packed = checkpoint.take_stored(f"{name}.qzeros", (groups, rows // 8), torch.int32, of_groups)
+            zeros = _unpack(packed).int()
         return QuantizedWeight(codes.contiguous(), scales, zeros, 4, self._group_size).with_shorter_groups()
 
 

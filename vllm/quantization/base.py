@@ -9,6 +9,7 @@ from torch import Tensor
 from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
 from vllm.kernels.quantized_linear import pack_quantized_weight
+from vllm.partition import WHOLE, WHOLE_LAYER, Part, Tile
 
 # The input is quantised in groups of at most this many columns, so that one large value does not cost all others
 # their precision. Weights with longer groups repeat their scales.
@@ -78,18 +79,31 @@ class LinearMethod:
     def __init__(self, config: dict[str, Any]):
         """config is config.json's quantization_config; ModelError where it asks for what is not supported."""
 
-    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> QuantizedWeight | Tensor:
-        """The weight of layer `name` [rows, columns], as codes or in floating point."""
-        return checkpoint.take(f"{name}.weight", (rows, columns))
+    def read(
+        self, checkpoint: Checkpoint, name: str, rows: int, columns: int, tile: Tile = WHOLE_LAYER
+    ) -> QuantizedWeight | Tensor:
+        """The tile of the weight of layer `name` [rows, columns], as codes or in floating point."""
+        return checkpoint.take(f"{name}.weight", (rows, columns), tile)
 
     def load(
-        self, checkpoint: Checkpoint, names: list[str], rows: list[int], columns: int, gate_up: bool = False
+        self,
+        checkpoint: Checkpoint,
+        names: list[str],
+        rows: list[int],
+        columns: int,
+        gate_up: bool = False,
+        tiles: list[Tile] | None = None,
     ) -> Tensor:
-        """The packed weight of layers with the same input, one below the other."""
-        parts = [self.read(checkpoint, name, count, columns) for name, count in zip(names, rows, strict=True)]
-        merged = stacked([part for part in parts if isinstance(part, QuantizedWeight)])
+        """The packed weight of layers with the same input, a tile of each (None: all of it) below the other."""
+        tiles = [WHOLE_LAYER] * len(names) if tiles is None else tiles
+        parts = [
+            self.read(checkpoint, name, count, columns, tile)
+            for name, count, tile in zip(names, rows, tiles, strict=True)
+        ]
+        quantized = [part for part in parts if isinstance(part, QuantizedWeight)]
+        merged = stacked(quantized)
         ops = checkpoint.ops
-        if merged is not None and len(merged.codes) == sum(rows) and ops.takes_codes:
+        if merged is not None and len(quantized) == len(parts) and ops.takes_codes:
             return merged.packed(gate_up)
         dense = [p.dequantized() if isinstance(p, QuantizedWeight) else p for p in parts]
         weight = checkpoint.stack([part.to(checkpoint.device, checkpoint.dtype) for part in dense])
@@ -133,3 +147,25 @@ def require(config: dict[str, Any], key: str, default: Any, *accepted: Any) -> A
 
 def group_count(columns: int, group_size: int) -> int:
     return 1 if group_size == -1 else -(-columns // group_size)
+
+
+def group_part(name: str, columns: int, group_size: int, tile: Tile) -> Part:
+    """The part of a layer's groups of columns that a tile needs. ModelError where it would cut through a group."""
+    if group_count(columns, group_size) == 1:
+        return WHOLE
+    count = tile.columns.count
+    if columns % (count * group_size):
+        raise ModelError(
+            f"layer {name!r} cannot be split between tensor_parallel_size={count} ranks: its {columns} columns have "
+            f"scales in groups of {group_size}, and each rank needs whole groups; give a smaller tensor_parallel_size"
+        )
+    return tile.columns
+
+
+def require_whole_rows(name: str, tile: Tile) -> None:
+    """ModelError for a tile of some columns of a layer whose groups have columns from everywhere (act-order)."""
+    if tile.columns.count > 1:
+        raise ModelError(
+            f"layer {name!r} cannot be split between tensor_parallel_size={tile.columns.count} ranks: its g_idx "
+            "(desc_act) puts columns from everywhere into each group; give tensor_parallel_size=1"
+        )

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vllm.checkpoint import Checkpoint
+from vllm.checkpoint import Checkpoint, cut
 from vllm.exceptions import ModelError
-from vllm.quantization.base import LinearMethod, QuantizedWeight, group_count
+from vllm.partition import WHOLE_LAYER, Tile
+from vllm.quantization.base import LinearMethod, QuantizedWeight, group_count, group_part, require_whole_rows
 from vllm.quantization.bits import unpack_rows
 from vllm.quantization.fp8 import dequantized_fp8
 
@@ -38,23 +39,25 @@ class CompressedTensors(LinearMethod):
         blocks = [(group.get("weights") or {}).get("block_structure") for group in groups]
         self._block = next((block for block in blocks if block), None)
 
-    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> QuantizedWeight | Tensor:
+    def read(
+        self, checkpoint: Checkpoint, name: str, rows: int, columns: int, tile: Tile = WHOLE_LAYER
+    ) -> QuantizedWeight | Tensor:
         for unneeded in ("input_scale", "input_zero_point", "weight_shape"):
             if checkpoint.has(f"{name}.{unneeded}"):
                 checkpoint.take_stored(f"{name}.{unneeded}")
         if checkpoint.has(f"{name}.weight_packed"):
-            return self._read_packed(checkpoint, name, rows, columns)
+            return self._read_packed(checkpoint, name, rows, columns, tile)
         if not checkpoint.has(f"{name}.weight_scale"):
-            return super().read(checkpoint, name, rows, columns)
-        stored = checkpoint.take_stored(f"{name}.weight", (rows, columns))
+            return super().read(checkpoint, name, rows, columns, tile)
+        stored = checkpoint.take_stored(f"{name}.weight", (rows, columns), parts=tile)
         if stored.dtype == torch.float8_e4m3fn:
             scale = checkpoint.take_stored(f"{name}.weight_scale")
-            return dequantized_fp8(stored, scale, self._block, f"{name}.weight_scale")
+            return dequantized_fp8(stored, scale, self._block, f"{name}.weight_scale", (rows, columns), tile)
         if stored.dtype != torch.int8:
             raise ModelError(f"weight '{name}.weight' is {stored.dtype}; supported with a scale: int8, float8_e4m3fn")
-        return self._read_codes(checkpoint, name, stored.view(torch.uint8) ^ 128, 8)
+        return self._read_codes(checkpoint, name, stored.view(torch.uint8) ^ 128, 8, (rows, columns), tile)
 
-    def _read_packed(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> QuantizedWeight:
+    def _read_packed(self, checkpoint: Checkpoint, name: str, rows: int, columns: int, tile: Tile) -> QuantizedWeight:
         packed = checkpoint.take_stored(f"{name}.weight_packed", None, torch.int32)
         bits = 32 * packed.shape[1] // columns
         if bits not in (4, 8) or packed.shape != (rows, -(-columns * bits // 32)):
@@ -62,10 +65,15 @@ class CompressedTensors(LinearMethod):
                 f"weight '{name}.weight_packed' has shape {list(packed.shape)}, which is not 4 or 8 bits "
                 f"for each of [{rows}, {columns}]"
             )
-        return self._read_codes(checkpoint, name, unpack_rows(packed, bits)[:, :columns].contiguous(), bits)
+        packed = cut(packed, f"{name}.weight_packed", tile)
+        codes = unpack_rows(packed, bits)[:, : tile.columns.length(columns)].contiguous()
+        return self._read_codes(checkpoint, name, codes, bits, (rows, columns), tile)
 
-    def _read_codes(self, checkpoint: Checkpoint, name: str, codes: Tensor, bits: int) -> QuantizedWeight:
-        rows, columns = codes.shape
+    def _read_codes(
+        self, checkpoint: Checkpoint, name: str, codes: Tensor, bits: int, shape: tuple[int, int], tile: Tile
+    ) -> QuantizedWeight:
+        """codes u8: the tile of a weight of that shape."""
+        rows, columns = shape
         scales = checkpoint.take_stored(f"{name}.weight_scale").float()
         scales = scales.reshape(-1, scales.shape[-1] if scales.dim() == 2 else 1).expand(rows, -1)
         group_size = -1 if scales.shape[1] == 1 else columns // scales.shape[1]
@@ -75,8 +83,12 @@ class CompressedTensors(LinearMethod):
                 "must have the same size, a multiple of 8"
             )
         zeros = self._zeros(checkpoint, f"{name}.weight_zero_point", scales.shape, bits)
+        of_groups = (tile.rows, group_part(name, columns, group_size, tile))
+        scales = cut(scales, f"{name}.weight_scale", of_groups)
+        zeros = None if zeros is None else cut(zeros, f"{name}.weight_zero_point", of_groups)
         permutation = self._permutation(checkpoint, name, columns, group_size)
         if permutation is not None:
+            require_whole_rows(name, tile)
             codes = codes[:, permutation]
         weight = QuantizedWeight(codes, scales, zeros, bits, group_size, permutation)
         return weight if self._per_token else weight.with_shorter_groups()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
+from vllm.partition import WHOLE_LAYER, Tile
 from vllm.quantization.base import LinearMethod, require
 
 
@@ -17,28 +18,32 @@ class Fp8(LinearMethod):
         require(config, "fmt", "e4m3", "e4m3", "float8_e4m3fn")
         self._block = config.get("weight_block_size")
 
-    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> Tensor:
+    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int, tile: Tile = WHOLE_LAYER) -> Tensor:
         scale_name = f"{name}.weight_scale_inv" if self._block else f"{name}.weight_scale"
         if not checkpoint.has(scale_name):
-            return super().read(checkpoint, name, rows, columns)
+            return super().read(checkpoint, name, rows, columns, tile)
         if checkpoint.has(f"{name}.input_scale"):
             checkpoint.take_stored(f"{name}.input_scale")
-        weight = checkpoint.take_stored(f"{name}.weight", (rows, columns), torch.float8_e4m3fn)
-        return dequantized_fp8(weight, checkpoint.take_stored(scale_name), self._block, scale_name)
+        weight = checkpoint.take_stored(f"{name}.weight", (rows, columns), torch.float8_e4m3fn, tile)
+        scale = checkpoint.take_stored(scale_name)
+        return dequantized_fp8(weight, scale, self._block, scale_name, (rows, columns), tile)
 
 
-def dequantized_fp8(weight: Tensor, scale: Tensor, block: list[int] | None, name: str) -> Tensor:
-    """weight [n, k] times scale: one, [n, 1], or [ceil(n / block[0]), ceil(k / block[1])]; f32."""
-    n, k = weight.shape
+def dequantized_fp8(
+    weight: Tensor, scale: Tensor, block: list[int] | None, name: str, shape: tuple[int, int], tile: Tile
+) -> Tensor:
+    """The tile of a weight [n, k] times the whole's scale: one, [n, 1], or [ceil(n / block[0]), ceil(k / block[1])]."""
+    n, k = shape
     scale = scale.float()
+    rows, columns = (torch.arange(*part.bounds(size)) for part, size in zip(tile, shape, strict=True))
     if block:
         if scale.shape != (-(-n // block[0]), -(-k // block[1])):
             raise ModelError(f"{name!r} has shape {list(scale.shape)}, which blocks of {block} do not give [{n}, {k}]")
-        scale = scale.repeat_interleave(block[0], 0)[:n].repeat_interleave(block[1], 1)[:, :k]
+        scale = scale[rows // block[0]][:, columns // block[1]]
     elif scale.numel() == 1:
         scale = scale.reshape(1, 1)
     elif scale.numel() == n:
-        scale = scale.reshape(n, 1)
+        scale = scale.reshape(n, 1)[rows]
     else:
         raise ModelError(f"{name!r} has shape {list(scale.shape)}; supported: one scale, or one for each of {n} rows")
     return weight.float() * scale

@@ -7,7 +7,15 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
-from vllm.quantization.base import LinearMethod, QuantizedWeight, group_count, require
+from vllm.partition import WHOLE_LAYER, Tile
+from vllm.quantization.base import (
+    LinearMethod,
+    QuantizedWeight,
+    group_count,
+    group_part,
+    require,
+    require_whole_rows,
+)
 from vllm.quantization.bits import unpack_rows
 
 
@@ -28,19 +36,23 @@ class GPTQ(LinearMethod):
         version = require(config, "checkpoint_format", "gptq", "gptq", "gptq_v2")
         self._stored_less = 1 if version == "gptq" else 0
 
-    def read(self, checkpoint: Checkpoint, name: str, rows: int, columns: int) -> QuantizedWeight | Tensor:
+    def read(
+        self, checkpoint: Checkpoint, name: str, rows: int, columns: int, tile: Tile = WHOLE_LAYER
+    ) -> QuantizedWeight | Tensor:
         if not checkpoint.has(f"{name}.qweight"):
-            return super().read(checkpoint, name, rows, columns)
+            return super().read(checkpoint, name, rows, columns, tile)
         bits, groups = self._bits, group_count(columns, self._group_size)
-        packed = checkpoint.take_stored(f"{name}.qweight", (columns * bits // 32, rows), torch.int32)
+        of_groups = (group_part(name, columns, self._group_size, tile), tile.rows)
+        packed = checkpoint.take_stored(f"{name}.qweight", (columns * bits // 32, rows), torch.int32, tile.transposed)
         codes = unpack_rows(packed.t(), bits)
-        scales = checkpoint.take_stored(f"{name}.scales", (groups, rows)).float().t()
-        packed_zeros = checkpoint.take_stored(f"{name}.qzeros", (groups, rows * bits // 32), torch.int32)
+        scales = checkpoint.take_stored(f"{name}.scales", (groups, rows), parts=of_groups).float().t()
+        packed_zeros = checkpoint.take_stored(f"{name}.qzeros", (groups, rows * bits // 32), torch.int32, of_groups)
         zeros: Tensor | None = unpack_rows(packed_zeros, bits).t().int() + self._stored_less
         if bool((zeros == 2 ** (bits - 1)).all()):
             zeros = None
         permutation = self._permutation(checkpoint, name, columns)
         if permutation is not None:
+            require_whole_rows(name, tile)
             codes = codes[:, permutation]
         weight = QuantizedWeight(codes, scales, zeros, bits, self._group_size, permutation)
         return weight.with_shorter_groups()

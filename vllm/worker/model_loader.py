@@ -4,6 +4,7 @@ import torch
 
 from vllm.checkpoint import Checkpoint, DummyCheckpoint, SafetensorsCheckpoint
 from vllm.config import DeviceConfig, VllmConfig
+from vllm.distributed.group import SINGLE_RANK, Group
 from vllm.kernels.op_set import OpSet, native_ops, torch_ops
 from vllm.models.interface import BuildContext, Model
 from vllm.models.registry import ModelRegistry
@@ -17,8 +18,8 @@ def ops_of(device: DeviceConfig) -> OpSet:
     return native_ops() if device.attention_backend == "CPU_ATTN" else torch_ops(device.own_kernels)
 
 
-def load_model(config: VllmConfig) -> Model:
-    """Raises ModelError, naming file and cause, for a folder that does not hold a complete model."""
+def load_model(config: VllmConfig, group: Group = SINGLE_RANK) -> Model:
+    """This rank's part of the model. ModelError names file and cause where a folder does not hold a complete one."""
     model_config = config.model_config
     dtype, device = DTYPES[model_config.dtype], torch.device(config.device_config.device)
     model_class = ModelRegistry.resolve(model_config.architecture)
@@ -29,6 +30,7 @@ def load_model(config: VllmConfig) -> Model:
         ignored = model_class.ignored_weights(model_config.hf_config)
         checkpoint = SafetensorsCheckpoint(model_config.folder, dtype, ignored, device)
     checkpoint.ops = ops_of(config.device_config)
+    checkpoint.group = group
     checkpoint.linear_method = linear_method(model_config.quantization, model_config.hf_config)
     context = BuildContext(
         hf_config=model_config.hf_config,

@@ -1,0 +1,91 @@
+"""What the ranks that hold one model together exchange."""
+
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from vllm.partition import Part
+
+# Ranks of one machine: nothing listens on an address that others reach.
+LOOPBACK = "127.0.0.1"
+# Of one exchange. Ranks wait for each other while one of them still loads its weights from a slow disk.
+_TIMEOUT = timedelta(hours=1)
+
+
+class PeerLostError(RuntimeError):
+    """Another rank has gone, or left an exchange half way; the ranks cannot go on."""
+
+
+class Group:
+    """The ranks of a model. This one: a single rank, which holds all of it and has nothing to exchange."""
+
+    rank = 0
+    size = 1
+
+    @property
+    def part(self) -> Part:
+        """This rank's part of what is split evenly."""
+        return Part(self.rank, self.size)
+
+    def all_reduce(self, x: Tensor) -> None:
+        """Adds up x, contiguous and of the same shape everywhere, over the ranks, in place."""
+
+    def gather(self, x: Tensor) -> list[Tensor]:
+        """Everyone's x, contiguous and of the same shape everywhere, in the order of ranks; nothing but on rank 0."""
+        return [x]
+
+    def smallest(self, number: int) -> int:
+        """The smallest of everyone's numbers; returns once every rank has asked."""
+        return number
+
+
+SINGLE_RANK = Group()
+
+
+class ProcessGroup(Group):
+    """Ranks in processes of their own on one machine's CPUs, over torch.distributed's gloo.
+
+    torch.distributed's default group is left alone: it belongs to the program that uses this package.
+    """
+
+    def __init__(self, store: dist.Store, rank: int, size: int):
+        """Returns when all ranks have called it with the same store. PeerLostError where one does not come."""
+        self.rank, self.size = rank, size
+        self._store = store  # of the rank that others find it at: as long as they may
+        self._backend = _gloo(store, rank, size)
+        self._minimum = dist.AllreduceOptions()
+        self._minimum.reduceOp = dist.ReduceOp.MIN
+        self._to_first = dist.GatherOptions()
+        self._to_first.rootRank = 0
+
+    def all_reduce(self, x: Tensor) -> None:
+        _wait(self._backend.allreduce([x]))
+
+    def gather(self, x: Tensor) -> list[Tensor]:
+        received = [torch.empty_like(x) for _ in range(self.size)] if self.rank == 0 else []
+        _wait(self._backend.gather([received] if received else [], [x], self._to_first))
+        return received
+
+    def smallest(self, number: int) -> int:
+        value = torch.tensor([number])
+        _wait(self._backend.allreduce([value], self._minimum))
+        return int(value.item())
+
+
+def _wait(work: dist.Work) -> None:
+    try:
+        work.wait()
+    except RuntimeError as error:
+        raise PeerLostError(str(error).partition("\n")[0]) from None
+
+
+def _gloo(store: dist.Store, rank: int, size: int) -> dist.Backend:
+    options = dist.ProcessGroupGloo._Options()
+    options._devices = [dist.ProcessGroupGloo.create_device(hostname=LOOPBACK)]
+    options._timeout = _TIMEOUT
+    try:
+        return dist.ProcessGroupGloo(store, rank, size, options)
+    except RuntimeError as error:
+        raise PeerLostError(str(error).partition("\n")[0]) from None
