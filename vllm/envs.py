@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     VLLM_CPU_OMP_THREADS_BIND: str  # CPUs of the kernels' threads: auto, nobind, or a list such as 0-3,8
     VLLM_CPU_NUM_OF_RESERVED_CPU: int  # CPUs that "auto" leaves to others
     VLLM_DEVICE_KERNELS: str | None  # own kernels that a GPU runs: names with commas, all; None: what is proven
+    VLLM_SERVER_DEV_MODE: bool  # 1: the server offers /sleep, /wake_up and /is_sleeping
     VLLM_API_KEY: str | None  # key that `vllm serve` asks for
     VLLM_LOGGING_LEVEL: str  # DEBUG, INFO, WARNING, ERROR
 
@@ -53,6 +54,7 @@ _VARIABLES: dict[str, Callable[[], Any]] = {
     "VLLM_CPU_OMP_THREADS_BIND": lambda: _text("VLLM_CPU_OMP_THREADS_BIND", "auto"),
     "VLLM_CPU_NUM_OF_RESERVED_CPU": lambda: _count("VLLM_CPU_NUM_OF_RESERVED_CPU"),
     "VLLM_DEVICE_KERNELS": lambda: os.environ.get("VLLM_DEVICE_KERNELS"),
+    "VLLM_SERVER_DEV_MODE": lambda: _count("VLLM_SERVER_DEV_MODE") != 0,
     "VLLM_API_KEY": lambda: _text("VLLM_API_KEY"),
     "VLLM_LOGGING_LEVEL": lambda: _choice("VLLM_LOGGING_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
 }

@@ -115,6 +115,9 @@ class EngineArgs:
         "(default: CPU_ATTN without a GPU, TORCH_SDPA with one)",
         group="engine",
     )
+    enable_sleep_mode: bool = _arg(
+        False, "let LLM.sleep give memory back (a server: also VLLM_SERVER_DEV_MODE=1)", group="engine"
+    )
     disable_log_stats: bool = _arg(False, "do not log statistics", group="engine")
 
     tokenizer_mode: str = _not_offered("auto", "hf")
@@ -131,7 +134,6 @@ class EngineArgs:
     master_port: int | None = _not_offered(None)
     cpu_offload_gb: float = _not_offered(0)
     swap_space: float = _not_offered(0)
-    enable_sleep_mode: bool = _not_offered(False)
     enable_lora: bool = _not_offered(False)
     lora_modules: list[str] | None = _not_offered(None)
     max_loras: int = _not_offered(1)

@@ -227,6 +227,20 @@ class AsyncLLM:
         await self.attach()
         return await self._client.call("reset_prefix_cache")
 
+    async def sleep(self, level: int = 1) -> None:
+        """As EngineCore.sleep."""
+        await self.attach()
+        await self._client.call("sleep", level)
+
+    async def wake_up(self, tags: list[str] | None = None) -> None:
+        """As EngineCore.wake_up."""
+        await self.attach()
+        await self._client.call("wake_up", tags)
+
+    async def is_sleeping(self) -> bool:
+        await self.attach()
+        return await self._client.call("is_sleeping")
+
     def shutdown(self) -> None:
         """Ends the core process and every open request."""
         self._fail_streams("the engine was shut down")

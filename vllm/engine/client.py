@@ -9,7 +9,7 @@ from vllm.config import VllmConfig
 from vllm.engine import wire
 from vllm.engine.core_child import CoreProcess
 from vllm.engine.wire import Kind
-from vllm.exceptions import EngineDeadError, ModelError
+from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
 from vllm.messages import EngineRequest
 
 logger = logging.getLogger("vllm.engine")
@@ -84,12 +84,12 @@ class CoreClient(asyncio.Protocol):
         if self.cause is None and request_ids:
             self._send(Kind.ABORT, list(request_ids))
 
-    async def call(self, method: str) -> bool:
-        """Runs a method of the core between two steps and returns its answer."""
+    async def call(self, method: str, argument: int | list[str] | None = None) -> bool:
+        """Runs a method of the core between two steps and returns its answer, or raises VLLMValidationError."""
         self._next_call += 1
         reply = asyncio.get_running_loop().create_future()
         self._replies[self._next_call] = reply
-        self._send(Kind.CALL, wire.Call(self._next_call, method))
+        self._send(Kind.CALL, wire.Call(self._next_call, method, argument))
         return await reply
 
     def close(self) -> None:
@@ -116,7 +116,13 @@ class CoreClient(asyncio.Protocol):
             elif kind == Kind.REJECTED:
                 self._on_rejected(payload)
             elif kind == Kind.REPLY:
-                self._replies.pop(payload.id).set_result(payload.value)
+                reply = self._replies.pop(payload.id)
+                if reply.cancelled():
+                    continue
+                if payload.refused is None:
+                    reply.set_result(payload.value)
+                else:
+                    reply.set_exception(VLLMValidationError(payload.refused))
             elif kind == Kind.FAILED:
                 self._failure = payload.message
 

@@ -52,6 +52,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
         disable_log_stats=args.disable_log_stats,
         speculative_config=_speculative_config(args.speculative_config),
         device_config=device,
+        enable_sleep_mode=args.enable_sleep_mode,
     )
 
 

@@ -10,6 +10,7 @@ from vllm.platforms import current_platform
 from vllm.scheduler.scheduler import Scheduler
 
 _log = logging.getLogger(__name__)
+SLEEPING_PARTS = ("weights", "kv_cache")  # what wake_up can be told to take back
 
 
 class EngineCore:
@@ -24,6 +25,7 @@ class EngineCore:
         current_platform.prepare(own_process)
         from vllm.worker.runner import ModelRunner
 
+        self._may_sleep = config.enable_sleep_mode
         cache = config.cache_config
         self._runner = ModelRunner(config)
         self._kv_cache = KVCacheManager(self._runner.num_blocks, cache.block_size, cache.enable_prefix_caching)
@@ -41,6 +43,8 @@ class EngineCore:
         """Queues one sequence. Raises VLLMValidationError where it can never fit into the KV cache."""
         if request.sampling_params.n != 1:
             raise VLLMValidationError("n must be 1 here: the input processor makes n requests", "n")
+        if self._runner.is_sleeping:
+            raise VLLMValidationError("the engine sleeps: wake it up first (LLM.wake_up, POST /wake_up)")
         self._scheduler.add_request(request)
 
     def abort_requests(self, request_ids: list[str]) -> None:
@@ -63,6 +67,32 @@ class EngineCore:
     def reset_prefix_cache(self) -> bool:
         """Forgets all cached prefixes; False, and nothing done, while requests hold blocks."""
         return self._kv_cache.reset()
+
+    def sleep(self, level: int = 1) -> bool:
+        """Gives back the KV cache's memory and a GPU's of the weights (1), or all of both (2), until `wake_up`.
+
+        Raises VLLMValidationError for another level, without --enable-sleep-mode, and while requests run.
+        """
+        if not self._may_sleep:
+            raise VLLMValidationError("sleep is not accepted: start the engine with enable_sleep_mode")
+        if level not in (1, 2):
+            raise VLLMValidationError(f"level={level!r} is not accepted: give 1 or 2", "level")
+        if self.has_unfinished() or not self._kv_cache.reset():
+            raise VLLMValidationError("sleep is not accepted while requests run: wait for them, or abort them")
+        self._runner.sleep(level)
+        return True
+
+    def wake_up(self, tags: list[str] | None = None) -> bool:
+        """Undoes `sleep`, of "weights" and "kv_cache" those that `tags` names; all, where it is None."""
+        parts = set(SLEEPING_PARTS if tags is None else tags)
+        if unknown := sorted(parts - set(SLEEPING_PARTS)):
+            accepted = " or ".join(SLEEPING_PARTS)
+            raise VLLMValidationError(f"tags={unknown!r} is not accepted: give {accepted}, or none for all", "tags")
+        self._runner.wake_up(parts)
+        return True
+
+    def is_sleeping(self) -> bool:
+        return self._runner.is_sleeping
 
     def shutdown(self) -> None:
         """Frees the model and the KV cache; the core cannot be used afterwards."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vllm.engine.core import EngineCore
 
 EXIT_FAILED = 1
+_CALLABLE = ("reset_prefix_cache", "sleep", "wake_up", "is_sleeping")
 
 
 def main(descriptor: int) -> None:
@@ -98,8 +99,15 @@ class CoreLoop:
         elif kind == Kind.ABORT:
             self._core.abort_requests(payload)
         elif kind == Kind.CALL:
-            value = {"reset_prefix_cache": self._core.reset_prefix_cache}[payload.method]()
-            self._send(Kind.REPLY, wire.Reply(payload.id, value))
+            self._send(Kind.REPLY, self._call(payload))
+
+    def _call(self, call: wire.Call) -> wire.Reply:
+        assert call.method in _CALLABLE, call.method
+        arguments = () if call.argument is None else (call.argument,)
+        try:
+            return wire.Reply(call.id, getattr(self._core, call.method)(*arguments))
+        except VLLMValidationError as error:
+            return wire.Reply(call.id, False, str(error))
 
     def _add(self, requests: list[EngineRequest]) -> None:
         for index, request in enumerate(requests):

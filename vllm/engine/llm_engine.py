@@ -75,5 +75,16 @@ class LLMEngine:
         """Forgets all cached prefixes; False, and nothing done, while requests run."""
         return self._core.reset_prefix_cache()
 
+    def sleep(self, level: int = 1) -> None:
+        """As EngineCore.sleep."""
+        self._core.sleep(level)
+
+    def wake_up(self, tags: list[str] | None = None) -> None:
+        """As EngineCore.wake_up."""
+        self._core.wake_up(tags)
+
+    def is_sleeping(self) -> bool:
+        return self._core.is_sleeping()
+
     def shutdown(self) -> None:
         self._core.shutdown()

@@ -33,10 +33,11 @@ class Kind(IntEnum):
 
 
 class Call(msgspec.Struct, array_like=True):
-    """Asks for a method of the core by name; a Reply with the same id answers."""
+    """Asks for a method of the core by name; a Reply with the same id answers. `argument`: where it is not None."""
 
     id: int
     method: str
+    argument: int | list[str] | None = None
 
 
 class Ready(msgspec.Struct, array_like=True):
@@ -62,8 +63,11 @@ class Rejected(msgspec.Struct, array_like=True):
 
 
 class Reply(msgspec.Struct, array_like=True):
+    """What a call gave. `refused`: why it was not accepted."""
+
     id: int
     value: bool
+    refused: str | None = None
 
 
 class Failed(msgspec.Struct, array_like=True):

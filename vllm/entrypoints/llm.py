@@ -119,6 +119,18 @@ class LLM:
         """Forgets all cached prefixes."""
         return self.llm_engine.reset_prefix_cache()
 
+    def sleep(self, level: int = 1) -> None:
+        """Gives memory back until `wake_up`; the engine needs enable_sleep_mode.
+
+        Level 1 drops the KV cache and, on a GPU, moves the weights to the host; 2 drops both, and wake_up reads the
+        weights again. Cached prefixes are forgotten. Raises VLLMValidationError for another level.
+        """
+        self.llm_engine.sleep(level)
+
+    def wake_up(self, tags: list[str] | None = None) -> None:
+        """Takes memory again, for those of "weights" and "kv_cache" that `tags` names; None: for all that sleeps."""
+        self.llm_engine.wake_up(tags)
+
     def get_metrics(self) -> EngineStats:
         """Counters of the engine from its start."""
         return self.llm_engine.stats()
@@ -129,8 +141,6 @@ class LLM:
     score = _not_offered("score", _POOLING)
     reward = _not_offered("reward", _POOLING)
     beam_search = _not_offered("beam_search", "use generate, with n for several answers")
-    sleep = _not_offered("sleep", "delete the LLM to free its memory")
-    wake_up = _not_offered("wake_up", "there is no sleep mode to wake up from")
     collective_rpc = _not_offered("collective_rpc", "there is one worker, in this process")
     start_profile = _not_offered("start_profile", "use a profiler of your own")
     stop_profile = _not_offered("stop_profile", "use a profiler of your own")

@@ -11,7 +11,7 @@ from vllm.layers.embedding import OutputHead
 from vllm.layers.linear import Linear
 from vllm.layers.mlp import GatedMLP
 from vllm.models.interface import Model
-from vllm.profiling.model_parts import named_parts
+from vllm.models.parts import named_parts
 from vllm.scheduler.output import ScheduledStep
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vllm.models.interface import Model
-from vllm.profiling.model_parts import named_parts
+from vllm.models.parts import named_parts
 from vllm.profiling.trace import Recorder
 
 

@@ -11,7 +11,8 @@ from vllm.engine.output_processor import OutputProcessor
 from vllm.inputs import PromptType
 from vllm.layers.replay import Replay
 from vllm.models.interface import Model
-from vllm.profiling.model_parts import model_of, named_parts, patched
+from vllm.models.parts import named_parts
+from vllm.profiling.model_parts import model_of, patched
 from vllm.profiling.op_timer import LayerNames, OpTimer
 from vllm.profiling.roofline import observe
 from vllm.profiling.trace import Recorder, StepTrace

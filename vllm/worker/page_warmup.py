@@ -39,6 +39,10 @@ def populate(tensors: list[Tensor], most_bytes: int, before_each: Callable[[], N
                 return
 
 
+class _Stopped(Exception):
+    """Leaves `populate` on the thread of a PageWarmup."""
+
+
 class PageWarmup:
     """`populate` on a thread of its own, which keeps the tensors until it is done and runs when nothing else does.
 
@@ -48,6 +52,7 @@ class PageWarmup:
 
     def __init__(self, tensors: list[Tensor], most_bytes: int):
         self._quiet_from = 0.0  # time.monotonic()
+        self._stopped = False
         arguments = (tensors, most_bytes)
         self._thread = threading.Thread(
             target=self._populate_when_idle, args=arguments, name="page-warmup", daemon=True
@@ -58,6 +63,12 @@ class PageWarmup:
 
     def join(self) -> None:
         self._thread.join()
+
+    def stop(self) -> None:
+        """Ends the thread where it is; the tensors are let go when this returns."""
+        self._stopped = True
+        self.release()
+        self.join()
 
     def hold(self) -> None:
         self._quiet_from = math.inf
@@ -70,8 +81,11 @@ class PageWarmup:
             # Where the system refuses, other work shares its processors with this thread.
             with contextlib.suppress(OSError):
                 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
-        populate(tensors, most_bytes, self._await_quiet)
+        with contextlib.suppress(_Stopped):
+            populate(tensors, most_bytes, self._await_quiet)
 
     def _await_quiet(self) -> None:
         while (wait := self._quiet_from - time.monotonic()) > 0:
             time.sleep(min(wait, _QUIET_SECONDS))
+        if self._stopped:
+            raise _Stopped

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from vllm.attention.cache_format import CacheFormat
 from vllm.config import VllmConfig
+from vllm.exceptions import VLLMValidationError
 from vllm.messages import TokenLogprobs
+from vllm.models.interface import Model
+from vllm.models.parts import named_parts
 from vllm.platforms import current_platform
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.sampler import Sampler
@@ -18,6 +21,7 @@ from vllm.worker.device_step import DeviceStep
 from vllm.worker.input_batch import InputBatch
 from vllm.worker.kv_cache import allocate, number_of_blocks
 from vllm.worker.model_loader import DTYPES, load_model, ops_of
+from vllm.worker.offload import OffloadedWeights, return_freed_memory
 from vllm.worker.page_warmup import PageWarmup
 
 # Rows of prompt logits that exist at once: a vocabulary of 150,000 in f32 is 0.6 MB a row.
@@ -34,32 +38,81 @@ class ModelRunner:
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(current_platform.num_threads())
         self._model = load_model(config)
-        dtype = DTYPES[config.model_config.dtype]
-        attentions = self._model.attentions
-        block_size = config.cache_config.block_size
-        cache_format = CacheFormat.of(config.cache_config.cache_dtype, dtype)
-        device = config.device_config
-        self._sampler = Sampler(ops_of(device))
-
-        def measure() -> int:
-            use = memory_profile.measure(self._model, self._sampler, config, cache_format)
-            return use.left(device.memory_utilization)
-
-        shapes = [attention.shape for attention in attentions]
-        self.num_blocks = number_of_blocks(config, shapes, cache_format, None if device.device == "cpu" else measure)
-        caches = allocate(attentions, self.num_blocks, block_size, cache_format, device)
-        for attention, cache in zip(attentions, caches, strict=True):
-            attention.bind(cache)
-        self._forward = self._model.forward
-        if device.attention_backend != "CPU_ATTN":
-            self._forward = DeviceStep(self._model, config, self.num_blocks).forward
-        written = [tensor for cache in caches for tensor in cache.tensors[:2]] if device.device == "cpu" else []
-        self._warmup = PageWarmup(written, _POPULATED_CACHE_BYTES)
-        self._warmup.start()
-        limits = config.scheduler_config
+        self._config = config
+        self._format = CacheFormat.of(config.cache_config.cache_dtype, DTYPES[config.model_config.dtype])
+        self._sampler = Sampler(ops_of(config.device_config))
+        self._offloaded: OffloadedWeights | None = None
+        self._asleep: set[str] = set()
+        self.num_blocks = self._number_of_blocks()
+        self._take_cache()
+        limits, block_size = config.scheduler_config, config.cache_config.block_size
         self._batch = InputBatch(
             limits.max_num_seqs, limits.max_num_batched_tokens, config.model_config.max_model_len, block_size
         )
+
+    def _number_of_blocks(self) -> int:
+        device = self._config.device_config
+
+        def measure() -> int:
+            use = memory_profile.measure(self._model, self._sampler, self._config, self._format)
+            return use.left(device.memory_utilization)
+
+        shapes = [attention.shape for attention in self._model.attentions]
+        return number_of_blocks(self._config, shapes, self._format, None if device.device == "cpu" else measure)
+
+    def _take_cache(self) -> None:
+        """Takes the KV cache's memory, and what steps need beside it."""
+        device, attentions = self._config.device_config, self._model.attentions
+        block_size = self._config.cache_config.block_size
+        caches = allocate(attentions, self.num_blocks, block_size, self._format, device)
+        for attention, cache in zip(attentions, caches, strict=True):
+            attention.bind(cache)
+        self._steps: Model | DeviceStep = self._model
+        if device.attention_backend != "CPU_ATTN":
+            self._steps = DeviceStep(self._model, self._config, self.num_blocks)
+        written = [tensor for cache in caches for tensor in cache.tensors[:2]] if device.device == "cpu" else []
+        self._warmup = PageWarmup(written, _POPULATED_CACHE_BYTES)
+        self._warmup.start()
+
+    @property
+    def is_sleeping(self) -> bool:
+        return bool(self._asleep)
+
+    def sleep(self, level: int) -> None:
+        """Gives memory back: 1: the KV cache's, and a GPU's of the weights, which the host keeps; 2: all of both.
+
+        Nothing may run until `wake_up`.
+        """
+        if self._asleep:
+            return
+        self._asleep = {"weights", "kv_cache"}
+        self._warmup.stop()
+        for attention in self._model.attentions:
+            attention.unbind()
+        del self._steps
+        if level == 2:
+            self._model = None
+        elif self._config.device_config.device != "cpu":
+            self._offloaded = OffloadedWeights(part for _, part in named_parts(self._model) if isinstance(part, Tensor))
+        return_freed_memory(self._config.device_config.device)
+
+    def wake_up(self, parts: set[str]) -> None:
+        """Takes memory again for what sleeps of `parts`: "weights", "kv_cache".
+
+        Raises VLLMValidationError where the cache should come before the weights.
+        """
+        parts = parts & self._asleep
+        if "weights" in self._asleep - parts and "kv_cache" in parts:
+            raise VLLMValidationError("tags=['kv_cache'] is not accepted while the weights sleep: wake them first")
+        if "weights" in parts:
+            if self._model is None:
+                self._model = load_model(self._config)
+            elif self._offloaded is not None:
+                self._offloaded.restore()
+                self._offloaded = None
+        if "kv_cache" in parts:
+            self._take_cache()
+        self._asleep -= parts
 
     @torch.inference_mode()
     def run(self, step: ScheduledStep) -> StepResult:
@@ -73,7 +126,7 @@ class ModelRunner:
     def _run(self, step: ScheduledStep) -> StepResult:
         self._batch.release(step.released)
         sampling, prompts, wanted = _wanted_rows(step)
-        hidden = self._forward(self._batch.build(step, wanted))
+        hidden = self._steps.forward(self._batch.build(step, wanted))
         result = StepResult(sampled=[[] for _ in step.requests])
         if sampling:
             rows = hidden[: len(sampling)]

@@ -10,7 +10,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vllm.entrypoints.openai import information, requests
+from vllm import envs
+from vllm.entrypoints.openai import information, requests, sleeping
 from vllm.entrypoints.openai.chat import create_chat_completion
 from vllm.entrypoints.openai.completions import create_completion
 from vllm.entrypoints.openai.errors import ApiError, respond_to_exception
@@ -56,6 +57,10 @@ def _add_routes(app: FastAPI, metrics: EngineMetrics) -> None:
         app.add_api_route(path, handler, methods=["GET"])
     app.add_api_route("/ping", information.health, methods=["GET", "POST"])
     app.add_api_route("/reset_prefix_cache", information.reset_prefix_cache, methods=["POST"])
+    if envs.VLLM_SERVER_DEV_MODE:
+        app.add_api_route("/is_sleeping", sleeping.is_sleeping, methods=["GET"])
+        app.add_api_route("/sleep", sleeping.sleep, methods=["POST"])
+        app.add_api_route("/wake_up", sleeping.wake_up, methods=["POST"])
     for path, (handler, body) in {
         "/v1/completions": (create_completion, requests.CompletionRequest),
         "/v1/chat/completions": (create_chat_completion, requests.ChatCompletionRequest),
