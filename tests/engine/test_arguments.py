@@ -8,7 +8,12 @@ import pytest
 
 from support.models import save_tokenizer
 from vllm import AsyncEngineArgs, EngineArgs, envs
+from vllm.config import DeviceConfig
+from vllm.engine import config_builder
 from vllm.exceptions import ModelError, NotOfferedError, VLLMValidationError
+from vllm.kernels.op_set import PROVEN_ON_DEVICE
+from vllm.platforms import PlatformEnum
+from vllm.platforms.gpu import GpuPlatform
 
 CONFIG = (
     '{"architectures": ["LlamaForCausalLM"], "vocab_size": 320, "max_position_embeddings": 512, "dtype": "float16"}'
@@ -81,11 +86,28 @@ def test_not_offered(arguments, expected):
         ({"enable_chunked_prefill": False, "max_num_batched_tokens": 256}, "at least max_model_len, which is 512"),
         ({"scheduling_policy": "random"}, "scheduling_policy='random' is not accepted"),
         ({"kv_cache_memory_bytes": -1}, "kv_cache_memory_bytes=-1 is not accepted"),
+        ({"attention_backend": "FLASH"}, "attention_backend='FLASH' is not accepted: give one of CPU_ATTN, TORCH_SDPA"),
+        (
+            {"attention_backend": "torch_sdpa", "kv_cache_dtype": "fp8"},
+            "not accepted with attention_backend TORCH_SDPA",
+        ),
+        ({"gpu_memory_utilization": 1.5}, "gpu_memory_utilization=1.5 is not accepted: give a share greater than 0"),
     ],
 )
 def test_refused(folder, arguments, expected):
     with pytest.raises(VLLMValidationError, match=expected):
         EngineArgs(model=folder, **arguments).create_engine_config()
+
+
+def test_a_gpu_is_used_by_torchs_ops_where_the_platform_is_one(folder, monkeypatch):
+    monkeypatch.setattr(config_builder, "current_platform", GpuPlatform(PlatformEnum.CUDA))
+    config = EngineArgs(model=folder, gpu_memory_utilization=0.5, enforce_eager=True).create_engine_config()
+    assert config.device_config == DeviceConfig("cuda", "TORCH_SDPA", PROVEN_ON_DEVICE, 0.5, True)
+    assert config.scheduler_config.max_num_batched_tokens == 2048
+    monkeypatch.setenv("VLLM_DEVICE_KERNELS", "rms_norm")
+    assert EngineArgs(model=folder).create_engine_config().device_config.own_kernels == {"rms_norm"}
+    config = EngineArgs(model=folder, attention_backend="CPU_ATTN").create_engine_config()
+    assert config.device_config == DeviceConfig()
 
 
 def test_no_model():
@@ -115,7 +137,7 @@ def test_importing_and_configuring_load_no_torch(folder):
     code = (
         "import sys; from vllm import SamplingParams, EngineArgs, RequestOutput; "
         f"EngineArgs(model={folder!r}).create_engine_config(); "
-        "from vllm.platforms import current_platform as p; assert p.is_cpu() and p.free_memory() > 0; "
+        "from vllm.platforms import current_platform as p; assert p.free_memory() > 0; "
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -93,7 +93,7 @@ class EngineArgs:
 
     max_num_seqs: int | None = _arg(None, "most sequences in a step (default 128)", group="scheduler")
     max_num_batched_tokens: int | None = _arg(
-        None, "most tokens in a step (default 512)", parse=token_count, group="scheduler"
+        None, "most tokens in a step (default 512, on a GPU 2048)", parse=token_count, group="scheduler"
     )
     enable_chunked_prefill: bool | None = _arg(
         None,

@@ -38,6 +38,7 @@ _CACHE_DTYPES = {
 }
 _QUANTIZED_BLOCK_MULTIPLE = 16
 _AUTO_DTYPES = {"bfloat16": "bfloat16", "float16": "float16", "float32": "bfloat16"}
+_GPU_BATCHED_TOKENS = 2048  # of a step: a GPU is full from more tokens on than a CPU
 _DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence may be
 
 
@@ -48,7 +49,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
     return VllmConfig(
         model_config=model,
         cache_config=_cache_config(args, model.dtype, device.attention_backend),
-        scheduler_config=_scheduler_config(args, model.max_model_len),
+        scheduler_config=_scheduler_config(args, model.max_model_len, device.device),
         disable_log_stats=args.disable_log_stats,
         speculative_config=_speculative_config(args.speculative_config),
         device_config=device,
@@ -182,8 +183,10 @@ def _cache_dtype(given: str, dtype: str, block_size: int) -> Any:
     return _CACHE_DTYPES[given]
 
 
-def _scheduler_config(args: "EngineArgs", max_model_len: int) -> SchedulerConfig:
+def _scheduler_config(args: "EngineArgs", max_model_len: int, device: str) -> SchedulerConfig:
     config = SchedulerConfig(policy=args.scheduling_policy)  # type: ignore[arg-type]
+    if device != "cpu":
+        config.max_num_batched_tokens = _GPU_BATCHED_TOKENS
     _check_choice("scheduling_policy", args.scheduling_policy, ("fcfs", "priority"))
     if args.enable_chunked_prefill is False:
         config.enable_chunked_prefill = False

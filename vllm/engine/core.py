@@ -33,7 +33,7 @@ class EngineCore:
         if self._kv_cache.num_tokens < max_model_len:
             _log.warning(
                 "The KV cache holds %d tokens, less than max_model_len=%d: longer requests are refused. "
-                "Set VLLM_CPU_KVCACHE_SPACE (GiB) higher or max_model_len lower.",
+                "Set VLLM_CPU_KVCACHE_SPACE (GiB; on a GPU gpu_memory_utilization) higher or max_model_len lower.",
                 self._kv_cache.num_tokens,
                 max_model_len,
             )

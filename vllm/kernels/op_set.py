@@ -29,7 +29,7 @@ PROVEN_ON_DEVICE: frozenset[str] = frozenset()
 """What a GPU runs of this package by default: names of `DEVICE_CHOICES` with a passing row in docs/gpu.md."""
 
 DEVICE_CHOICES = (
-    "rms_norm", "fused_add_rms_norm", "silu_and_mul", "apply_penalties", "paged_attention_varlen", "cuda_graphs",
+    "rms_norm", "fused_add_rms_norm", "silu_and_mul", "paged_attention_varlen", "cuda_graphs",
 )  # fmt: skip
 """Kernels that exist for GPUs under the names and with the arguments of the CPU's, and the replay of captured steps."""
 

@@ -1,0 +1,73 @@
+"""The engine on the device: transformers' greedy tokens, eager, replayed, by own kernels, asleep and awake again."""
+
+import pytest
+import torch
+
+from support.greedy_case import GreedyCase
+from support.models import KINDS
+from vllm import SamplingParams
+
+
+@pytest.fixture(scope="module", params=sorted(KINDS))
+def case(request, device, tmp_path_factory) -> GreedyCase:
+    folder = tmp_path_factory.mktemp(request.param)
+    limits = {"max_num_batched_tokens": 64, "kv_cache_memory_bytes": 64 << 20}
+    return GreedyCase(request.param, folder, count=8, num_tokens=32, attention_backend="TORCH_SDPA", **limits)
+
+
+def test_eager(case, device):
+    llm = case.llm(enforce_eager=True)
+    assert llm.llm_engine.config.device_config.device == device
+    assert case.answers(llm) == case.expected
+    assert case.answers(llm) == case.expected
+    assert llm.get_metrics().prefix_cache_hits > 0
+
+
+def test_replayed(case, monkeypatch):
+    monkeypatch.setenv("VLLM_DEVICE_KERNELS", "cuda_graphs")
+    llm = case.llm(max_num_seqs=6)
+    assert case.answers(llm) == case.expected
+    assert len(llm.llm_engine._core._runner._steps.graphs) > 1
+
+
+def test_preemption(case):
+    llm = case.llm(num_gpu_blocks_override=32, enable_prefix_caching=False)
+    assert case.answers(llm) == case.expected
+    assert llm.get_metrics().num_preemptions > 0
+
+
+@pytest.mark.parametrize("kernels", ["rms_norm,fused_add_rms_norm,silu_and_mul", "paged_attention_varlen", "all"])
+def test_own_kernels(case, kernels, monkeypatch):
+    """In bf16, where tokens depend on rounding: the log probabilities of the same prompts, beside torch's ops."""
+    params = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
+    numbers = []
+    for chosen in ("", kernels):
+        monkeypatch.setenv("VLLM_DEVICE_KERNELS", chosen)
+        outputs = case.llm(dtype="bfloat16").generate(
+            [{"prompt_token_ids": p} for p in case.prompts if len(p) > 1], params, use_tqdm=False
+        )
+        numbers.append([next(iter(entry.values())).logprob for o in outputs for entry in o.prompt_logprobs[1:]])
+    got, expected = map(torch.tensor, numbers)
+    assert (got - expected).abs().mean() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_sleep(case, level, device):
+    llm = case.llm(enable_sleep_mode=True)
+    assert case.answers(llm) == case.expected
+    before = torch.cuda.memory_allocated() if device == "cuda" else 0
+    llm.sleep(level)
+    if device == "cuda":
+        assert before - torch.cuda.memory_allocated() > 60 << 20  # of the cache's 64 MB
+    llm.wake_up()
+    assert case.answers(llm) == case.expected
+
+
+def test_memory_stays_within_the_share_that_is_given(device, tmp_path):
+    if device != "cuda":
+        pytest.skip("the share is of a GPU's memory")
+    case = GreedyCase("llama", tmp_path, count=2, num_tokens=4)
+    llm = case.llm(gpu_memory_utilization=0.3, max_num_seqs=512, max_model_len=512, block_size=128)
+    assert case.answers(llm) == case.expected
+    free, total = torch.cuda.mem_get_info()
+    assert total - free <= 0.32 * total
