@@ -57,3 +57,9 @@ def test_answers_like_the_dequantised_model(model):
     # 8-bit inputs: about 1 % of each product; logprobs of this model spread over several units.
     assert expected.std() > 0.5
     assert (got - expected).abs().mean() < 0.05
+
+
+def test_torchs_ops_multiply_by_the_dequantised_weights(model):
+    _, quantized, reference = model
+    got, expected = (prompt_logprobs(folder, attention_backend="TORCH_SDPA") for folder in (quantized, reference))
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
