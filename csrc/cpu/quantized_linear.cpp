@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstring>
 #include <utility>
 
 #include "core/no_sve.h"
@@ -17,6 +16,7 @@
 // After foreach_target.h
 #include "core/isa.h"
 #include "cpu/quantized_tile-inl.h"
+#include "cpu/transpose-inl.h"
 
 #ifndef VLLM_CPU_QUANTIZED_LINEAR_TASK_
 #define VLLM_CPU_QUANTIZED_LINEAR_TASK_
@@ -71,28 +71,40 @@ const T* InputRow(const QuantizedLinearArgs& args, int64_t row, T* buffer) {
   return buffer;
 }
 
+// Quantised rows for Transpose, in units of four codes.
+struct CodeRows {
+  const int32_t* codes;
+  int64_t units;  // of a row
+
+  HWY_INLINE hn::Vec<hn::FixedTag<int32_t, 4>> Four(int64_t row, int64_t unit) const {
+    return hn::LoadU(hn::FixedTag<int32_t, 4>(), codes + row * units + unit);
+  }
+  HWY_INLINE int32_t One(int64_t row, int64_t unit) const { return codes[row * units + unit]; }
+};
+
 template <typename T>
 void QuantizeRows(const QuantizedLinearTask& task, int64_t first_row, int64_t end_row) {
   thread_local Scratch scratch;
   const QuantizedWeight& weight = task.args.weight;
-  const int64_t k = weight.k, units = weight.PaddedK() / 4, groups = weight.Groups();
-  int8_t* codes = scratch.Get<int8_t>(static_cast<size_t>(units * 4 + k * 4 + 64));
-  T* buffer = reinterpret_cast<T*>(codes + (units * 4 + 63) / 64 * 64);
-  std::memset(codes, 0, static_cast<size_t>(units * 4));
+  const int64_t k = weight.k, padded_k = weight.PaddedK(), groups = weight.Groups();
+  const int64_t units = padded_k / 4;
+  int32_t* codes = scratch.Get<int32_t>(static_cast<size_t>(kMaxRows * units + k));
+  T* buffer = reinterpret_cast<T*>(codes + kMaxRows * units);
   const RowTiles tiles(task.args.m, kMaxRows);
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const int64_t begin = tiles.Begin(tile), rows = tiles.Begin(tile + 1) - begin;
     if (begin < first_row || begin >= end_row) continue;
     for (int64_t r = 0; r < rows; ++r) {
       const T* row = InputRow<T>(task.args, begin + r, buffer);
+      int8_t* to = reinterpret_cast<int8_t*>(codes + r * units);
       for (int64_t g = 0; g < groups; ++g) {
-        const int64_t at = g * weight.group_size, to = begin * groups + g * rows + r;
-        QuantizeGroup(row + at, std::min(weight.group_size, k - at), codes + at, task.scales[to],
-                      task.sums[to]);
+        const int64_t at = g * weight.group_size, cell = begin * groups + g * rows + r;
+        QuantizeGroup(row + at, std::min(weight.group_size, k - at), to + at, task.scales[cell],
+                      task.sums[cell]);
       }
-      int32_t* packed = task.codes + begin * units + r;
-      for (int64_t i = 0; i < units; ++i) std::memcpy(packed + i * rows, codes + i * 4, 4);
+      std::fill(to + k, to + padded_k, int8_t{0});
     }
+    Transpose(CodeRows{codes, units}, rows, units, task.codes + begin * units, rows);
   }
 }
 

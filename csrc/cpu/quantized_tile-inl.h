@@ -10,6 +10,9 @@
 #define VLLM_CPU_QUANTIZED_TILE_INL_H_
 #endif
 
+#include <cmath>
+#include <limits>
+
 HWY_BEFORE_NAMESPACE();
 namespace vllm {
 namespace HWY_NAMESPACE {
@@ -181,6 +184,29 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
   }
 }
 
+// The largest magnitude in x [size]. Magnitudes are ordered as their bits are, with infinities and
+// NaNs behind all others.
+template <typename T>
+HWY_INLINE float LargestMagnitude(const T* HWY_RESTRICT x, int64_t size) {
+  using Bits = hwy::SignedFromSize<sizeof(T)>;
+  const hn::ScalableTag<Bits> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const Bits* bits = reinterpret_cast<const Bits*>(x);
+  const auto magnitude = hn::Set(d, hwy::LimitsMax<Bits>());
+  auto largest = hn::Zero(d), other = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + 2 * lanes <= size; i += 2 * lanes) {
+    largest = hn::Max(largest, hn::And(hn::LoadU(d, bits + i), magnitude));
+    other = hn::Max(other, hn::And(hn::LoadU(d, bits + i + lanes), magnitude));
+  }
+  for (; i < size; i += lanes) {
+    const size_t n = static_cast<size_t>(std::min(lanes, size - i));
+    largest = hn::Max(largest, hn::And(hn::LoadN(d, bits + i, n), magnitude));
+  }
+  const Bits found = hn::ReduceMax(d, hn::Max(largest, other));
+  return hwy::ConvertScalarTo<float>(hwy::BitCastScalar<T>(found));
+}
+
 // Quantises x [size] to codes, rounding to nearest: x is about code * scale, codes in [-127, 127].
 // A value that is not finite makes the scale NaN.
 template <typename T>
@@ -189,29 +215,22 @@ HWY_INLINE void QuantizeGroup(const T* HWY_RESTRICT x, int64_t size, int8_t* HWY
   const F32 df;
   const I32 di;
   const hn::Rebind<int8_t, F32> di8;
-  VF32 largest = hn::Zero(df), poison = hn::Zero(df);
-  const auto look = [&](VF32 v) HWY_ATTR {
-    largest = hn::Max(largest, hn::Abs(v));
-    poison = hn::MulAdd(v, hn::Zero(df), poison);
-  };
-  const size_t tail = static_cast<size_t>(size % kLanes);
-  const int64_t whole = size - size % kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) look(LoadF32(df, x + i));
-  if (tail != 0) look(LoadF32N(df, x + whole, tail));
-
-  const float bound = hn::ReduceMax(df, largest);
+  const float bound = LargestMagnitude(x, size);
   const VF32 inverse = hn::Set(df, bound > 0.0f ? 127.0f / bound : 0.0f);
   VI32 total = hn::Zero(di);
-  const auto encode = [&](VF32 v) HWY_ATTR {
-    const VI32 code = hn::NearestInt(hn::Mul(v, inverse));
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const VI32 code = hn::NearestInt(hn::Mul(LoadF32(df, x + i), inverse));
     total = hn::Add(total, code);
-    return hn::DemoteTo(di8, code);
-  };
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    hn::StoreU(encode(LoadF32(df, x + i)), di8, codes + i);
+    hn::StoreU(hn::DemoteTo(di8, code), di8, codes + i);
   }
-  if (tail != 0) hn::StoreN(encode(LoadF32N(df, x + whole, tail)), di8, codes + whole, tail);
-  scale = bound * (1.0f / 127.0f) + hn::ReduceSum(df, poison);
+  if (i < size) {
+    const size_t n = static_cast<size_t>(size - i);
+    const VI32 code = hn::NearestInt(hn::Mul(LoadF32N(df, x + i, n), inverse));
+    total = hn::Add(total, code);
+    hn::StoreN(hn::DemoteTo(di8, code), di8, codes + i, n);
+  }
+  scale = std::isfinite(bound) ? bound * (1.0f / 127.0f) : std::numeric_limits<float>::quiet_NaN();
   sum = hn::ReduceSum(di, total);
 }
 

@@ -7,6 +7,7 @@
 #define VLLM_CPU_TRANSPOSE_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstdint>
 
 #include "hwy/highway.h"
@@ -24,10 +25,10 @@ HWY_INLINE void Transpose(const From& from, int64_t rows, int64_t columns, U* HW
                           int64_t to_stride) {
   const hn::FixedTag<U, 4> d4;
   const hn::Repartition<uint64_t, decltype(d4)> d64;
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    int64_t c = 0;
-    for (; c + 4 <= columns; c += 4) {
+  int64_t c = 0;
+  for (; rows >= 4 && c + 4 <= columns; c += 4) {
+    for (int64_t next = 0; next < rows; next += 4) {
+      const int64_t r = std::min(next, rows - 4);  // the last four may overlap those before them
       const auto v0 = from.Four(r, c), v1 = from.Four(r + 1, c);
       const auto v2 = from.Four(r + 2, c), v3 = from.Four(r + 3, c);
       const auto lo01 = hn::BitCast(d64, hn::InterleaveLower(d4, v0, v1));
@@ -40,12 +41,9 @@ HWY_INLINE void Transpose(const From& from, int64_t rows, int64_t columns, U* HW
       hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, hi01, hi23)), d4, p + 2 * to_stride);
       hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, hi01, hi23)), d4, p + 3 * to_stride);
     }
-    for (; c < columns; ++c) {
-      for (int64_t i = r; i < r + 4; ++i) to[c * to_stride + i] = from.One(i, c);
-    }
   }
-  for (; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) to[c * to_stride + r] = from.One(r, c);
+  for (; c < columns; ++c) {
+    for (int64_t r = 0; r < rows; ++r) to[c * to_stride + r] = from.One(r, c);
   }
 }
 
