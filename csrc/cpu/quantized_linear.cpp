@@ -116,13 +116,18 @@ void RunQuantizedPanel(const QuantizedLinearTask& task, int64_t panel, int64_t f
   const int64_t units = weight.PaddedK() / 4, groups = weight.Groups();
   const int64_t panel_bytes = weight.PanelBytes();
   const RowTiles tiles(task.args.m, kMaxRows);
-  // A single tile fetches a little ahead of itself, the first of several the next panel.
-  constexpr int64_t kAhead = 4096;
-  WeightPanel weights{weight.panels + panel * panel_bytes, weight.PaddedK(), weight.group_size,
-                      tiles.count == 1 ? kAhead : panel_bytes};
+  const uint8_t* data = weight.panels + panel * panel_bytes;
+  WeightPanel weights{data, weight.PaddedK(), weight.group_size, nullptr, 0};
   HWY_ALIGN float tile[kMaxRows * kPanel];
   for (int64_t t = first; t < last; ++t) {
     const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
+    // A single tile fetches a little ahead of itself; several share fetching the next panel evenly,
+    // so that the memory is busy all the time.
+    constexpr int64_t kAhead = 4096;
+    const bool alone = tiles.count == 1;
+    weights.fetch =
+        data + (alone ? kAhead : panel_bytes + panel_bytes * (t - first) / (last - first));
+    weights.fetch_step = alone ? kStepBytes : (kStepBytes + last - first - 1) / (last - first);
     const InputTile input{task.codes + row * units, task.scales + row * groups,
                           task.sums + row * groups};
     ChooseTile(weight, rows)(input, weights, tile);

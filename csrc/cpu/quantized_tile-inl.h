@@ -22,6 +22,9 @@ using VI32 = hn::Vec<I32>;
 using U8 = hn::Repartition<uint8_t, F32>;
 using VU8 = hn::Vec<U8>;
 
+// Of a panel, what one step reads: four k (8-bit codes) or eight (4-bit).
+constexpr int64_t kStepBytes = kPanel * 4;
+
 // The quantised input of one row tile.
 struct InputTile {
   const int32_t* codes;  // four 8-bit codes each, [padded k / 4][rows]
@@ -34,7 +37,9 @@ struct WeightPanel {
   const uint8_t* data;
   int64_t padded_k;
   int64_t group_size;
-  int64_t prefetch;  // bytes ahead of what is read
+  // What is fetched meanwhile: from where on, and how many bytes for each kStepBytes that are read.
+  const uint8_t* fetch;
+  int64_t fetch_step;
 };
 
 // Codes of one step: 8-bit codes as they lie, 4-bit ones in two halves.
@@ -62,11 +67,13 @@ HWY_INLINE void AddProducts(VI32& sum, VU8 codes, const int32_t* input) {
 // sum[r][v] = sum over `steps` steps of input codes * weight codes.
 template <int kBits, int kRows, int kVecs>
 HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTRICT b,
-                         int64_t steps, int64_t prefetch, VI32 (&sum)[kRows][kVecs]) {
+                         int64_t steps, const uint8_t* fetch, int64_t fetch_step,
+                         VI32 (&sum)[kRows][kVecs]) {
   constexpr int kParts = 8 / kBits;
   for (int64_t step = 0; step < steps; ++step) {
-    __builtin_prefetch(b + prefetch, 0, 2);
-    __builtin_prefetch(b + prefetch + 64, 0, 2);
+    __builtin_prefetch(fetch, 0, 2);
+    __builtin_prefetch(fetch + 64, 0, 2);
+    fetch += fetch_step;
     VU8 loaded[kVecs];
     HWY_UNROLL(32)
     for (int v = 0; v < kVecs; ++v) loaded[v] = hn::LoadU(U8(), b + v * kLanes * 4);
@@ -82,7 +89,7 @@ HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTR
       }
       a += kRows;
     }
-    b += kPanel * 4;
+    b += kStepBytes;
   }
 }
 
@@ -144,7 +151,7 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
     for (int i = 0; i < kRows * kPanel; i += kLanes) hn::StoreU(hn::Zero(df), df, c + i);
   }
   for (int column = 0; column < kPanel; column += kVecs * kLanes) {
-    const uint8_t* group = panel.data + kPanel * 4;
+    const uint8_t *group = panel.data + kPanel * 4, *fetch = panel.fetch;
     InputTile in = input;
     for (int64_t k = 0; k < panel.padded_k; k += panel.group_size) {
       const int64_t size = std::min(panel.group_size, panel.padded_k - k);
@@ -156,9 +163,11 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
         HWY_UNROLL(32)
         for (int v = 0; v < kVecs; ++v) sum[r][v] = start;
       }
-      if constexpr (kHead > 0) __builtin_prefetch(group + panel.prefetch, 0, 2);
-      SumSteps<kBits, kRows, kVecs>(in.codes, group + kHead + column * 4, size / kStepK,
-                                    panel.prefetch, sum);
+      if constexpr (kHead > 0) __builtin_prefetch(fetch, 0, 2);
+      fetch += kHead * panel.fetch_step / kStepBytes;
+      SumSteps<kBits, kRows, kVecs>(in.codes, group + kHead + column * 4, size / kStepK, fetch,
+                                    panel.fetch_step, sum);
+      fetch += size / kStepK * panel.fetch_step;
       if constexpr (!kScaled && !kZeroed) {
         if (whole) {
           StoreWhole<kRows, kVecs>(row_scales + column, in.scales, sum, c + column);
