@@ -56,7 +56,11 @@ void StoreSiluAndMul(const float* HWY_RESTRICT tile, int64_t rows, int64_t colum
     for (int64_t j = 0; j < columns; j += kLanes) {
       const VF32 gate = hn::LoadU(df, tile + j), up = hn::LoadU(df, tile + kPanel / 2 + j);
       const VF32 v = hn::Mul(hn::Mul(gate, Sigmoid(df, gate)), up);
-      StoreF32N(v, df, out + j, static_cast<size_t>(std::min<int64_t>(kLanes, columns - j)));
+      if (j + kLanes <= columns) {
+        StoreF32(v, df, out + j);
+      } else {
+        StoreF32N(v, df, out + j, static_cast<size_t>(columns - j));
+      }
     }
   }
 }
