@@ -149,9 +149,9 @@ void StoreTileAs(const LinearArgs& args, int64_t panel, int64_t row, int64_t row
   }
 }
 
-// Multiplies the row tiles [first, last) with one panel.
+// `next` is as RunItems says.
 template <typename T>
-void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last) {
+void RunItem(const LinearTask& task, const LinearItem& item, int64_t next) {
   using Operands =
       std::conditional_t<kIsBf16<T>, Bf16Operands,
                          std::conditional_t<std::is_same_v<T, float>, F32Operands, F16Operands>>;
@@ -164,20 +164,23 @@ void RunPanel(const LinearTask& task, int64_t panel, int64_t first, int64_t last
   static constexpr auto kPlain = TileTable<Operands, 0>(Rows());
   const LinearArgs& args = task.args;
   const int64_t k = args.weight.k, panel_bytes = PanelElements(k, args.weight.dtype) * sizeof(T);
-  const char* weight = static_cast<const char*>(args.weight.packed) + panel * panel_bytes;
+  const char* packed = static_cast<const char*>(args.weight.packed);
+  const char* weight = packed + item.panel * panel_bytes;
+  const char* next_weight = packed + std::max<int64_t>(next, 0) * panel_bytes;
   const RowTiles tiles(args.m, kMaxRows);
   HWY_ALIGN float tile[kMaxRows * kPanel];
-  for (int64_t t = first; t < last; ++t) {
+  for (int64_t t = item.first; t < item.last; ++t) {
     const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
     // A single tile fetches a little ahead of itself; the first of several share fetching the next
     // panel.
     constexpr int64_t kAhead = 4096;
     const bool alone = tiles.count == 1;
-    const auto& table = alone ? kAlone : t - first < kStepLines ? kFetching : kPlain;
-    const int64_t ahead = alone ? kAhead : panel_bytes + (t - first) * 64 * Steps<T>(k);
+    const int64_t line = t - item.first;
+    const auto& table = alone ? kAlone : next >= 0 && line < kStepLines ? kFetching : kPlain;
+    const char* fetch = alone ? weight + kAhead : next_weight + line * 64 * Steps<T>(k);
     table[rows - 1](task.packed_input + row * PackedRow<T>(k), weight,
-                    static_cast<size_t>(Steps<T>(k)), tile, weight + ahead);
-    StoreTileAs<T>(args, panel, row, rows, tile);
+                    static_cast<size_t>(Steps<T>(k)), tile, fetch);
+    StoreTileAs<T>(args, item.panel, row, rows, tile);
   }
 }
 
@@ -201,24 +204,24 @@ void RunAmxTask(LinearTask& task) {
   const LinearArgs& args = task.args;
   const int64_t k = args.weight.k, panel_elements = PanelElements(k, DType::kBFloat16);
   const RowTiles tiles(args.m, kAmxRows);
-  RunItems(task.work, kAmxRows, [&](int64_t panel, int64_t first, int64_t last) {
-    const uint16_t* weight =
-        static_cast<const uint16_t*>(args.weight.packed) + panel * panel_elements;
+  RunItems(task.work, kAmxRows, [&](const LinearItem& item, int64_t next) {
+    const uint16_t* packed = static_cast<const uint16_t*>(args.weight.packed);
+    const uint16_t* weight = packed + item.panel * panel_elements;
+    const uint16_t* next_weight = next < 0 ? weight : packed + next * panel_elements;
     HWY_ALIGN float tile[kAmxRows * kPanel];
-    for (int64_t t = first; t < last; ++t) {
+    for (int64_t t = item.first; t < item.last; ++t) {
       const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
       AmxPanelTile(AmxRow(task, row), rows, weight, k, tile,
-                   reinterpret_cast<const char*>(weight + panel_elements));
-      StoreTileAs<hwy::bfloat16_t>(args, panel, row, rows, tile);
+                   reinterpret_cast<const char*>(next_weight));
+      StoreTileAs<hwy::bfloat16_t>(args, item.panel, row, rows, tile);
     }
   });
 }
 
 template <typename T>
 void RunTask(LinearTask& task) {
-  RunItems(task.work, kMaxRows, [&task](int64_t panel, int64_t first, int64_t last) {
-    RunPanel<T>(task, panel, first, last);
-  });
+  RunItems(task.work, kMaxRows,
+           [&task](const LinearItem& item, int64_t next) { RunItem<T>(task, item, next); });
 }
 
 void LinearPackInput(const LinearTask& task, int64_t first_row, int64_t end_row) {

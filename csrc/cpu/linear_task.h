@@ -40,20 +40,29 @@ inline std::pair<int64_t, int64_t> TakeItems(std::atomic<int64_t>& next, int64_t
   return {begin, begin + size};
 }
 
-// Calls run(panel, first, last) for the row tiles [first, last) of this thread's items.
+// A panel of the weight times the row tiles [first, last).
+struct LinearItem {
+  int64_t panel;
+  int64_t first;
+  int64_t last;
+};
+
+// Calls run(item, next) for this thread's items; `next` is the panel of the one after, or -1, so
+// that it can be fetched meanwhile.
 template <class Run>
 void RunItems(LinearWork& work, int64_t max_height, const Run& run) {
   const RowTiles tiles(work.m, max_height);
   const int64_t block_tiles = std::max<int64_t>(1, work.block_rows / max_height);
   const int64_t blocks = (tiles.count + block_tiles - 1) / block_tiles;
   const int64_t items = blocks * work.panels;
-  for (;;) {
-    const auto [begin, end] = TakeItems(work.next_item, items, work.threads);
-    if (begin == end) return;
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item / work.panels * block_tiles;
-      run(item % work.panels, first, std::min(first + block_tiles, tiles.count));
-    }
+  const auto take = [&] { return TakeItems(work.next_item, items, work.threads); };
+  for (auto [item, end] = take(); item < end;) {
+    const auto [next, next_end] = item + 1 < end ? std::pair(item + 1, end) : take();
+    const int64_t first = item / work.panels * block_tiles;
+    run(LinearItem{item % work.panels, first, std::min(first + block_tiles, tiles.count)},
+        next < next_end ? next % work.panels : -1);
+    item = next;
+    end = next_end;
   }
 }
 

@@ -108,33 +108,39 @@ void QuantizeRows(const QuantizedLinearTask& task, int64_t first_row, int64_t en
   }
 }
 
-// Multiplies the row tiles [first, last) with one panel.
+// `fetched`: the panel was fetched by the item before; `next` is as RunItems says.
 template <typename T>
-void RunQuantizedPanel(const QuantizedLinearTask& task, int64_t panel, int64_t first,
-                       int64_t last) {
+void RunQuantizedItem(const QuantizedLinearTask& task, const LinearItem& item, bool fetched,
+                      int64_t next) {
   const QuantizedWeight& weight = task.args.weight;
   const int64_t units = weight.PaddedK() / 4, groups = weight.Groups();
   const int64_t panel_bytes = weight.PanelBytes();
+  const uint8_t* data = weight.panels + item.panel * panel_bytes;
+  const uint8_t* next_data = next < 0 ? nullptr : weight.panels + next * panel_bytes;
   const RowTiles tiles(task.args.m, kMaxRows);
-  const uint8_t* data = weight.panels + panel * panel_bytes;
-  WeightPanel weights{data, weight.PaddedK(), weight.group_size, nullptr, 0};
+  // A single tile, or the first of a panel that nobody fetched, fetches a little ahead of itself.
+  // The others share fetching the next panel evenly, so that the memory is always busy.
+  constexpr int64_t kAhead = 4096;
+  const int64_t ahead_end = !fetched || tiles.count == 1 ? item.first + 1 : item.first;
+  const int64_t sharing = std::max<int64_t>(1, item.last - ahead_end);
   HWY_ALIGN float tile[kMaxRows * kPanel];
-  for (int64_t t = first; t < last; ++t) {
+  for (int64_t t = item.first; t < item.last; ++t) {
+    WeightPanel panel{data, weight.PaddedK(), weight.group_size, data, 0};
+    if (t < ahead_end) {
+      panel.fetch = data + kAhead;
+      panel.fetch_step = kStepBytes;
+    } else if (next_data != nullptr) {
+      panel.fetch = next_data + panel_bytes * (t - ahead_end) / sharing;
+      panel.fetch_step = (kStepBytes + sharing - 1) / sharing;
+    }
     const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
-    // A single tile fetches a little ahead of itself; several share fetching the next panel evenly,
-    // so that the memory is busy all the time.
-    constexpr int64_t kAhead = 4096;
-    const bool alone = tiles.count == 1;
-    weights.fetch =
-        data + (alone ? kAhead : panel_bytes + panel_bytes * (t - first) / (last - first));
-    weights.fetch_step = alone ? kStepBytes : (kStepBytes + last - first - 1) / (last - first);
     const InputTile input{task.codes + row * units, task.scales + row * groups,
                           task.sums + row * groups};
-    ChooseTile(weight, rows)(input, weights, tile);
+    ChooseTile(weight, rows)(input, panel, tile);
     if (task.args.out_dtype == task.args.dtype) {
-      StorePanelTile<T, T>(task.args, panel, row, rows, tile);
+      StorePanelTile<T, T>(task.args, item.panel, row, rows, tile);
     } else {
-      StorePanelTile<T, float>(task.args, panel, row, rows, tile);
+      StorePanelTile<T, float>(task.args, item.panel, row, rows, tile);
     }
   }
 }
@@ -145,8 +151,10 @@ void QuantizedLinearPackInput(const QuantizedLinearTask& task, int64_t first_row
 
 void QuantizedLinearRun(QuantizedLinearTask& task) {
   VLLM_FOR_DTYPE(task.args.dtype, T, {
-    RunItems(task.work, kMaxRows, [&task](int64_t panel, int64_t first, int64_t last) {
-      RunQuantizedPanel<T>(task, panel, first, last);
+    bool fetched = false;
+    RunItems(task.work, kMaxRows, [&](const LinearItem& item, int64_t next) {
+      RunQuantizedItem<T>(task, item, fetched, next);
+      fetched = true;
     });
   });
 }
