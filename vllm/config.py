@@ -81,6 +81,11 @@ class DeviceConfig:
     memory_utilization: float = 0.92  # of a GPU's memory, for weights, activations and KV cache
     enforce_eager: bool = False
 
+    @property
+    def replays_steps(self) -> bool:
+        """Whether decode steps are captured and replayed (vllm.worker.decode_graphs)."""
+        return "cuda_graphs" in self.own_kernels and not self.enforce_eager
+
 
 @dataclass
 class VllmConfig:

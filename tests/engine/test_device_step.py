@@ -67,6 +67,7 @@ def test_a_forward_pass_stays_on_its_device_and_never_waits_for_it(kind, tmp_pat
 
 
 def test_memory_left_for_the_cache():
-    use = MemoryUse(total=80 * GIB, others=2 * GIB, most=20 * GIB)
-    assert use.left(0.9) == 50 * GIB
-    assert use.left(0.25) == 0
+    use = MemoryUse(total=80 * GIB, others=2 * GIB, weights=15 * GIB, most=20 * GIB)
+    assert use.left(0.9, with_graphs=False) == 50 * GIB
+    assert use.left(0.9, with_graphs=True) == 45 * GIB
+    assert use.left(0.25, with_graphs=False) == 0

@@ -22,7 +22,7 @@ class DeviceStep:
             device, limits.max_num_seqs, limits.max_num_batched_tokens, max_blocks, num_blocks, block_size
         )
         self.graphs: DecodeGraphs | None = None
-        if "cuda_graphs" in where.own_kernels and not where.enforce_eager:
+        if where.replays_steps:
             self.graphs = DecodeGraphs(limits.max_num_seqs, max_blocks, device)
 
     def forward(self, step: StepInput) -> Tensor:

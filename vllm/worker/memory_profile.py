@@ -20,28 +20,35 @@ class MemoryUse:
     Attributes:
         total: what the device has.
         others: taken beside torch's allocator: other processes, the driver's context.
-        most: most that tensors took at once: weights and activations.
+        weights: what tensors took before the first step.
+        most: most that they took at once: weights and activations.
     """
 
     total: int
     others: int
+    weights: int
     most: int
 
-    def left(self, share: float) -> int:
-        """Bytes for the KV cache when everything together may take `share` of the device; 0 where nothing is left."""
-        return max(0, int(self.total * share) - self.others - self.most)
+    def left(self, share: float, with_graphs: bool) -> int:
+        """Bytes for the KV cache when everything together may take `share` of the device; 0 where nothing is left.
+
+        Captured steps keep memory of their own for activations (worker/decode_graphs.py).
+        """
+        captured = self.most - self.weights if with_graphs else 0
+        return max(0, int(self.total * share) - self.others - self.most - captured)
 
 
 def measure(model: Model, sampler: Sampler, config: VllmConfig, format: CacheFormat) -> MemoryUse:
     """Runs the largest steps on the CUDA device over a KV cache of one block, and frees what they took."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
+    weights = torch.cuda.memory_allocated()
     run_largest_steps(model, sampler, config, format)
     torch.cuda.synchronize()
     most = torch.cuda.max_memory_allocated()
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info()
-    return MemoryUse(total, total - free - torch.cuda.memory_reserved(), most)
+    return MemoryUse(total, total - free - torch.cuda.memory_reserved(), weights, most)
 
 
 @torch.inference_mode()

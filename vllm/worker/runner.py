@@ -55,7 +55,7 @@ class ModelRunner:
 
         def measure() -> int:
             use = memory_profile.measure(self._model, self._sampler, self._config, self._format)
-            return use.left(device.memory_utilization)
+            return use.left(device.memory_utilization, device.replays_steps)
 
         shapes = [attention.shape for attention in self._model.attentions]
         return number_of_blocks(self._config, shapes, self._format, None if device.device == "cpu" else measure)
