@@ -16,6 +16,7 @@ LAYERS = [
     {"models"},
     {"sampling"},
     {"worker"},
+    {"executor"},
     {"engine", "grpc"},
     {"profiling"},
     {"entrypoints"},

@@ -88,6 +88,13 @@ class DeviceConfig:
 
 
 @dataclass
+class ParallelConfig:
+    """Among how many processes of this machine the model is split."""
+
+    tensor_parallel_size: int = 1
+
+
+@dataclass
 class VllmConfig:
     """Everything that an engine is built from."""
 
@@ -97,4 +104,5 @@ class VllmConfig:
     disable_log_stats: bool = False
     speculative_config: SpeculativeConfig | None = None
     device_config: DeviceConfig = field(default_factory=DeviceConfig)
+    parallel_config: ParallelConfig = field(default_factory=ParallelConfig)
     enable_sleep_mode: bool = False

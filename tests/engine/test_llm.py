@@ -214,8 +214,8 @@ def test_refused_calls(llm):
 def test_refused_arguments(folder):
     with pytest.raises(VLLMValidationError, match="'max_num_seq': did you mean max_num_seqs"):
         LLM(str(folder), max_num_seq=3)
-    with pytest.raises(NotOfferedError, match="tensor_parallel_size=2 is not offered yet: give 1"):
-        LLM(str(folder), tensor_parallel_size=2)
+    with pytest.raises(NotOfferedError, match="pipeline_parallel_size=2 is not offered yet: give 1"):
+        LLM(str(folder), pipeline_parallel_size=2)
     with pytest.raises(VLLMValidationError, match=r"max_model_len=4096 is not accepted: .* at most 512"):
         LLM(str(folder), max_model_len=4096)
 

@@ -40,7 +40,8 @@ def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type, skip: set[st
         if each.name in skip:
             continue
         target = groups.get(each.metadata.get("group", ""), parser)
-        target.add_argument("--" + each.name.replace("_", "-"), **_flag_options(each, hints[each.name]))
+        short = [each.metadata["short"]] if "short" in each.metadata else []
+        target.add_argument("--" + each.name.replace("_", "-"), *short, **_flag_options(each, hints[each.name]))
 
 
 def _flag_options(each: dataclasses.Field, hint: Any) -> dict[str, Any]:

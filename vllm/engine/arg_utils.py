@@ -13,7 +13,7 @@ from vllm.exceptions import NotOfferedError
 
 
 def _arg(default: Any, text: str, **options: Any) -> Any:
-    """A field with its help text. Options: choices, parse (from the command line's string), group."""
+    """A field with its help text. Options: choices, parse (from the command line's string), short (flag), group."""
     metadata = {"help": text, **options}
     if isinstance(default, dict | list):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -118,16 +118,21 @@ class EngineArgs:
     enable_sleep_mode: bool = _arg(
         False, "let LLM.sleep give memory back (a server: also VLLM_SERVER_DEV_MODE=1)", group="engine"
     )
+    tensor_parallel_size: int = _arg(
+        1,
+        "processes of this machine that the model is split among; the KV cache's size is each one's",
+        short="-tp",
+        group="engine",
+    )
     disable_log_stats: bool = _arg(False, "do not log statistics", group="engine")
 
     tokenizer_mode: str = _not_offered("auto", "hf")
     model_impl: str = _not_offered("auto", "vllm")
     runner: str = _not_offered("auto", "generate")
     convert: str = _not_offered("auto", "none")
-    tensor_parallel_size: int = _not_offered(1)
     pipeline_parallel_size: int = _not_offered(1)
     data_parallel_size: int = _not_offered(1)
-    distributed_executor_backend: str | None = _not_offered(None, "uni")
+    distributed_executor_backend: str | None = _not_offered(None, "uni", "mp")
     nnodes: int = _not_offered(1)
     node_rank: int = _not_offered(0)
     master_addr: str | None = _not_offered(None)

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from vllm import envs, kernels
 from vllm.attention.registry import choose_backend
-from vllm.config import CacheConfig, DeviceConfig, ModelConfig, SchedulerConfig, SpeculativeConfig, VllmConfig
-from vllm.exceptions import ModelError, VLLMValidationError
+from vllm.config import (
+    CacheConfig,
+    DeviceConfig,
+    ModelConfig,
+    ParallelConfig,
+    SchedulerConfig,
+    SpeculativeConfig,
+    VllmConfig,
+)
+from vllm.exceptions import ModelError, NotOfferedError, VLLMValidationError
 from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
 from vllm.kernels.op_set import device_kernels
 from vllm.model_path import resolve_model
@@ -54,6 +62,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
         speculative_config=_speculative_config(args.speculative_config),
         device_config=device,
         enable_sleep_mode=args.enable_sleep_mode,
+        parallel_config=_parallel_config(args, device.attention_backend),
     )
 
 
@@ -210,6 +219,26 @@ def _scheduler_config(args: "EngineArgs", max_model_len: int, device: str) -> Sc
             "max_num_batched_tokens",
         )
     return config
+
+
+def _parallel_config(args: "EngineArgs", attention_backend: str) -> ParallelConfig:
+    size = args.tensor_parallel_size
+    _check_int("tensor_parallel_size", size, 1)
+    if size > 1 and attention_backend != "CPU_ATTN":
+        raise NotOfferedError(
+            f"tensor_parallel_size={size} is not offered with {attention_backend} yet: give 1, or CPU_ATTN",
+            "tensor_parallel_size",
+        )
+    if size > 1 and args.enable_sleep_mode:
+        raise NotOfferedError(
+            f"enable_sleep_mode is not offered with tensor_parallel_size={size} yet: leave one out", "enable_sleep_mode"
+        )
+    if size > 1 and args.distributed_executor_backend == "uni":
+        raise VLLMValidationError(
+            f"distributed_executor_backend='uni' is not accepted with tensor_parallel_size={size}: give mp",
+            "distributed_executor_backend",
+        )
+    return ParallelConfig(size)
 
 
 def _speculative_config(given: dict[str, Any] | None) -> SpeculativeConfig | None:

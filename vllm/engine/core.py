@@ -1,13 +1,18 @@
 """The engine's core: one loop of schedule, run, sample. Synchronous: no threads, no sockets, no tokenizer."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from vllm.config import VllmConfig
 from vllm.exceptions import VLLMValidationError
+from vllm.executor.workers import Workers
 from vllm.kvcache.manager import KVCacheManager
 from vllm.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.platforms import current_platform
 from vllm.scheduler.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from vllm.worker.runner import ModelRunner
 
 _log = logging.getLogger(__name__)
 SLEEPING_PARTS = ("weights", "kv_cache")  # what wake_up can be told to take back
@@ -22,12 +27,13 @@ class EngineCore:
 
     def __init__(self, config: VllmConfig, own_process: bool = False):
         """`own_process`: nothing else runs in this process."""
-        current_platform.prepare(own_process)
-        from vllm.worker.runner import ModelRunner
-
+        ranks = config.parallel_config.tensor_parallel_size
+        # Before this process is bound to its CPUs: the others would inherit that.
+        self._workers = Workers(config) if ranks > 1 else None
+        current_platform.prepare(own_process, ranks=ranks)
         self._may_sleep = config.enable_sleep_mode
         cache = config.cache_config
-        self._runner = ModelRunner(config)
+        self._runner = self._load(config)
         self._kv_cache = KVCacheManager(self._runner.num_blocks, cache.block_size, cache.enable_prefix_caching)
         max_model_len = config.model_config.max_model_len
         if self._kv_cache.num_tokens < max_model_len:
@@ -38,6 +44,15 @@ class EngineCore:
                 max_model_len,
             )
         self._scheduler = Scheduler(config.scheduler_config, self._kv_cache, max_model_len, config.speculative_config)
+
+    def _load(self, config: VllmConfig) -> "ModelRunner":
+        if self._workers is None:
+            from vllm.executor.rank import single_rank_runner
+
+            return single_rank_runner(config)
+        from vllm.executor.parallel_model import parallel_runner
+
+        return parallel_runner(config, self._workers)
 
     def add_request(self, request: EngineRequest) -> None:
         """Queues one sequence. Raises VLLMValidationError where it can never fit into the KV cache."""
@@ -97,3 +112,5 @@ class EngineCore:
     def shutdown(self) -> None:
         """Frees the model and the KV cache; the core cannot be used afterwards."""
         del self._runner
+        if self._workers is not None:
+            self._workers.close()

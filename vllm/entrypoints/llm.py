@@ -141,7 +141,7 @@ class LLM:
     score = _not_offered("score", _POOLING)
     reward = _not_offered("reward", _POOLING)
     beam_search = _not_offered("beam_search", "use generate, with n for several answers")
-    collective_rpc = _not_offered("collective_rpc", "there is one worker, in this process")
+    collective_rpc = _not_offered("collective_rpc", "the processes of a model take no calls")
     start_profile = _not_offered("start_profile", "use a profiler of your own")
     stop_profile = _not_offered("stop_profile", "use a profiler of your own")
 

@@ -9,7 +9,9 @@ from vllm.models.interface import Model
 
 
 def model_of(engine: LLMEngine) -> Model:
-    return engine._core._runner._model
+    """Of a model in parts the one in this process."""
+    model = engine._core._runner._model
+    return getattr(model, "part", model)
 
 
 @contextmanager

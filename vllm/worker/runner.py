@@ -1,17 +1,17 @@
 """Runs the model on one step after another."""
 
-import os
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from vllm.attention.cache_format import CacheFormat
 from vllm.config import VllmConfig
+from vllm.distributed.group import Group
 from vllm.exceptions import VLLMValidationError
 from vllm.messages import TokenLogprobs
 from vllm.models.interface import Model
 from vllm.models.parts import named_parts
-from vllm.platforms import current_platform
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.sampler import Sampler
 from vllm.scheduler.output import ScheduledStep, StepResult
@@ -20,7 +20,7 @@ from vllm.worker import memory_profile
 from vllm.worker.device_step import DeviceStep
 from vllm.worker.input_batch import InputBatch
 from vllm.worker.kv_cache import allocate, number_of_blocks
-from vllm.worker.model_loader import DTYPES, load_model, ops_of
+from vllm.worker.model_loader import DTYPES, ops_of
 from vllm.worker.offload import OffloadedWeights, return_freed_memory
 from vllm.worker.page_warmup import PageWarmup
 
@@ -32,18 +32,18 @@ _POPULATED_CACHE_BYTES = 1 << 30
 
 
 class ModelRunner:
-    """Owns the model and the KV cache. `num_blocks` is the cache's size."""
+    """Owns the model and the KV cache. `num_blocks` is the cache's size, the same for every rank of `group`."""
 
-    def __init__(self, config: VllmConfig):
-        if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(current_platform.num_threads())
-        self._model = load_model(config)
+    def __init__(self, config: VllmConfig, load: Callable[[], Model], group: Group):
+        """`load` gives the model, or what stands for all ranks' parts of it."""
+        self._load = load
+        self._model = load()
         self._config = config
         self._format = CacheFormat.of(config.cache_config.cache_dtype, DTYPES[config.model_config.dtype])
         self._sampler = Sampler(ops_of(config.device_config))
         self._offloaded: OffloadedWeights | None = None
         self._asleep: set[str] = set()
-        self.num_blocks = self._number_of_blocks()
+        self.num_blocks = group.smallest(self._number_of_blocks())
         self._take_cache()
         limits, block_size = config.scheduler_config, config.cache_config.block_size
         self._batch = InputBatch(
@@ -106,7 +106,7 @@ class ModelRunner:
             raise VLLMValidationError("tags=['kv_cache'] is not accepted while the weights sleep: wake them first")
         if "weights" in parts:
             if self._model is None:
-                self._model = load_model(self._config)
+                self._model = self._load()
             elif self._offloaded is not None:
                 self._offloaded.restore()
                 self._offloaded = None

@@ -4,8 +4,8 @@ Those that are fields of EngineArgs are refused there, for Python callers too; t
 """
 
 _REASONS = {
-    "the model runs in one process on one machine": """
-        -tp -pp -dp all2all-backend api-server-count data-parallel-address data-parallel-backend
+    "a model runs once, on one machine, split by --tensor-parallel-size alone": """
+        -pp -dp all2all-backend api-server-count data-parallel-address data-parallel-backend
         data-parallel-external-lb data-parallel-hybrid-lb data-parallel-rank data-parallel-rpc-port
         data-parallel-size-local data-parallel-start-rank decode-context-parallel-size disable-custom-all-reduce
         ec-transfer-config enable-dbo enable-eplb enable-expert-parallel eplb-config grpc headless kv-events-config

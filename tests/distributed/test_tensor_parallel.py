@@ -1,0 +1,66 @@
+"""--tensor-parallel-size: the answers of one process, from several that have a part of the model each."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.models import mixed_prompts, save_model
+from support.quantized_checkpoints import FORMATS, write_quantized
+from vllm import LLM, SamplingParams
+from vllm.profiling.model_parts import model_of
+
+GREEDY = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
+CACHE_BYTES, BLOCK = 1 << 19, 32
+
+
+def load(folder: Path, ranks: int) -> LLM:
+    return LLM(
+        str(folder),
+        dtype="float32",
+        max_model_len=256,
+        kv_cache_memory_bytes=CACHE_BYTES,
+        block_size=BLOCK,
+        max_num_batched_tokens=64,
+        max_num_seqs=8,
+        tensor_parallel_size=ranks,
+    )
+
+
+def answers(llm: LLM) -> list[list[int]]:
+    """Prompts of many lengths, some of them in several steps, then all of them decoded together."""
+    prompts = [{"prompt_token_ids": prompt} for prompt in mixed_prompts(6)]
+    return [list(output.outputs[0].token_ids) for output in llm.generate(prompts, GREEDY, use_tqdm=False)]
+
+
+def prompt_logprobs(llm: LLM) -> torch.Tensor:
+    """f32 [positions], over several calls of the output head."""
+    prompt = {"prompt_token_ids": list(range(3, 153))}
+    output = llm.generate([prompt], SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False)[0]
+    entries = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
+    return torch.tensor([entry[token].logprob for token, entry in entries])
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranks", "overrides"),
+    [
+        ("llama", 2, {"vocab_size": 321}),  # no even number
+        ("qwen2", 2, {}),  # biases, a tied head
+        ("llama_tied_bias", 4, {}),  # biases everywhere, two ranks to each head of keys and values
+        ("opt_350m_style", 2, {}),
+    ],
+)
+def test_the_same_tokens_as_with_one_rank(kind, ranks, overrides, tmp_path):
+    folder = save_model(kind, tmp_path, **overrides)
+    alone, together = load(folder, 1), load(folder, ranks)
+    assert answers(together) == answers(alone)
+    torch.testing.assert_close(prompt_logprobs(together), prompt_logprobs(alone), rtol=0, atol=1e-4)
+    for llm in (alone, together):  # the KV cache's memory is each rank's own, for its heads
+        shapes = [attention.shape for attention in model_of(llm.llm_engine).attentions]
+        block_bytes = sum(2 * BLOCK * shape.num_kv_heads * shape.head_size * 4 for shape in shapes)
+        assert llm.get_metrics().kv_cache_tokens == CACHE_BYTES // block_bytes * BLOCK
+
+
+def test_a_quantised_checkpoint(tmp_path):
+    folder, _ = write_quantized(tmp_path, FORMATS["gptq4_zeros"])
+    assert answers(load(folder, 2)) == answers(load(folder, 1))

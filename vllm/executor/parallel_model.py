@@ -1,0 +1,65 @@
+"""A model in parts, one a rank, that computes as one."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vllm.attention.step_input import StepInput
+from vllm.config import VllmConfig
+from vllm.executor.rank import load_rank
+from vllm.executor.workers import Workers
+from vllm.models.interface import Model
+from vllm.worker.runner import ModelRunner
+
+
+def parallel_runner(config: VllmConfig, workers: Workers) -> ModelRunner:
+    """Rank 0's part of the model in this process, the others' in the workers'. Raises as Workers.together."""
+    with workers.together():
+        group = workers.join()
+        return ModelRunner(config, lambda: LeadingModel(load_rank(config, group), workers), group)
+
+
+class LeadingModel:
+    """Rank 0's `part`. What the runner asks of it the workers do with theirs, on tensors that they are sent."""
+
+    def __init__(self, part: Model, workers: Workers):
+        self.part, self._workers = part, workers
+        self.attentions, self.vocab_size, self.only_wanted = part.attentions, part.vocab_size, part.only_wanted
+
+    def forward(self, step: StepInput) -> Tensor:
+        with self._workers.step():
+            self._workers.call("forward", *_sent(step))
+            self._hidden = self.part.forward(step)
+        return self._hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden: consecutive rows of what `forward` returned last."""
+        start = (hidden.data_ptr() - self._hidden.data_ptr()) // self._hidden[:1].nbytes
+        with self._workers.step():
+            self._workers.call("logits", start, start + hidden.shape[0])
+            return self.part.logits(hidden)
+
+
+class FollowingModel:
+    """A worker's part; its methods are what rank 0 calls."""
+
+    def __init__(self, part: Model):
+        self._part = part
+
+    def forward(self, *values: Any) -> None:
+        """values: of `_sent`."""
+        own = (torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values)
+        self._hidden = self._part.forward(StepInput(*own))
+
+    def logits(self, start: int, end: int) -> None:
+        """Of rows `start` to `end` of the last step's result."""
+        self._part.logits(self._hidden[start:end])
+
+
+def _sent(step: StepInput) -> list[Any]:
+    """StepInput's fields, tensors as numpy arrays, but for the plan, which each rank makes for its own heads."""
+    values = [getattr(step, each.name) for each in fields(step) if each.name != "plan"]
+    return [value.numpy() if isinstance(value, Tensor) else value for value in values]

@@ -1,0 +1,57 @@
+"""The process of a rank that is not the first: loads its part of the model and does what rank 0 says."""
+
+import os
+from multiprocessing.connection import Connection
+
+from vllm.config import VllmConfig
+from vllm.distributed import child_main
+from vllm.executor.workers import LOST_A_PEER
+from vllm.platforms import current_platform
+
+EXIT_FAILED = 1
+
+
+def main(descriptor: int) -> None:
+    """Follows rank 0 at the other end of the inherited socket `descriptor`, and ends with it."""
+    child_main.begin()
+    child_main.end_with(descriptor)
+    connection = Connection(descriptor)
+    try:
+        config, rank = connection.recv()
+        current_platform.prepare(own_process=True, rank=rank, ranks=config.parallel_config.tensor_parallel_size)
+        _follow(connection, config, rank)
+    except (EOFError, OSError):
+        os._exit(LOST_A_PEER)
+    except Exception as error:
+        _end(connection, error)
+
+
+def _follow(connection: Connection, config: VllmConfig, rank: int) -> None:
+    import torch
+    from torch.distributed import TCPStore
+
+    from vllm.distributed.group import LOOPBACK, ProcessGroup
+    from vllm.executor.parallel_model import FollowingModel
+    from vllm.executor.rank import load_rank
+    from vllm.worker.runner import ModelRunner
+
+    connection.send(None)  # ready
+    store = TCPStore(LOOPBACK, connection.recv(), is_master=False)
+    group = ProcessGroup(store, rank, config.parallel_config.tensor_parallel_size)
+    part = load_rank(config, group)
+    runner = ModelRunner(config, lambda: part, group)  # has the KV cache
+    model = FollowingModel(part)
+    with torch.inference_mode():
+        while runner:
+            method, arguments = connection.recv()
+            getattr(model, method)(*arguments)
+
+
+def _end(connection: Connection, error: Exception) -> None:
+    """Tells rank 0 why this process ends, unless it ends because another rank did."""
+    from vllm.distributed.group import PeerLostError
+
+    if isinstance(error, PeerLostError):
+        os._exit(LOST_A_PEER)
+    connection.send(child_main.describe_failure(error))
+    os._exit(EXIT_FAILED)
