@@ -27,12 +27,14 @@ _REASONS = {
         mm-processor-cache-gb mm-processor-cache-type mm-processor-kwargs skip-mm-profiling video-pruning-rate""",
     "weights and KV cache stay in memory": """
         cpu-offload-params kv-offloading-backend kv-offloading-size offload-backend offload-group-size
-        offload-num-in-group sleep-mode""",
+        offload-num-in-group""",
+    "sleep mode is switched on by --enable-sleep-mode": "sleep-mode",
     "kernels are compiled ahead of time": """
         -cc -O cuda-graph-sizes cudagraph-capture-sizes max-cudagraph-capture-size optimization-level""",
     "output cannot be constrained to a grammar": "guided-decoding-backend",
     "models generate text": "io-processor-plugin override-pooler-config pooler-config task",
-    "attention runs on this project's own kernels": "attention-config moe-backend",
+    "attention is chosen by --attention-backend": "attention-config",
+    "models have no experts": "moe-backend",
     "models are folders with config.json, tokenizer.json and safetensors": """
         code-revision config-format hf-config-path ignore-patterns model-loader-extra-config
         safetensors-load-strategy use-tqdm-on-load""",
