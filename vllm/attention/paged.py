@@ -32,7 +32,8 @@ class AttentionShape:
         if self.num_heads % ranks or (self.num_kv_heads % ranks and ranks % self.num_kv_heads):
             raise ModelError(
                 f"{self.num_heads} heads with {self.num_kv_heads} key and value heads cannot be split between "
-                f"tensor_parallel_size={ranks} ranks: it must divide the first, and divide the second or be a multiple"
+                f"tensor_parallel_size={ranks} ranks: give a divisor of {self.num_heads} that divides "
+                f"{self.num_kv_heads} or is a multiple of it"
             )
         return replace(self, num_heads=self.num_heads // ranks, num_kv_heads=max(self.num_kv_heads // ranks, 1))
 

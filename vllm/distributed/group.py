@@ -1,11 +1,14 @@
 """What the ranks that hold one model together exchange."""
 
+from __future__ import annotations
+
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from vllm.exceptions import VLLMValidationError
 from vllm.partition import Part
 
 # Ranks of one machine: nothing listens on an address that others reach.
@@ -72,6 +75,15 @@ class ProcessGroup(Group):
         value = torch.tensor([number])
         _wait(self._backend.allreduce([value], self._minimum))
         return int(value.item())
+
+
+def require_gloo() -> None:
+    """Raises VLLMValidationError where torch was built without it."""
+    if not (dist.is_available() and dist.is_gloo_available()):
+        raise VLLMValidationError(
+            "tensor_parallel_size is accepted with a torch that has gloo; the installed one was built without: give 1",
+            "tensor_parallel_size",
+        )
 
 
 def _wait(work: dist.Work) -> None:

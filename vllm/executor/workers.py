@@ -34,9 +34,10 @@ class Workers:
 
     def join(self) -> "Group":
         """Brings all ranks together. To be called within `together`."""
-        from torch.distributed import TCPStore
+        from vllm.distributed.group import LOOPBACK, ProcessGroup, require_gloo
 
-        from vllm.distributed.group import LOOPBACK, ProcessGroup
+        require_gloo()
+        from torch.distributed import TCPStore
 
         store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)
         for worker in self._workers:
