@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from support.logprobs import prompt_logprobs
 from support.models import mixed_prompts, save_model
 from support.quantized_checkpoints import FORMATS, write_quantized
 from vllm import LLM, SamplingParams
@@ -33,14 +34,6 @@ def answers(llm: LLM) -> list[list[int]]:
     return [list(output.outputs[0].token_ids) for output in llm.generate(prompts, GREEDY, use_tqdm=False)]
 
 
-def prompt_logprobs(llm: LLM) -> torch.Tensor:
-    """f32 [positions], over several calls of the output head."""
-    prompt = {"prompt_token_ids": list(range(3, 153))}
-    output = llm.generate([prompt], SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False)[0]
-    entries = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
-    return torch.tensor([entry[token].logprob for token, entry in entries])
-
-
 @pytest.mark.parametrize(
     ("kind", "ranks", "overrides"),
     [
@@ -54,7 +47,7 @@ def test_the_same_tokens_as_with_one_rank(kind, ranks, overrides, tmp_path):
     folder = save_model(kind, tmp_path, **overrides)
     alone, together = load(folder, 1), load(folder, ranks)
     assert answers(together) == answers(alone)
-    torch.testing.assert_close(prompt_logprobs(together), prompt_logprobs(alone), rtol=0, atol=1e-4)
+    torch.testing.assert_close(prompt_logprobs(together, 150), prompt_logprobs(alone, 150), rtol=0, atol=1e-4)
     for llm in (alone, together):  # the KV cache's memory is each rank's own, for its heads
         shapes = [attention.shape for attention in model_of(llm.llm_engine).attentions]
         block_bytes = sum(2 * BLOCK * shape.num_kv_heads * shape.head_size * 4 for shape in shapes)

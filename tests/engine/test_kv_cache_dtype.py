@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from support.logprobs import prompt_logprobs
 from support.models import mixed_prompts, save_model
 from support.tiny_model import write_tiny_model
 from vllm import LLM, SamplingParams
@@ -32,10 +33,7 @@ def load(folder: Path, cache: str = "auto", **options) -> LLM:
 
 
 def logprobs(llm: LLM) -> torch.Tensor:
-    prompt = {"prompt_token_ids": list(range(3, 183))}
-    output = llm.generate([prompt], SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False)[0]
-    entries = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
-    return torch.tensor([entry[token].logprob for token, entry in entries])
+    return prompt_logprobs(llm, 180)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.kernel_inputs import randn
+from support.logprobs import prompt_logprobs
 from support.models import save_model
 from vllm import LLM, SamplingParams
 from vllm.quantization.at_load import Int4, Int8
@@ -41,11 +42,7 @@ def folder(request, tmp_path_factory) -> Path:
 
 
 def logprobs(folder: Path, **options) -> torch.Tensor:
-    llm = LLM(str(folder), max_model_len=128, num_gpu_blocks_override=16, **options)
-    prompt = {"prompt_token_ids": list(range(3, 83))}
-    output = llm.generate([prompt], SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False)[0]
-    entries = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
-    return torch.tensor([entry[token].logprob for token, entry in entries])
+    return prompt_logprobs(LLM(str(folder), max_model_len=128, num_gpu_blocks_override=16, **options), 80)
 
 
 @pytest.mark.parametrize(("quantization", "bound"), [("int8", 0.06), ("int4", 0.5)])

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from support.compressed_tensors_writer import COMPRESSED
+from support.logprobs import prompt_logprobs
 from support.quantized_checkpoints import FORMATS, write_quantized
-from vllm import LLM, SamplingParams
+from vllm import LLM
 from vllm.checkpoint import SafetensorsCheckpoint
 from vllm.quantization import linear_method
 from vllm.quantization.base import QuantizedWeight
@@ -40,18 +41,14 @@ def test_weights_read_as_what_they_stand_for(model):
         torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-7)
 
 
-def prompt_logprobs(folder: Path, **options) -> torch.Tensor:
-    """f32 [positions]: logprobs of a prompt's tokens."""
+def logprobs(folder: Path, **options) -> torch.Tensor:
     llm = LLM(str(folder), dtype="float32", max_model_len=256, num_gpu_blocks_override=16, **options)
-    prompt = {"prompt_token_ids": list(range(3, 103))}
-    output = llm.generate([prompt], SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False)[0]
-    entries = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
-    return torch.tensor([entry[token].logprob for token, entry in entries])
+    return prompt_logprobs(llm, 100)
 
 
 def test_answers_like_the_dequantised_model(model):
     name, quantized, reference = model
-    got, expected = prompt_logprobs(quantized), prompt_logprobs(reference)
+    got, expected = logprobs(quantized), logprobs(reference)
     if ALL[name].exact:
         assert torch.equal(got, expected)
     # 8-bit inputs: about 1 % of each product; logprobs of this model spread over several units.
@@ -61,5 +58,5 @@ def test_answers_like_the_dequantised_model(model):
 
 def test_torchs_ops_multiply_by_the_dequantised_weights(model):
     _, quantized, reference = model
-    got, expected = (prompt_logprobs(folder, attention_backend="TORCH_SDPA") for folder in (quantized, reference))
+    got, expected = (logprobs(folder, attention_backend="TORCH_SDPA") for folder in (quantized, reference))
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
