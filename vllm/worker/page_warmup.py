@@ -1,5 +1,6 @@
 """Takes memory from the operating system before it is needed."""
 
+import atexit
 import contextlib
 import ctypes
 import math
@@ -59,6 +60,8 @@ class PageWarmup:
         )
 
     def start(self) -> None:
+        # A thread that runs while the interpreter ends is torn out of torch's code, which aborts the process.
+        atexit.register(self.stop)
         self._thread.start()
 
     def join(self) -> None:
@@ -83,6 +86,7 @@ class PageWarmup:
                 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
         with contextlib.suppress(_Stopped):
             populate(tensors, most_bytes, self._await_quiet)
+        atexit.unregister(self.stop)
 
     def _await_quiet(self) -> None:
         while (wait := self._quiet_from - time.monotonic()) > 0:
