@@ -49,18 +49,6 @@ HWY_INLINE void WithCode(KvCode code, const Call& call) {
 }
 
 template <typename T>
-HWY_INLINE float LargestMagnitude(const T* HWY_RESTRICT x, int64_t size) {
-  const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  VF32 largest = hn::Zero(d);
-  for (int64_t i = 0; i < size; i += lanes) {
-    const size_t n = static_cast<size_t>(std::min(lanes, size - i));
-    largest = hn::Max(largest, hn::Abs(LoadF32N(d, x + i, n)));
-  }
-  return hn::ReduceMax(d, largest);
-}
-
-template <typename T>
 void EncodeCodes(KvCode code, const T* HWY_RESTRICT x, int64_t size, float scale,
                  uint8_t* HWY_RESTRICT codes) {
   const F32 d;

@@ -193,29 +193,6 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
   }
 }
 
-// The largest magnitude in x [size]. Magnitudes are ordered as their bits are, with infinities and
-// NaNs behind all others.
-template <typename T>
-HWY_INLINE float LargestMagnitude(const T* HWY_RESTRICT x, int64_t size) {
-  using Bits = hwy::SignedFromSize<sizeof(T)>;
-  const hn::ScalableTag<Bits> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const Bits* bits = reinterpret_cast<const Bits*>(x);
-  const auto magnitude = hn::Set(d, hwy::LimitsMax<Bits>());
-  auto largest = hn::Zero(d), other = hn::Zero(d);
-  int64_t i = 0;
-  for (; i + 2 * lanes <= size; i += 2 * lanes) {
-    largest = hn::Max(largest, hn::And(hn::LoadU(d, bits + i), magnitude));
-    other = hn::Max(other, hn::And(hn::LoadU(d, bits + i + lanes), magnitude));
-  }
-  for (; i < size; i += lanes) {
-    const size_t n = static_cast<size_t>(std::min(lanes, size - i));
-    largest = hn::Max(largest, hn::And(hn::LoadN(d, bits + i, n), magnitude));
-  }
-  const Bits found = hn::ReduceMax(d, hn::Max(largest, other));
-  return hwy::ConvertScalarTo<float>(hwy::BitCastScalar<T>(found));
-}
-
 // Quantises x [size] to codes, rounding to nearest: x is about code * scale, codes in [-127, 127].
 // A value that is not finite makes the scale NaN.
 template <typename T>

@@ -1,5 +1,7 @@
 // Loads and stores that convert to and from f32, for one Highway target at a time.
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "hwy/highway.h"
 
@@ -94,6 +96,29 @@ HWY_INLINE VF32 RoundTo(F32 d, VF32 v) {
   } else {
     return hn::PromoteTo(d, hn::DemoteTo(hn::Rebind<T, F32>(), v));
   }
+}
+
+// The largest magnitude in x [size]. Magnitudes are ordered as their bits are, with infinities and
+// NaNs behind all others.
+template <typename T>
+HWY_INLINE float LargestMagnitude(const T* HWY_RESTRICT x, int64_t size) {
+  using Bits = hwy::SignedFromSize<sizeof(T)>;
+  const hn::ScalableTag<Bits> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const Bits* bits = reinterpret_cast<const Bits*>(x);
+  const auto magnitude = hn::Set(d, hwy::LimitsMax<Bits>());
+  auto largest = hn::Zero(d), other = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + 2 * lanes <= size; i += 2 * lanes) {
+    largest = hn::Max(largest, hn::And(hn::LoadU(d, bits + i), magnitude));
+    other = hn::Max(other, hn::And(hn::LoadU(d, bits + i + lanes), magnitude));
+  }
+  for (; i < size; i += lanes) {
+    const size_t n = static_cast<size_t>(std::min(lanes, size - i));
+    largest = hn::Max(largest, hn::And(hn::LoadN(d, bits + i, n), magnitude));
+  }
+  const Bits found = hn::ReduceMax(d, hn::Max(largest, other));
+  return hwy::ConvertScalarTo<float>(hwy::BitCastScalar<T>(found));
 }
 
 }  // namespace HWY_NAMESPACE
