@@ -8,6 +8,7 @@ import torch
 
 from vllm.kernels.linear import linear_packed, pack_linear_weight
 from vllm.kernels.quantized_linear import pack_quantized_weight, quantize_weight
+from vllm.quantization.base import MAX_INPUT_GROUP
 
 _READ_BYTES = 256 * 2**20  # more than the caches of most CPUs hold
 _ROWS, _WIDTH = 512, 1024  # a product whose operands stay in the second-level cache
@@ -59,7 +60,7 @@ def _product_speed(dtype: torch.dtype) -> float:
 def _int8_product_speed() -> float:
     x, weight = (torch.randint(-127, 128, (rows, _WIDTH), dtype=torch.int8) for rows in (_ROWS, _WIDTH))
     source = torch.randn(_WIDTH, _WIDTH)
-    packed = pack_quantized_weight(*quantize_weight(source, 8), bits=8, group_size=64)
+    packed = pack_quantized_weight(*quantize_weight(source, 8), bits=8, group_size=MAX_INPUT_GROUP)
     rows, out = torch.randn(_ROWS, _WIDTH), torch.empty(_ROWS, _WIDTH)
     return _operations() / _best([lambda: torch._int_mm(x, weight), lambda: linear_packed(out, rows, packed)])
 

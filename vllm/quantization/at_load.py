@@ -5,11 +5,11 @@ from torch import Tensor
 from vllm.checkpoint import Checkpoint
 from vllm.kernels.quantized_linear import INT4_GROUP, quantize_weight
 from vllm.partition import WHOLE_LAYER, Tile
-from vllm.quantization.base import LinearMethod, QuantizedWeight
+from vllm.quantization.base import MAX_INPUT_GROUP, LinearMethod, QuantizedWeight
 
 
 class Int8(LinearMethod):
-    """8-bit weights with a scale a row; the input in groups of 64 columns with a scale each."""
+    """8-bit weights with a scale a row; the input in groups of 128 columns with a scale each."""
 
     quantizes = True
 
@@ -20,7 +20,7 @@ class Int8(LinearMethod):
 
     def quantized(self, weight: Tensor) -> QuantizedWeight:
         """weight [n, k] in floating point."""
-        return QuantizedWeight(*quantize_weight(weight, 8), None, bits=8, group_size=64)
+        return QuantizedWeight(*quantize_weight(weight, 8), None, bits=8, group_size=MAX_INPUT_GROUP)
 
 
 class Int4(Int8):
