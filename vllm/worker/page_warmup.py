@@ -15,6 +15,8 @@ from torch import Tensor
 
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of Linux 5.14 and later: pages become present, what they hold stays
 _CHUNK = 256 << 10  # bytes that one call populates: it blocks changes of the process's memory map for that long
+# Behind whatever else starts now, but no lower: starved by a busy machine it would hold up `stop`, or Python's lock.
+_NICENESS = 10
 _QUIET_SECONDS = 0.05  # after the last step; the next one of a request that runs comes sooner
 
 
@@ -45,7 +47,7 @@ class _Stopped(Exception):
 
 
 class PageWarmup:
-    """`populate` on a thread of its own, which keeps the tensors until it is done and runs when nothing else does.
+    """`populate` on a thread of its own, which keeps the tensors until it is done and goes behind everything else.
 
     Beside a step it would cost more than the step saves: both threads wait for the same memory. So it stands still from
     `hold` until a moment after `release`.
@@ -55,9 +57,7 @@ class PageWarmup:
         self._quiet_from = 0.0  # time.monotonic()
         self._stopped = False
         arguments = (tensors, most_bytes)
-        self._thread = threading.Thread(
-            target=self._populate_when_idle, args=arguments, name="page-warmup", daemon=True
-        )
+        self._thread = threading.Thread(target=self._populate, args=arguments, name="page-warmup", daemon=True)
 
     def start(self) -> None:
         # A thread that runs while the interpreter ends is torn out of torch's code, which aborts the process.
@@ -79,11 +79,9 @@ class PageWarmup:
     def release(self) -> None:
         self._quiet_from = time.monotonic() + _QUIET_SECONDS
 
-    def _populate_when_idle(self, tensors: list[Tensor], most_bytes: int) -> None:
-        if hasattr(os, "SCHED_IDLE"):
-            # Where the system refuses, other work shares its processors with this thread.
-            with contextlib.suppress(OSError):
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
+    def _populate(self, tensors: list[Tensor], most_bytes: int) -> None:
+        if sys.platform == "linux":  # where priorities are those of threads
+            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
         with contextlib.suppress(_Stopped):
             populate(tensors, most_bytes, self._await_quiet)
         atexit.unregister(self.stop)
