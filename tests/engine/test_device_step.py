@@ -1,17 +1,18 @@
 """Steps on a device: inputs that are sent there, decode steps padded to few shapes, memory for the KV cache."""
 
-import pytest
-import torch
-from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
+import json
+import os
+import subprocess
+import sys
 
-from support import fake_device
+import pytest
+
+from support.checkout import ROOT
+from support.fake_device import NO_DEVICES
 from support.greedy_case import GreedyCase
 from support.models import KINDS, save_model
-from vllm.attention.cache_format import CacheFormat
-from vllm.engine.arg_utils import EngineArgs
 from vllm.worker.decode_graphs import DecodeGraphs, doublings
-from vllm.worker.memory_profile import MemoryUse, run_largest_steps
-from vllm.worker.model_loader import load_model
+from vllm.worker.memory_profile import MemoryUse
 
 GIB = 2**30
 
@@ -41,29 +42,23 @@ def test_doublings():
     assert doublings(16, 64) == [16, 32, 64]
 
 
-class NoSampler:
-    """Fake tensors hold no numbers to look at."""
-
-    def rehearse(self, logits):
-        self.logits = logits
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory):
+    """What support/fake_device.py found, by kind of model."""
+    folders = {kind: str(save_model(kind, tmp_path_factory.mktemp(kind))) for kind in sorted(KINDS)}
+    path = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "support.fake_device", *folders.values()]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
+    if done.returncode == NO_DEVICES:
+        pytest.skip("this torch has no devices made in Python (backend_registration): fake tensors need one")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    return {kind: found[folder] for kind, folder in folders.items()}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_forward_pass_stays_on_its_device_and_never_waits_for_it(kind, tmp_path):
-    """Over fake tensors: an op that meets tensors of two devices, or reads a number of the device's, raises."""
-    folder = str(save_model(kind, tmp_path))
-    arguments = {"dtype": "bfloat16", "load_format": "dummy", "attention_backend": "TORCH_SDPA", "max_num_seqs": 4}
-    config = EngineArgs(model=folder, max_num_batched_tokens=600, **arguments).create_engine_config()
-    config.device_config.device = device = fake_device.register()
-    sampler = NoSampler()
-    with FakeTensorMode():
-        model = load_model(config)
-        run_largest_steps(model, sampler, config, CacheFormat.of("auto", torch.bfloat16))
-        assert sampler.logits.device.type == device
-        assert sampler.logits.shape == (4, model.vocab_size)
-        assert model.attentions[0].binding == -1
-        with pytest.raises(DynamicOutputShapeException):  # such as this would
-            torch.empty(3, device=device).nonzero()
+def test_a_forward_pass_stays_on_its_device_and_never_waits_for_it(kind, problems):
+    assert problems[kind] is None, problems[kind]
 
 
 def test_memory_left_for_the_cache():
