@@ -102,6 +102,7 @@ def test_amd(tmp_path, monkeypatch):
 
 
 def test_the_platform_is_what_torch_can_use(nvidia_driver, torch_for, tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "TARGET_DEVICE", tmp_path / "target_device")
     torch_for("cuda")
     found = find_gpu()
     assert found.kind is PlatformEnum.CUDA
@@ -112,7 +113,6 @@ def test_the_platform_is_what_torch_can_use(nvidia_driver, torch_for, tmp_path, 
     assert find_gpu() is None
     monkeypatch.setattr(gpu, "amd_gpus", lambda: [Gpu("AMD X", 2, 1)])
     assert find_gpu().kind is PlatformEnum.ROCM
-    monkeypatch.setattr(kernels, "TARGET_DEVICE", tmp_path / "target_device")
     kernels.TARGET_DEVICE.write_text("cpu\n")
     assert find_gpu() is None
 
