@@ -13,6 +13,7 @@ from build_support import compile_jobs
 from build_support.compile_jobs import MAX_PASSED_OVER, Queue, may_start
 from build_support.compile_launcher import source_and_object, was_killed
 from support.checkout import ROOT
+from support.server import wait_until
 
 LAUNCHER = ROOT / "build_support" / "compile_launcher.py"
 COMPILER = """
@@ -128,10 +129,14 @@ def test_max_jobs_is_the_number_of_compilers(tmp_path):
 
 
 def test_heaviest_source_starts_first(tmp_path):
-    build = Build(tmp_path, MAX_JOBS="1")
+    build = Build(tmp_path, MAX_JOBS="1", SECONDS_EACH="3")
     build.costs(a=1000, b=3000, c=2000)
+    first = build.start("first")  # the others wait while it runs, however slowly they start
+    wait_until((tmp_path / "first.o.tries").exists, what="the first compiler runs")
+    build.environment["SECONDS_EACH"] = "0.1"
     build.run(*"abc")
-    assert [line["source"] for line in build.record()] == ["b.cpp", "c.cpp", "a.cpp"]
+    first.communicate()
+    assert [line["source"] for line in build.record()] == ["first.cpp", "b.cpp", "c.cpp", "a.cpp"]
 
 
 def test_memory_limits_the_number(tmp_path, monkeypatch):
