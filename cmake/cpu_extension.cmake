@@ -27,7 +27,8 @@ if(NOT VLLM_CPU_FAMILIES)
     quantized_linear
     rotary
     sampling
-    scaled_quant)
+    scaled_quant
+    screened_head)
 endif()
 
 set(VLLM_CPU_SOURCES

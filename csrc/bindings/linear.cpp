@@ -1,4 +1,4 @@
-#include "cpu/linear.h"
+#include "bindings/linear.h"
 
 #include <torch/csrc/stable/ops.h>
 
@@ -43,6 +43,8 @@ Tensor pack_gate_up_weight(const Tensor& weight) {
   return Pack("pack_gate_up_weight", weight, PackOrder::kGateUp);
 }
 
+}  // namespace
+
 LinearWeight PackedWeight(const TensorView& packed, int64_t n, int64_t k, PackOrder order) {
   const DType dtype = FloatType(packed);
   const std::vector<int64_t> shape = PackedShape(n, k, dtype, order);
@@ -57,6 +59,8 @@ LinearWeight PackedWeight(const TensorView& packed, int64_t n, int64_t k, PackOr
   CheckContiguous(packed);
   return {packed.data, n, k, dtype, order};
 }
+
+namespace {
 
 // `n` counts rows of the weight.
 void Run(const TensorView& out, const TensorView& input, const TensorView& packed,

@@ -121,7 +121,10 @@ std::tuple<Tensor, Tensor> quantize_weight(const Tensor& weight, int64_t bits) {
   return {codes, scales};
 }
 
-QuantizedWeight Read(const TensorView& packed, int64_t n, int64_t k, PackOrder order) {
+}  // namespace
+
+QuantizedWeight ReadQuantized(const TensorView& packed, int64_t n, int64_t k, PackOrder order) {
+  CheckType(packed, ScalarType::Byte);
   CheckDim(packed, 1);
   CheckContiguous(packed);
   QuantizedWeight weight;
@@ -137,11 +140,9 @@ QuantizedWeight Read(const TensorView& packed, int64_t n, int64_t k, PackOrder o
   return weight;
 }
 
-}  // namespace
-
 void RunQuantized(const TensorView& out, const TensorView& input, const TensorView& packed,
                   const TensorView* bias, int64_t n, PackOrder order) {
-  const QuantizedWeight weight = Read(packed, n, input.Size(1), order);
+  const QuantizedWeight weight = ReadQuantized(packed, n, input.Size(1), order);
   const QuantizedLinearArgs args{weight,        input.data,      FloatType(input),
                                  input.Size(0), input.Stride(0), bias ? bias->data : nullptr,
                                  out.data,      out.Stride(0),   FloatType(out)};
@@ -149,7 +150,7 @@ void RunQuantized(const TensorView& out, const TensorView& input, const TensorVi
 }
 
 void GatherQuantized(const TensorView& out, const TensorView& packed, const TensorView& ids) {
-  const QuantizedWeight weight = Read(packed, -1, out.Size(1), PackOrder::kPlain);
+  const QuantizedWeight weight = ReadQuantized(packed, -1, out.Size(1), PackOrder::kPlain);
   CheckIds(ids, weight.n);
   Launch([=, ids = ids.Data<const int64_t>(), count = ids.Size(0), to = out.data,
           stride = out.Stride(0),

@@ -2,12 +2,15 @@
 #pragma once
 
 #include "bindings/tensor.h"
-#include "cpu/linear.h"
+#include "cpu/quantized_linear.h"
 
 namespace vllm {
 
 // Whether `packed` holds codes rather than floating point elements.
 inline bool IsQuantized(const TensorView& packed) { return packed.Is(ScalarType::Byte); }
+
+// The weight behind packed bytes, which must be of n rows (-1: any number) and k columns.
+QuantizedWeight ReadQuantized(const TensorView& packed, int64_t n, int64_t k, PackOrder order);
 
 // The arguments are checked against the weight; `n` counts its rows.
 void RunQuantized(const TensorView& out, const TensorView& input, const TensorView& packed,

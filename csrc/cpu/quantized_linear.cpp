@@ -108,6 +108,23 @@ void QuantizeRows(const QuantizedLinearTask& task, int64_t first_row, int64_t en
   }
 }
 
+// The largest of each row of `tile`, f32 [rows][32].
+void StorePanelMaxima(const QuantizedLinearArgs& args, int64_t panel, int64_t row, int64_t rows,
+                      const float* tile) {
+  const F32 df;
+  const int64_t columns = std::min<int64_t>(kPanel, args.weight.n - panel * kPanel);
+  float* out = static_cast<float*>(args.out) + row * args.out_stride + panel;
+  for (int64_t r = 0; r < rows; ++r, tile += kPanel, out += args.out_stride) {
+    VF32 largest = hn::Set(df, tile[0]);
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      const size_t n = static_cast<size_t>(std::min<int64_t>(kLanes, columns - j));
+      const VF32 v = hn::LoadU(df, tile + j);
+      largest = hn::Max(largest, hn::IfThenElse(hn::FirstN(df, n), v, largest));
+    }
+    *out = hn::ReduceMax(df, largest);
+  }
+}
+
 // `fetched`: the panel was fetched by the item before; `next` is as RunItems says.
 template <typename T>
 void RunQuantizedItem(const QuantizedLinearTask& task, const LinearItem& item, bool fetched,
@@ -137,7 +154,9 @@ void RunQuantizedItem(const QuantizedLinearTask& task, const LinearItem& item, b
     const InputTile input{task.codes + row * units, task.scales + row * groups,
                           task.sums + row * groups};
     ChooseTile(weight, rows)(input, panel, tile);
-    if (task.args.out_dtype == task.args.dtype) {
+    if (task.args.result == LinearResult::kPanelMaxima) {
+      StorePanelMaxima(task.args, item.panel, row, rows, tile);
+    } else if (task.args.out_dtype == task.args.dtype) {
       StorePanelTile<T, T>(task.args, item.panel, row, rows, tile);
     } else {
       StorePanelTile<T, float>(task.args, item.panel, row, rows, tile);

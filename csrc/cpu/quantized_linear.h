@@ -78,12 +78,22 @@ struct QuantizedSource {
 void PackQuantizedWeight(const QuantizedWeight& weight, const QuantizedSource& source,
                          void* packed);
 
+// Its parts: what precedes the panels, and the panels.
+void WriteQuantizedPrefix(const QuantizedWeight& weight, void* packed);
+void PackQuantizedPanels(const QuantizedWeight& weight, const QuantizedSource& source,
+                         uint8_t* panels);
+
 // The weight behind packed bytes. False where they do not describe one of `bytes` bytes.
 bool ReadQuantizedWeight(const void* packed, int64_t bytes, QuantizedWeight& weight);
 
 // out[i] = row ids[i] of the weight, dequantised to `dtype` (kPlain). Ids must lie in [0, n).
 void GatherQuantizedRows(const QuantizedWeight& weight, const int64_t* ids, int64_t count,
                          void* out, int64_t out_stride, DType dtype);
+
+enum class LinearResult {
+  kOutputs,
+  kPanelMaxima,  // of each panel of 32 outputs the largest; any where one of them is NaN
+};
 
 // An output's bits depend on its row of the input and of the weight alone: neither on m, nor on the
 // row's place, nor on the number of threads. A row of the input that holds an infinity or a NaN
@@ -95,9 +105,10 @@ struct QuantizedLinearArgs {
   int64_t m;
   int64_t input_stride;  // elements between rows
   const void* bias;      // [n], or null; kPlain only
-  void* out;             // [m, n], or [m, n / 2] = silu(gate) * up for kGateUp
+  void* out;  // [m, n]; [m, n / 2] = silu(gate) * up for kGateUp; [m, panels] for kPanelMaxima
   int64_t out_stride;
-  DType out_dtype;  // dtype or f32
+  DType out_dtype;                               // dtype or f32; f32 for kPanelMaxima
+  LinearResult result = LinearResult::kOutputs;  // kPanelMaxima: kPlain, no bias
 };
 void QuantizedLinear(const QuantizedLinearArgs& args);
 

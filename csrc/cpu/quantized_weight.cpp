@@ -128,8 +128,7 @@ void GatherRows(const QuantizedWeight& weight, const int64_t* ids, int64_t count
 
 }  // namespace
 
-void PackQuantizedWeight(const QuantizedWeight& weight, const QuantizedSource& source,
-                         void* packed) {
+void WriteQuantizedPrefix(const QuantizedWeight& weight, void* packed) {
   PreferHugePages(packed, static_cast<size_t>(weight.PackedBytes()));
   QuantizedHeader header{};
   header.magic = kQuantizedMagic;
@@ -147,7 +146,10 @@ void PackQuantizedWeight(const QuantizedWeight& weight, const QuantizedSource& s
   if (weight.permutation != nullptr) {
     std::memcpy(bytes + sizeof(header), weight.permutation, static_cast<size_t>(weight.k * 4));
   }
-  uint8_t* panels = bytes + weight.PrefixBytes();
+}
+
+void PackQuantizedPanels(const QuantizedWeight& weight, const QuantizedSource& source,
+                         uint8_t* panels) {
   const int64_t panel_bytes = weight.PanelBytes();
   ParallelFor(PanelCount(weight.n, weight.order), weight.k * kPanelWidth,
               [=, &weight, &source](int64_t begin, int64_t end) {
@@ -155,6 +157,12 @@ void PackQuantizedWeight(const QuantizedWeight& weight, const QuantizedSource& s
                   PackPanel(weight, source, panel, panels + panel * panel_bytes);
                 }
               });
+}
+
+void PackQuantizedWeight(const QuantizedWeight& weight, const QuantizedSource& source,
+                         void* packed) {
+  WriteQuantizedPrefix(weight, packed);
+  PackQuantizedPanels(weight, source, static_cast<uint8_t*>(packed) + weight.PrefixBytes());
 }
 
 bool ReadQuantizedWeight(const void* packed, int64_t bytes, QuantizedWeight& weight) {

@@ -89,6 +89,18 @@ def test_quantised_weights_count_at_their_packed_size(model_folder: Path) -> Non
     assert plain.flops == int8.flops + int8.int8
 
 
+def test_a_screened_head_counts_as_its_screen_where_likeliest_tokens_are_wanted(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vllm.layers.embedding.MIN_ELEMENTS", 1)
+    llm = load(model_folder, dtype="bfloat16")
+    weight = HIDDEN * llm.llm_engine.config.model_config.vocab_size
+    cost = cost_of(llm, torch.bfloat16)
+    logits, tokens = (cost.of_step([SequenceStep(100, 1, 1, likeliest)]) for likeliest in (False, True))
+    assert 0.9 * weight < logits.bytes - tokens.bytes < 1.1 * weight
+    assert logits.flops - tokens.flops == tokens.int8 == 2 * weight
+
+
 def test_steps_of_a_run_are_noted(model_folder: Path) -> None:
     llm = load(model_folder, dtype="float32")
     prompts = [{"prompt_token_ids": list(range(10, 10 + length))} for length in (5, 7)]
@@ -96,8 +108,8 @@ def test_steps_of_a_run_are_noted(model_folder: Path) -> None:
         llm.generate(prompts, SamplingParams(temperature=0, max_tokens=4, ignore_eos=True), use_tqdm=False)
     llm.generate(prompts, SamplingParams(temperature=0, max_tokens=2), use_tqdm=False)
     assert [step.is_prefill for step in observation.steps] == [True, False, False, False]
-    assert observation.steps[0].sequences == [SequenceStep(0, 5, 1), SequenceStep(0, 7, 1)]
-    assert observation.steps[-1].sequences == [SequenceStep(7, 1, 1), SequenceStep(9, 1, 1)]
+    assert observation.steps[0].sequences == [SequenceStep(0, 5, 1, True), SequenceStep(0, 7, 1, True)]
+    assert observation.steps[-1].sequences == [SequenceStep(7, 1, 1, True), SequenceStep(9, 1, 1, True)]
     assert all(step.seconds > 0 for step in observation.steps)
 
 

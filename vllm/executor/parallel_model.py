@@ -42,6 +42,9 @@ class LeadingModel:
             self._workers.call("logits", start, start + hidden.shape[0])
             return self.part.logits(hidden)
 
+    def greedy_tokens(self, hidden: Tensor) -> None:
+        """None: no rank knows all tokens."""
+
 
 class FollowingModel:
     """A worker's part; its methods are what rank 0 calls."""

@@ -40,10 +40,12 @@ class OpSet:
 
     Attributes:
         recordable: whether calls can be replayed (layers/replay.py).
+        screens_heads: whether packed weights are this package's, from which vllm.kernels.screened_head makes screens.
         takes_codes: whether linear weights may be packed as codes; else they are dequantised while they are loaded.
     """
 
     recordable: bool
+    screens_heads: bool
     takes_codes: bool
     pack_linear_weight: Callable
     pack_gate_up_weight: Callable
@@ -59,12 +61,12 @@ class OpSet:
 
 def native_ops() -> OpSet:
     """This package's kernels for the CPU."""
-    return OpSet(recordable=True, takes_codes=True, **_functions(frozenset(_MODULES)))
+    return OpSet(recordable=True, screens_heads=True, takes_codes=True, **_functions(frozenset(_MODULES)))
 
 
 def torch_ops(own_kernels: frozenset[str] = frozenset()) -> OpSet:
     """torch's ops, but for those of `own_kernels`, which torch's dispatcher takes to the kernel of the device."""
-    return OpSet(recordable=False, takes_codes=False, **_functions(own_kernels))
+    return OpSet(recordable=False, screens_heads=False, takes_codes=False, **_functions(own_kernels))
 
 
 def device_kernels(given: str | None) -> frozenset[str]:

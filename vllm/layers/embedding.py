@@ -7,13 +7,14 @@ from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
 from vllm.kernels.op_set import OpSet
 from vllm.layers.parallel_embedding import VocabParallelEmbedding, VocabParallelHead
+from vllm.layers.screened_head import MIN_ELEMENTS, ScreenedHead
 from vllm.partition import Part, Tile
 
 
 class OutputHead:
     """Hidden states to logits over the vocabulary."""
 
-    __slots__ = ("_logits", "ops", "packed", "vocab_size", "width")
+    __slots__ = ("_logits", "ops", "packed", "screened", "vocab_size", "width")
 
     def __init__(self, ops: OpSet, packed: Tensor, vocab_size: int, width: int):
         """packed: of a weight [vocab_size, width] (vllm.kernels.linear)."""
@@ -22,6 +23,7 @@ class OutputHead:
         self.packed = packed
         # As large as any call needed: new memory for every step's megabytes costs more than some of its kernels.
         self._logits = torch.empty(0, vocab_size, dtype=torch.float32)
+        self.screened: ScreenedHead | None = None
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """[rows, width] to [rows, vocab_size] f32, valid until the next call."""
@@ -31,6 +33,20 @@ class OutputHead:
         logits = self._logits[:rows]
         self.ops.linear_packed(logits, hidden, self.packed)
         return logits
+
+    def screen(self) -> None:
+        """Makes `greedy_tokens` faster than the logits are, by memory of half the weight's; not for small heads."""
+        if self.vocab_size * self.width >= MIN_ELEMENTS:
+            self.screened = ScreenedHead(self.packed, self.vocab_size, self.width)
+
+    def greedy_tokens(self, hidden: Tensor) -> Tensor | None:
+        """[rows, width] to the argmax [rows] i64 of the logits, the first of several; None: it is in the logits."""
+        if self.screened is None:
+            return None
+        tokens = self.screened(hidden)
+        if not self.screened.pays:
+            self.screened = None
+        return tokens
 
 
 class Embedding:
@@ -73,6 +89,8 @@ def load_embedding_and_head(
     tiles = [Tile(rows=part)]
     packed = method.load(checkpoint, [name if tied else head_name], [rows], width, tiles=tiles)
     head = OutputHead(checkpoint.ops, packed, end - first, width)
+    if checkpoint.ops.screens_heads and group.size == 1 and packed.dtype != torch.uint8:
+        head.screen()
     embedding: Embedding | TiedEmbedding
     if tied and not method.quantizes:
         embedding = TiedEmbedding(head)

@@ -41,3 +41,6 @@ class VocabParallelHead:
         missing = self._part_size - logits.shape[1]
         parts = self._group.gather(torch.nn.functional.pad(logits, (0, missing)) if missing else logits)
         return torch.cat(parts, dim=1)[:, : self._vocab_size].contiguous() if parts else logits
+
+    def greedy_tokens(self, hidden: Tensor) -> None:
+        """None: the logits say."""

@@ -41,3 +41,6 @@ class Model(Protocol):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Rows of forward's result [rows, hidden] to [rows, vocab_size] f32; valid until the next call."""
+
+    def greedy_tokens(self, hidden: Tensor) -> Tensor | None:
+        """The argmax of `logits` [rows] i64, where the model knows it without them."""

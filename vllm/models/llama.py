@@ -149,6 +149,9 @@ class LlamaForCausalLM:
     def logits(self, hidden: Tensor) -> Tensor:
         return self._head(hidden)
 
+    def greedy_tokens(self, hidden: Tensor) -> Tensor | None:
+        return self._head.greedy_tokens(hidden)
+
     @staticmethod
     def _rotary_table(context: BuildContext, shape: LlamaShape) -> Tensor:
         trained = context.hf_config.get("max_position_embeddings") or context.max_model_len

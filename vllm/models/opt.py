@@ -97,6 +97,9 @@ class OPTForCausalLM:
     def logits(self, hidden: Tensor) -> Tensor:
         return self._head(hidden)
 
+    def greedy_tokens(self, hidden: Tensor) -> Tensor | None:
+        return self._head.greedy_tokens(hidden)
+
 
 class OPTLayer:
     """One block; x is the residual stream."""

@@ -29,11 +29,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class SequenceStep:
-    """One sequence in a step: tokens in the cache before, tokens that it computes, rows of logits that it needs."""
+    """One sequence in a step: tokens in the cache before, tokens that it computes, rows of logits that it needs.
+
+    takes_likeliest: whether of those rows only the largest logit matters.
+    """
 
     start: int
     count: int
     sampled: int
+    takes_likeliest: bool = False
 
 
 def sequences_of(step: ScheduledStep) -> list[SequenceStep]:
@@ -42,15 +46,18 @@ def sequences_of(step: ScheduledStep) -> list[SequenceStep]:
     for request, count in zip(step.requests, step.num_new_tokens, strict=True):
         start, drafted = request.num_computed_tokens, len(request.draft)
         completes = start + count == request.num_tokens + drafted
-        sequences.append(SequenceStep(start, count, 1 + drafted if completes else 0))
+        sequences.append(SequenceStep(start, count, 1 + drafted if completes else 0, request.takes_likeliest))
     return sequences
 
 
 class ModelCost:
-    """Weights count at their packed size; norms and activations, which stay in the caches, are left out."""
+    """Weights count at their packed size; norms and activations, which stay in the caches, are left out.
+
+    Where only the largest logits matter, a screened head (layers/screened_head.py) counts as its screen.
+    """
 
     def __init__(self, model: Model, cache_format: CacheFormat):
-        self._body, self._wanted = _Weights(), _Weights()
+        self._body, self._wanted, self._head, self._screen = (_Weights() for _ in range(4))
         self._format = cache_format
         shapes = [attention.shape for attention in model.attentions]
         self._attentions = Counter((s.num_heads, s.num_kv_heads, s.head_size, s.sliding_window) for s in shapes)
@@ -61,14 +68,18 @@ class ModelCost:
             elif isinstance(part, GatedMLP) and part.fused is not None:
                 weights.add(part.fused, 2 * part.down.out_features * part.down.in_features)
             elif isinstance(part, OutputHead):
-                self._wanted.add(part.packed, part.vocab_size * part.width)
+                self._head.add(part.packed, part.vocab_size * part.width)
+                screen = part.packed if part.screened is None else part.screened.screen
+                self._screen.add(screen, part.vocab_size * part.width)
 
     @property
     def uses_int8(self) -> bool:
-        return self._body.int8 + self._wanted.int8 > 0
+        return any(weights.int8 for weights in (self._body, self._wanted, self._head, self._screen))
 
     def of_step(self, sequences: list[SequenceStep]) -> Cost:
-        cost = self._body.cost(sum(s.count for s in sequences)) + self._wanted.cost(sum(s.sampled for s in sequences))
+        wanted = sum(s.sampled for s in sequences)
+        head = self._screen if all(s.takes_likeliest for s in sequences if s.sampled) else self._head
+        cost = self._body.cost(sum(s.count for s in sequences)) + self._wanted.cost(wanted) + head.cost(wanted)
         for (heads, kv_heads, head_size, window), layers in self._attentions.items():
             for sequence in sequences:
                 start, end = sequence.start, sequence.start + sequence.count

@@ -131,7 +131,7 @@ class ModelRunner:
         if sampling:
             rows = hidden[: len(sampling)]
             requests = [step.requests[i] for i in sampling]
-            tokens, logprobs = self._sampler.sample(self._model.logits(rows), requests)
+            tokens, logprobs = self._next_tokens(rows, requests)
             for row, index in enumerate(sampling):
                 result.sampled[index].append(tokens[row])
             for request, chosen in zip(step.requests, result.sampled, strict=True):
@@ -142,6 +142,14 @@ class ModelRunner:
             result.prompt_logprobs[index] = self._prompt_logprobs(step, index, hidden[start : start + count])
             start += count
         return result
+
+    def _next_tokens(self, rows: Tensor, requests: list[Request]) -> tuple[list[int], dict[int, TokenLogprobs]]:
+        """Of hidden states [requests, width]; as Sampler.sample."""
+        if all(request.takes_likeliest for request in requests):
+            likeliest = self._model.greedy_tokens(rows)
+            if likeliest is not None:
+                return likeliest.tolist(), {}
+        return self._sampler.sample(self._model.logits(rows), requests)
 
     def _prompt_logprobs(self, step: ScheduledStep, index: int, hidden: Tensor) -> list[TokenLogprobs]:
         """hidden [count, width] of prompt tokens, each of which predicts the one after it."""

@@ -1,0 +1,344 @@
+#include "cpu/screened_head.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "core/parallel.h"
+#include "cpu/quantize_weight.h"
+#include "cpu/scratch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/screened_head.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h
+#include "core/isa.h"
+#include "cpu/vec-inl.h"
+
+#ifndef VLLM_CPU_SCREENED_HEAD_NORMS_
+#define VLLM_CPU_SCREENED_HEAD_NORMS_
+namespace vllm {
+
+// Of a row that was rounded.
+struct RoundedNorms {
+  float error;   // of the difference
+  float before;  // of the row
+  float after;   // of what it was rounded to
+};
+
+}  // namespace vllm
+#endif  // VLLM_CPU_SCREENED_HEAD_NORMS_
+
+HWY_BEFORE_NAMESPACE();
+namespace vllm {
+namespace HWY_NAMESPACE {
+
+// Sums of squares of a row, of what it is rounded to and of the difference.
+struct Squares {
+  VF32 error, before, after;
+
+  HWY_INLINE void Add(VF32 value, VF32 rounded) {
+    const VF32 difference = hn::Sub(value, rounded);
+    error = hn::MulAdd(difference, difference, error);
+    before = hn::MulAdd(value, value, before);
+    after = hn::MulAdd(rounded, rounded, after);
+  }
+  HWY_INLINE RoundedNorms Norms(F32 d) const {
+    return {std::sqrt(hn::ReduceSum(d, error)), std::sqrt(hn::ReduceSum(d, before)),
+            std::sqrt(hn::ReduceSum(d, after))};
+  }
+};
+
+// A row of the weight and the codes of QuantizeWeightRows.
+template <typename T>
+RoundedNorms NormsOfWeightRow(const T* HWY_RESTRICT row, const uint8_t* HWY_RESTRICT codes,
+                              float scale, int64_t k) {
+  const F32 d;
+  const hn::RebindToSigned<F32> di;
+  const hn::Rebind<uint8_t, F32> du8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  Squares squares{hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+  for (int64_t i = 0; i < k; i += lanes) {
+    const size_t n = static_cast<size_t>(std::min(lanes, k - i));
+    // Lanes past the last column have no code, so their zero must not be one.
+    const auto code = hn::Sub(hn::PromoteTo(di, hn::LoadN(du8, codes + i, n)), hn::Set(di, 128));
+    const VF32 rounded = hn::Mul(hn::ConvertTo(d, code), hn::Set(d, scale));
+    squares.Add(LoadF32N(d, row + i, n), hn::IfThenElseZero(hn::FirstN(d, n), rounded));
+  }
+  return squares.Norms(d);
+}
+
+// A row of the input, rounded as the quantised kernel does it.
+template <typename T>
+RoundedNorms NormsOfInputRow(const T* HWY_RESTRICT row, int64_t k) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  Squares squares{hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+  for (int64_t begin = 0; begin < k; begin += kScreenGroup) {
+    const int64_t end = std::min(begin + kScreenGroup, k);
+    const float bound = LargestMagnitude(row + begin, end - begin);
+    const VF32 inverse = hn::Set(d, bound > 0.0f ? 127.0f / bound : 0.0f);
+    const VF32 scale = hn::Set(d, bound / 127.0f);
+    for (int64_t i = begin; i < end; i += lanes) {
+      const VF32 x = LoadF32N(d, row + i, static_cast<size_t>(std::min(lanes, end - i)));
+      squares.Add(x, hn::Mul(hn::Round(hn::Mul(x, inverse)), scale));
+    }
+  }
+  return squares.Norms(d);
+}
+
+void NormsOfWeightRows(const QuantizeWeightArgs& args, int64_t begin, int64_t end,
+                       RoundedNorms* norms) {
+  VLLM_FOR_DTYPE(args.dtype, T, {
+    for (int64_t i = begin; i < end; ++i) {
+      norms[i] = NormsOfWeightRow(static_cast<const T*>(args.weight) + i * args.row_stride,
+                                  args.codes + i * args.k, args.scales[i], args.k);
+    }
+  });
+}
+
+void NormsOfInputRows(const ScreenedArgmaxArgs& args, RoundedNorms* norms) {
+  VLLM_FOR_DTYPE(args.head.dtype, T, {
+    for (int64_t i = 0; i < args.m; ++i) {
+      norms[i] =
+          NormsOfInputRow(static_cast<const T*>(args.input) + i * args.input_stride, args.head.k);
+    }
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vllm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace vllm {
+
+HWY_EXPORT(NormsOfWeightRows);
+HWY_EXPORT(NormsOfInputRows);
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+// Panels of the head that are quantised at a time: bounds what is needed beside the result.
+constexpr int64_t kSlicePanels = 64;
+
+const char* PanelOf(const LinearWeight& weight, int64_t panel) {
+  return static_cast<const char*>(weight.packed) +
+         panel * PanelElements(weight.k, weight.dtype) *
+             static_cast<int64_t>(ElementSize(weight.dtype));
+}
+
+// `count` panels of a weight, from `first` on, as a weight of their own.
+LinearWeight Panels(const LinearWeight& weight, int64_t first, int64_t count) {
+  LinearWeight part = weight;
+  part.packed = PanelOf(weight, first);
+  part.n = std::min(count * kPanelWidth, weight.n - first * kPanelWidth);
+  return part;
+}
+
+void ScreenSlice(const LinearWeight& slice, Scratch& scratch, uint8_t* panels, ScreenNorms* norms) {
+  const int64_t n = slice.n, k = slice.k;
+  const size_t rows = static_cast<size_t>(n), elements = rows * static_cast<size_t>(k);
+  std::vector<int64_t> ids(rows);
+  for (int64_t i = 0; i < n; ++i) ids[static_cast<size_t>(i)] = i;
+  float* scales =
+      scratch.Get<float>(rows + (elements * (ElementSize(slice.dtype) + 1)) / sizeof(float) + 1);
+  void* weight = scales + rows;
+  uint8_t* codes = static_cast<uint8_t*>(weight) + elements * ElementSize(slice.dtype);
+  GatherPackedRows(slice, ids.data(), n, weight, k);
+  const QuantizeWeightArgs args{weight, slice.dtype, k, n, k, codes, scales};
+  QuantizeWeightRows(args);
+  PackQuantizedPanels(ScreenOf(n, k), {codes, scales, nullptr}, panels);
+  std::vector<RoundedNorms> of_rows(rows);
+  const auto run = VLLM_DISPATCH(NormsOfWeightRows);
+  ParallelFor(n, k, [&](int64_t begin, int64_t end) { run(args, begin, end, of_rows.data()); });
+  for (int64_t i = 0; i < n; ++i) {
+    const RoundedNorms& row = of_rows[static_cast<size_t>(i)];
+    ScreenNorms& panel = norms[i / kPanelWidth];
+    if (i % kPanelWidth == 0) panel = {0.0f, 0.0f};
+    // A row that is not finite leaves its panel without a bound.
+    const bool finite = std::isfinite(row.error) && std::isfinite(row.after);
+    panel.error = std::max(panel.error, finite ? row.error : kInfinity);
+    panel.norm = std::max(panel.norm, finite ? row.after : kInfinity);
+  }
+}
+
+// How far the quantised kernel's logits of one panel may be from the head's, both with their
+// rounding errors: of sums of k products each, at most k ulps of |x| |w|.
+float Distance(const RoundedNorms& x, const ScreenNorms& w, int64_t k) {
+  constexpr float kNormsRounding = 1.001f;
+  const float sums = static_cast<float>(k + 64) * std::numeric_limits<float>::epsilon();
+  return kNormsRounding * (x.before * w.error + x.error * w.norm) +
+         sums * std::max(x.before, x.after) * (w.norm + w.error);
+}
+
+struct Likeliest {
+  float logit = -kInfinity;
+  int64_t token = std::numeric_limits<int64_t>::max();
+
+  void Offer(float value, int64_t id) {
+    if (value > logit || (value == logit && id < token)) *this = {value, id};
+  }
+};
+
+// One call. Of each row the panel whose rounded logits are the largest is computed first: what it
+// reaches rules out nearly all others.
+class Search {
+ public:
+  Search(const ScreenedArgmaxArgs& args, float* bounds)
+      : args_(args),
+        panels_(PanelCount(args.head.n, PackOrder::kPlain)),
+        bounds_(bounds),
+        found_(static_cast<size_t>(args.m)) {}
+
+  // Turns the largest rounded logits of each panel into what none of the panel's logits exceeds.
+  void Bound() {
+    std::vector<RoundedNorms> norms(found_.size());
+    VLLM_DISPATCH(NormsOfInputRows)(args_, norms.data());
+    ParallelFor(args_.m, panels_, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) BoundRow(row, norms[static_cast<size_t>(row)]);
+    });
+  }
+
+  void ComputeLikeliestPanels() {
+    ParallelFor(args_.m, kPanelWidth * args_.head.k, [&](int64_t begin, int64_t end) {
+      Buffers buffers(args_, 1);
+      for (int64_t row = begin; row < end; ++row) {
+        float* of_row = bounds_ + row * panels_;
+        const int64_t panel = std::max_element(of_row, of_row + panels_) - of_row;
+        buffers.rows.assign(1, row);
+        Compute(panel, buffers, found_.data());
+        of_row[panel] = -kInfinity;
+      }
+      computed_.fetch_add(end - begin, std::memory_order_relaxed);
+    });
+  }
+
+  void ComputeOthers() {
+    const int threads = static_cast<int>(std::min<int64_t>(MaxThreads(), panels_));
+    std::vector<Likeliest> found(static_cast<size_t>(threads) * found_.size());
+    std::atomic<int64_t> next{0};
+    RunParallel(threads, [&](const Worker& worker) {
+      constexpr int64_t kRun = 64;  // panels that a thread takes at a time
+      Buffers buffers(args_, args_.m);
+      Likeliest* own = found.data() + worker.index * args_.m;
+      for (int64_t run; (run = next.fetch_add(kRun, std::memory_order_relaxed)) < panels_;) {
+        for (int64_t panel = run; panel < std::min(run + kRun, panels_); ++panel) {
+          FindRows(panel, buffers.rows);
+          if (!buffers.rows.empty()) Compute(panel, buffers, own);
+          computed_.fetch_add(static_cast<int64_t>(buffers.rows.size()), std::memory_order_relaxed);
+        }
+      }
+    });
+    for (size_t i = 0; i < found.size(); ++i) {
+      found_[i % found_.size()].Offer(found[i].logit, found[i].token);
+    }
+  }
+
+  int64_t Token(int64_t row) const {
+    const int64_t token = found_[static_cast<size_t>(row)].token;
+    return token < args_.head.n ? token : 0;
+  }
+  int64_t Computed() const { return computed_.load(); }
+
+ private:
+  // A thread's.
+  struct Buffers {
+    Buffers(const ScreenedArgmaxArgs& args, int64_t m)
+        : row_bytes(static_cast<size_t>(args.head.k) * ElementSize(args.head.dtype)),
+          input(row_bytes * static_cast<size_t>(m)),
+          logits(static_cast<size_t>(m * kPanelWidth)) {}
+
+    size_t row_bytes;
+    std::vector<char> input;
+    std::vector<float> logits;
+    std::vector<int64_t> rows;
+  };
+
+  void BoundRow(int64_t row, const RoundedNorms& norms) {
+    float* of_row = bounds_ + row * panels_;
+    for (int64_t panel = 0; panel < panels_; ++panel) {
+      const float bound = of_row[panel] + Distance(norms, args_.norms[panel], args_.head.k);
+      of_row[panel] = bound <= kInfinity ? bound : kInfinity;  // NaN bounds nothing
+    }
+  }
+
+  void FindRows(int64_t panel, std::vector<int64_t>& rows) const {
+    rows.clear();
+    for (int64_t row = 0; row < args_.m; ++row) {
+      const float bound = bounds_[row * panels_ + panel];
+      if (bound >= found_[static_cast<size_t>(row)].logit && bound > -kInfinity) {
+        rows.push_back(row);
+      }
+    }
+  }
+
+  // Offers `found` [m] the panel's logits of buffers.rows. A panel is one thread's work.
+  void Compute(int64_t panel, Buffers& buffers, Likeliest* found) const {
+    const int64_t stride = args_.input_stride * static_cast<int64_t>(ElementSize(args_.head.dtype));
+    char* to = buffers.input.data();
+    for (const int64_t row : buffers.rows) {
+      std::memcpy(to, static_cast<const char*>(args_.input) + row * stride, buffers.row_bytes);
+      to += buffers.row_bytes;
+    }
+    const LinearWeight weight = Panels(args_.head, panel, 1);
+    const float* logits = buffers.logits.data();
+    Linear({weight, buffers.input.data(), static_cast<int64_t>(buffers.rows.size()), weight.k,
+            nullptr, buffers.logits.data(), kPanelWidth, DType::kFloat32});
+    for (const int64_t row : buffers.rows) {
+      for (int64_t i = 0; i < weight.n; ++i) found[row].Offer(logits[i], panel * kPanelWidth + i);
+      logits += kPanelWidth;
+    }
+  }
+
+  const ScreenedArgmaxArgs& args_;
+  int64_t panels_;
+  float* bounds_;  // [m][panels]; -infinity where a panel is done with
+  std::vector<Likeliest> found_;
+  std::atomic<int64_t> computed_{0};
+};
+
+}  // namespace
+
+QuantizedWeight ScreenOf(int64_t n, int64_t k) {
+  QuantizedWeight weight{};
+  weight.n = n;
+  weight.k = k;
+  weight.group_size = std::min(kScreenGroup, weight.PaddedK());
+  weight.bits = 8;
+  weight.order = PackOrder::kPlain;
+  return weight;
+}
+
+void ScreenHead(const LinearWeight& head, void* packed, ScreenNorms* norms) {
+  const QuantizedWeight screen = ScreenOf(head.n, head.k);
+  WriteQuantizedPrefix(screen, packed);
+  uint8_t* panels = static_cast<uint8_t*>(packed) + screen.PrefixBytes();
+  Scratch scratch;
+  const int64_t count = PanelCount(head.n, PackOrder::kPlain);
+  for (int64_t first = 0; first < count; first += kSlicePanels) {
+    ScreenSlice(Panels(head, first, kSlicePanels), scratch, panels + first * screen.PanelBytes(),
+                norms + first);
+  }
+}
+
+int64_t ScreenedArgmax(const ScreenedArgmaxArgs& args) {
+  if (args.m == 0) return 0;
+  static thread_local Scratch scratch;
+  const int64_t panels = PanelCount(args.head.n, PackOrder::kPlain);
+  float* maxima = scratch.Get<float>(static_cast<size_t>(args.m * panels));
+  QuantizedLinear({args.screen, args.input, args.head.dtype, args.m, args.input_stride, nullptr,
+                   maxima, panels, DType::kFloat32, LinearResult::kPanelMaxima});
+  Search search(args, maxima);
+  search.Bound();
+  search.ComputeLikeliestPanels();
+  search.ComputeOthers();
+  for (int64_t row = 0; row < args.m; ++row) args.tokens[row] = search.Token(row);
+  return search.Computed();
+}
+
+}  // namespace vllm
+#endif  // HWY_ONCE

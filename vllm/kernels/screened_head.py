@@ -1,0 +1,44 @@
+"""The likeliest tokens by an output head without all logits, exactly as the full logits would give them.
+
+An 8-bit copy of the head says which logits may be the largest, by a bound on what rounding the weight and the input can
+change (Cauchy-Schwarz: ``|x w - x' w'| <= |x| |w - w'| + |x - x'| |w'|``); only those are computed. The copy is half as
+large as a head in 16 bits, so that a step reads half of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vllm.kernels import load
+from vllm.kernels.linear import PANEL_WIDTH
+
+load()
+_screen_head = torch.ops._C.screen_head.default
+_screened_argmax = torch.ops._C.screened_argmax.default
+
+
+def screen_head(packed: Tensor, n: int, k: int) -> tuple[Tensor, Tensor]:
+    """Make the screen of a weight ``[n, k]`` that `pack_linear_weight` packed.
+
+    Returns its 8-bit copy (opaque, 1-D u8, the same for every instruction set) and, f32 ``[panels, 2]``, the largest
+    norms of each 32 rows' rounding errors and of the rounded rows. RuntimeError where `packed` is of another size.
+    """
+    return _screen_head(packed, n, k)
+
+
+def screened_argmax(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor) -> tuple[Tensor, int]:
+    """Tokens i64 ``[rows]``: for each row of ``input`` ``[rows, k]`` the argmax of ``linear_packed`` with f32 ``out``.
+
+    Of equal logits it is the first; a row that is not finite gives token 0 or one whose logit is infinite. `screen` and
+    `norms` must be `screen_head`'s of `packed`. The number says how many panels of 32 logits were computed, for each
+    row that needed one.
+    """
+    return _screened_argmax(input, packed, screen, norms)
+
+
+@torch.library.register_fake("_C::screen_head")
+def _(packed: Tensor, n: int, k: int) -> tuple[Tensor, Tensor]:
+    panels, padded = -(-n // PANEL_WIDTH), -(-k // 8) * 8
+    screen = packed.new_empty(64 + panels * PANEL_WIDTH * (4 + padded), dtype=torch.uint8)
+    return screen, packed.new_empty((panels, 2), dtype=torch.float32)
