@@ -15,7 +15,7 @@
 namespace vllm {
 
 // Columns of the input that share a scale: one large value costs only its neighbours precision.
-inline constexpr int64_t kScreenGroup = 128;
+inline constexpr int64_t kScreenGroup = 256;
 
 // The 8-bit copy of a weight [n, k]: a scale for each row.
 QuantizedWeight ScreenOf(int64_t n, int64_t k);
