@@ -88,7 +88,9 @@ RowContext<T> LoadRows(const AttentionArgs& args, const AttentionItem& item, int
                                head * args.query_head_stride,
                            group, args.query_token_stride, args.query_head_stride};
   const int64_t units = KvTile<T>::KeyUnits(args.head_size);
-  std::fill(memory.query, memory.query + units * rows, typename AttentionOperands<T>::A{0});
+  if (used < rows) {
+    std::fill(memory.query, memory.query + units * rows, typename AttentionOperands<T>::A{0});
+  }
   Transpose(query, used, units, memory.query, rows);
   const int64_t first = args.seq_lens[item.seq] - args.QueryLen(item.seq) + item.first_token;
   for (int64_t row = 0; row < rows; ++row) {
@@ -250,8 +252,8 @@ void RunDecodeItem(const AttentionArgs& args, const AttentionItem& item, const A
     return DecodePart<T, kRows>(rows, item.part_begin, {workspace + item.partial, kMaxDecodeRows});
   }
   const RowState running(memory.running, kMaxDecodeRows), part(memory.part, kMaxDecodeRows);
-  running.Clear(kMaxDecodeRows, args.head_size);
-  for (int32_t i = item.part_begin; i < item.part_end; ++i) {
+  DecodePart<T, kRows>(rows, item.part_begin, running);
+  for (int32_t i = item.part_begin + 1; i < item.part_end; ++i) {
     DecodePart<T, kRows>(rows, i, part);
     DecodeMerge(running, part, kRows, args.head_size);
   }
@@ -276,8 +278,8 @@ void RunItemAs(const AttentionArgs& args, const AttentionItem& item, const Atten
     return RunPart<T>(context, item, item.part_begin, memory, {workspace + item.partial, rows});
   }
   const RowState running(memory.running, rows), part(memory.part, rows);
-  running.Clear(rows, args.head_size);
-  for (int32_t i = item.part_begin; i < item.part_end; ++i) {
+  RunPart<T>(context, item, item.part_begin, memory, running);
+  for (int32_t i = item.part_begin + 1; i < item.part_end; ++i) {
     RunPart<T>(context, item, i, memory, part);
     Merge(running, part, rows, args.head_size);
   }
