@@ -26,9 +26,9 @@ std::tuple<Tensor, Tensor> screen_head(const Tensor& packed_tensor, int64_t n, i
   return {screen, norms};
 }
 
-std::tuple<Tensor, int64_t> screened_argmax(const Tensor& input_tensor, const Tensor& packed_tensor,
-                                            const Tensor& screen_tensor,
-                                            const Tensor& norms_tensor) {
+std::tuple<Tensor, Tensor> screened_argmax(const Tensor& input_tensor, const Tensor& packed_tensor,
+                                           const Tensor& screen_tensor,
+                                           const Tensor& norms_tensor) {
   const char* op = "screened_argmax";
   const TensorView input = View(op, "input", input_tensor);
   const TensorView packed = View(op, "packed", packed_tensor);
@@ -54,7 +54,9 @@ std::tuple<Tensor, int64_t> screened_argmax(const Tensor& input_tensor, const Te
   args.input_stride = input.Stride(0);
   Tensor tokens = torch::stable::new_empty(input_tensor, {args.m}, ScalarType::Long);
   args.tokens = static_cast<int64_t*>(tokens.data_ptr());
-  return {tokens, ScreenedArgmax(args)};
+  Tensor computed = torch::stable::new_empty(input_tensor, {int64_t{1}}, ScalarType::Long);
+  *static_cast<int64_t*>(computed.data_ptr()) = ScreenedArgmax(args);
+  return {tokens, computed};
 }
 
 }  // namespace
@@ -63,7 +65,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
   m.def("screen_head(Tensor packed, int n, int k) -> (Tensor, Tensor)");
   m.def(
       "screened_argmax(Tensor input, Tensor packed, Tensor screen, Tensor norms) -> (Tensor, "
-      "int)");
+      "Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) {

@@ -102,6 +102,14 @@ def test_the_slices_of_a_large_head_make_the_screen_of_the_whole():
     torch.testing.assert_close(norms, torch.stack(of_panels).float(), rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize(("n", "k"), [(40, 64), (1000, 577)])
+def test_opcheck(n, k):
+    packed = pack_linear_weight(randn((n, k), torch.bfloat16, 0))
+    torch.library.opcheck(torch.ops._C.screen_head.default, (packed, n, k))
+    x = randn((3, k), torch.bfloat16, 1)
+    torch.library.opcheck(torch.ops._C.screened_argmax.default, (x, packed, *screen_head(packed, n, k)))
+
+
 def test_what_does_not_fit():
     weight, x = randn((40, 64), torch.bfloat16, 0), randn((2, 64), torch.bfloat16, 1)
     packed = pack_linear_weight(weight)

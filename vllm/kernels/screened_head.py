@@ -34,7 +34,8 @@ def screened_argmax(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor
     `norms` must be `screen_head`'s of `packed`. The number says how many panels of 32 logits were computed, for each
     row that needed one.
     """
-    return _screened_argmax(input, packed, screen, norms)
+    tokens, computed = _screened_argmax(input, packed, screen, norms)
+    return tokens, int(computed)
 
 
 @torch.library.register_fake("_C::screen_head")
@@ -42,3 +43,8 @@ def _(packed: Tensor, n: int, k: int) -> tuple[Tensor, Tensor]:
     panels, padded = -(-n // PANEL_WIDTH), -(-k // 8) * 8
     screen = packed.new_empty(64 + panels * PANEL_WIDTH * (4 + padded), dtype=torch.uint8)
     return screen, packed.new_empty((panels, 2), dtype=torch.float32)
+
+
+@torch.library.register_fake("_C::screened_argmax")
+def _(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
+    return input.new_empty(input.shape[0], dtype=torch.int64), input.new_empty(1, dtype=torch.int64)
