@@ -81,8 +81,8 @@ def test_figures_replace_the_last_ones_of_the_lanes(layout, monkeypatch):
     assert (before, mark, end, after) == ("before", command.BEGIN, command.END, "after")
     assert head.startswith("| lane |") and rule.startswith("| --- |")
     assert [(row.split(" | ")[0], row.split(" | ")[2]) for row in rows] == [
-        ("| cpu-v3", "9.99 MB"),
         ("| cpu", "1.23 MB"),
+        ("| cpu-v3", "9.99 MB"),
     ]
 
 

@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
     with overridden(choice):
         rows = build_lanes(layout, lanes, progress)
     status = run_tests(layout, progress)
-    print(*table(rows), sep="\n")
+    print(*table([line for row in rows for line in row.lines()]), sep="\n")
     if "--update-docs" in arguments:
         update_figures(layout, rows)
     return status or int(any(row.failed for row in rows))
@@ -106,9 +106,9 @@ def build_lanes(layout: Layout, lanes: list[str], progress: Progress) -> list[Ro
     return rows
 
 
-def table(rows: list[Row], others: tuple[str, ...] = ()) -> list[str]:
-    """A table of the lanes, `others` of its lines above them."""
-    return [_line(*HEADER), _line(*["---"] * len(HEADER)), *others, *(line for row in rows for line in row.lines())]
+def table(lines: list[str]) -> list[str]:
+    """A table of `lines`."""
+    return [_line(*HEADER), _line(*["---"] * len(HEADER)), *lines]
 
 
 def run_tests(layout: Layout, progress: Progress) -> int:
@@ -121,7 +121,7 @@ def run_tests(layout: Layout, progress: Progress) -> int:
 
 
 def update_figures(layout: Layout, rows: list[Row]) -> None:
-    """Replace these lanes' lines between the marks in the page of figures."""
+    """Replace these lanes' lines between the marks in the page of figures, a lane's lines in its place."""
     page = layout.root / FIGURES
     before, begin, rest = page.read_text().partition(BEGIN)
     old, end, after = rest.partition(END)
@@ -130,5 +130,8 @@ def update_figures(layout: Layout, rows: list[Row]) -> None:
     new = page.with_name(f".{page.name}.new")
     lanes = {f"| {row.lane} |" for row in rows}
     kept = [line for line in old.splitlines()[3:] if line and not line.startswith(tuple(lanes))]
-    new.write_text("\n".join([before + begin, *table(rows, tuple(kept)), end + after]))
+    lines = kept + [line for row in rows for line in row.lines()]
+    places = {lane: place for place, lane in enumerate(matrix.lanes_in_order(layout.root))}
+    lines.sort(key=lambda line: places.get(line.split(" | ")[0].removeprefix("| "), len(places)))
+    new.write_text("\n".join([before + begin, *table(lines), end + after]))
     os.replace(new, page)
