@@ -36,21 +36,19 @@ HWY_BEFORE_NAMESPACE();
 namespace vllm {
 namespace HWY_NAMESPACE {
 
-// Sums of squares of a row, of what it is rounded to and of the difference.
-struct Squares {
-  VF32 error, before, after;
+// Adds the squares of a row, of what it is rounded to and of the difference.
+HWY_INLINE void AddSquares(VF32 value, VF32 rounded, VF32& error, VF32& before, VF32& after) {
+  const VF32 difference = hn::Sub(value, rounded);
+  error = hn::MulAdd(difference, difference, error);
+  before = hn::MulAdd(value, value, before);
+  after = hn::MulAdd(rounded, rounded, after);
+}
 
-  HWY_INLINE void Add(VF32 value, VF32 rounded) {
-    const VF32 difference = hn::Sub(value, rounded);
-    error = hn::MulAdd(difference, difference, error);
-    before = hn::MulAdd(value, value, before);
-    after = hn::MulAdd(rounded, rounded, after);
-  }
-  HWY_INLINE RoundedNorms Norms(F32 d) const {
-    return {std::sqrt(hn::ReduceSum(d, error)), std::sqrt(hn::ReduceSum(d, before)),
-            std::sqrt(hn::ReduceSum(d, after))};
-  }
-};
+HWY_INLINE RoundedNorms Norms(VF32 error, VF32 before, VF32 after) {
+  const F32 d;
+  return {std::sqrt(hn::ReduceSum(d, error)), std::sqrt(hn::ReduceSum(d, before)),
+          std::sqrt(hn::ReduceSum(d, after))};
+}
 
 // A row of the weight and the codes of QuantizeWeightRows.
 template <typename T>
@@ -60,15 +58,16 @@ RoundedNorms NormsOfWeightRow(const T* HWY_RESTRICT row, const uint8_t* HWY_REST
   const hn::RebindToSigned<F32> di;
   const hn::Rebind<uint8_t, F32> du8;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  Squares squares{hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+  VF32 error = hn::Zero(d), before = error, after = error;
   for (int64_t i = 0; i < k; i += lanes) {
     const size_t n = static_cast<size_t>(std::min(lanes, k - i));
     // Lanes past the last column have no code, so their zero must not be one.
     const auto code = hn::Sub(hn::PromoteTo(di, hn::LoadN(du8, codes + i, n)), hn::Set(di, 128));
     const VF32 rounded = hn::Mul(hn::ConvertTo(d, code), hn::Set(d, scale));
-    squares.Add(LoadF32N(d, row + i, n), hn::IfThenElseZero(hn::FirstN(d, n), rounded));
+    AddSquares(LoadF32N(d, row + i, n), hn::IfThenElseZero(hn::FirstN(d, n), rounded), error,
+               before, after);
   }
-  return squares.Norms(d);
+  return Norms(error, before, after);
 }
 
 // A row of the input, rounded as the quantised kernel does it.
@@ -76,7 +75,7 @@ template <typename T>
 RoundedNorms NormsOfInputRow(const T* HWY_RESTRICT row, int64_t k) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  Squares squares{hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+  VF32 error = hn::Zero(d), before = error, after = error;
   for (int64_t begin = 0; begin < k; begin += kScreenGroup) {
     const int64_t end = std::min(begin + kScreenGroup, k);
     const float bound = LargestMagnitude(row + begin, end - begin);
@@ -84,10 +83,10 @@ RoundedNorms NormsOfInputRow(const T* HWY_RESTRICT row, int64_t k) {
     const VF32 scale = hn::Set(d, bound / 127.0f);
     for (int64_t i = begin; i < end; i += lanes) {
       const VF32 x = LoadF32N(d, row + i, static_cast<size_t>(std::min(lanes, end - i)));
-      squares.Add(x, hn::Mul(hn::Round(hn::Mul(x, inverse)), scale));
+      AddSquares(x, hn::Mul(hn::Round(hn::Mul(x, inverse)), scale), error, before, after);
     }
   }
-  return squares.Norms(d);
+  return Norms(error, before, after);
 }
 
 void NormsOfWeightRows(const QuantizeWeightArgs& args, int64_t begin, int64_t end,
