@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vllm.kernels import activation, cache, merge_states, norm, qkv, rotary, sampling
+from vllm.kernels import activation, cache, linear, merge_states, norm, qkv, rotary, sampling, screened_head
 
 TOKENS = (1, 16, 512)
 HIDDEN = (576, 896, 4096)
 HEAD_SIZE, BLOCK_SIZE, VOCABULARY = 64, 32, 151936
+OUTPUT_HEADS = ((49152, 576), (VOCABULARY, 896))
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,19 @@ def choices(rows: int) -> Iterator[Row]:
     )  # fmt: skip
 
 
+def likeliest_tokens(vocabulary: int, width: int) -> Iterator[Row]:
+    weight = torch.randn(vocabulary, width).bfloat16()
+    packed = linear.pack_linear_weight(weight)
+    screen, norms = screened_head.screen_head(packed, vocabulary, width)
+    for rows in (1, 16, 32):
+        x = torch.randn(rows, width).bfloat16()
+        yield Row(
+            "screened_argmax", f"{rows}x{width}x{vocabulary}", x.dtype, bytes_of(screen),
+            lambda x=x: screened_head.screened_argmax(x, packed, screen, norms),
+            lambda x=x: F.linear(x, weight).argmax(-1),
+        )  # fmt: skip
+
+
 def all_rows() -> Iterator[Row]:
     for dtype in (torch.bfloat16, torch.float32):
         for tokens in TOKENS:
@@ -182,3 +196,5 @@ def all_rows() -> Iterator[Row]:
                     yield from family(tokens, hidden, dtype)
     for rows in (1, 16):
         yield from choices(rows)
+    for head in OUTPUT_HEADS:
+        yield from likeliest_tokens(*head)
