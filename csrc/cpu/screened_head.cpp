@@ -22,6 +22,8 @@
 #define VLLM_CPU_SCREENED_HEAD_NORMS_
 namespace vllm {
 
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
 // Of a row that was rounded.
 struct RoundedNorms {
   float error;   // of the difference
@@ -44,49 +46,57 @@ HWY_INLINE void AddSquares(VF32 value, VF32 rounded, VF32& error, VF32& before, 
   after = hn::MulAdd(rounded, rounded, after);
 }
 
-HWY_INLINE RoundedNorms Norms(VF32 error, VF32 before, VF32 after) {
+// From sums over values in units of `unit`, which keep squares of tiny values from vanishing.
+// Without a unit there is no bound.
+HWY_INLINE RoundedNorms Norms(float unit, VF32 error, VF32 before, VF32 after) {
   const F32 d;
-  return {std::sqrt(hn::ReduceSum(d, error)), std::sqrt(hn::ReduceSum(d, before)),
-          std::sqrt(hn::ReduceSum(d, after))};
+  if (!(unit >= std::numeric_limits<float>::min())) unit = kInfinity;
+  return {unit * std::sqrt(hn::ReduceSum(d, error)), unit * std::sqrt(hn::ReduceSum(d, before)),
+          unit * std::sqrt(hn::ReduceSum(d, after))};
 }
 
-// A row of the weight and the codes of QuantizeWeightRows.
+// A row of the weight and the codes of QuantizeWeightRows, in units of the row's scale.
 template <typename T>
 RoundedNorms NormsOfWeightRow(const T* HWY_RESTRICT row, const uint8_t* HWY_RESTRICT codes,
                               float scale, int64_t k) {
+  if (scale == 0.0f) return {};
   const F32 d;
   const hn::RebindToSigned<F32> di;
   const hn::Rebind<uint8_t, F32> du8;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const VF32 inverse = hn::Set(d, 1.0f / scale);
   VF32 error = hn::Zero(d), before = error, after = error;
   for (int64_t i = 0; i < k; i += lanes) {
     const size_t n = static_cast<size_t>(std::min(lanes, k - i));
-    // Lanes past the last column have no code, so their zero must not be one.
     const auto code = hn::Sub(hn::PromoteTo(di, hn::LoadN(du8, codes + i, n)), hn::Set(di, 128));
-    const VF32 rounded = hn::Mul(hn::ConvertTo(d, code), hn::Set(d, scale));
-    AddSquares(LoadF32N(d, row + i, n), hn::IfThenElseZero(hn::FirstN(d, n), rounded), error,
-               before, after);
+    // Lanes past the last column have no code, so their zero must not be one.
+    const VF32 rounded = hn::IfThenElseZero(hn::FirstN(d, n), hn::ConvertTo(d, code));
+    AddSquares(hn::Mul(LoadF32N(d, row + i, n), inverse), rounded, error, before, after);
   }
-  return Norms(error, before, after);
+  return Norms(scale, error, before, after);
 }
 
-// A row of the input, rounded as the quantised kernel does it.
+// A row of the input, rounded as the quantised kernel does it, in units of its largest value.
 template <typename T>
 RoundedNorms NormsOfInputRow(const T* HWY_RESTRICT row, int64_t k) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const float largest = LargestMagnitude(row, k);
+  if (largest == 0.0f) return {};
+  const VF32 unit = hn::Set(d, 1.0f / largest);
   VF32 error = hn::Zero(d), before = error, after = error;
   for (int64_t begin = 0; begin < k; begin += kScreenGroup) {
     const int64_t end = std::min(begin + kScreenGroup, k);
     const float bound = LargestMagnitude(row + begin, end - begin);
     const VF32 inverse = hn::Set(d, bound > 0.0f ? 127.0f / bound : 0.0f);
-    const VF32 scale = hn::Set(d, bound / 127.0f);
+    const VF32 scale = hn::Set(d, bound / 127.0f / largest);
     for (int64_t i = begin; i < end; i += lanes) {
       const VF32 x = LoadF32N(d, row + i, static_cast<size_t>(std::min(lanes, end - i)));
-      AddSquares(x, hn::Mul(hn::Round(hn::Mul(x, inverse)), scale), error, before, after);
+      const VF32 rounded = hn::Mul(hn::Round(hn::Mul(x, inverse)), scale);
+      AddSquares(hn::Mul(x, unit), rounded, error, before, after);
     }
   }
-  return Norms(error, before, after);
+  return Norms(largest, error, before, after);
 }
 
 void NormsOfWeightRows(const QuantizeWeightArgs& args, int64_t begin, int64_t end,
@@ -120,7 +130,6 @@ HWY_EXPORT(NormsOfInputRows);
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Panels of the head that are quantised at a time: bounds what is needed beside the result.
 constexpr int64_t kSlicePanels = 64;
 
@@ -165,13 +174,15 @@ void ScreenSlice(const LinearWeight& slice, Scratch& scratch, uint8_t* panels, S
   }
 }
 
-// How far the quantised kernel's logits of one panel may be from the head's, both with their
-// rounding errors: of sums of k products each, at most k ulps of |x| |w|.
+// How far the quantised kernel's logits of one panel may be from the head's, with the rounding
+// errors of both: of sums of k products, at most k ulps of |x| |w|, and what is too small for f32.
 float Distance(const RoundedNorms& x, const ScreenNorms& w, int64_t k) {
   constexpr float kNormsRounding = 1.001f;
-  const float sums = static_cast<float>(k + 64) * std::numeric_limits<float>::epsilon();
+  const float input = std::max(x.before, x.after), weight = w.norm + w.error;
+  const float terms = static_cast<float>(k + 64);
   return kNormsRounding * (x.before * w.error + x.error * w.norm) +
-         sums * std::max(x.before, x.after) * (w.norm + w.error);
+         terms * std::numeric_limits<float>::epsilon() * input * weight +
+         terms * std::numeric_limits<float>::min() * (1.0f + input + weight);
 }
 
 struct Likeliest {

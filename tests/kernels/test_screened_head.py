@@ -59,9 +59,12 @@ def test_of_equal_logits_the_first(dtype):
     check(torch.ones(3, 64, dtype=dtype), torch.zeros_like(weight))
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e8, 1e18])
-def test_magnitudes(scale):
-    check(randn((5, 96), torch.float32, 0) * scale, randn((500, 96), torch.float32, 1) * scale)
+@pytest.mark.parametrize("of_weight", [1e-42, 1e-38, 1e-22, 1.0, 1e18, 1e30])
+@pytest.mark.parametrize("of_input", [1e-42, 1e-38, 1e-22, 1.0, 1e18])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_magnitudes(of_input, of_weight, dtype):
+    x, weight = randn((5, 96), torch.float32, 0) * of_input, randn((500, 96), torch.float32, 1) * of_weight
+    check(x.to(dtype), weight.to(dtype))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
