@@ -178,7 +178,7 @@ def choices(rows: int) -> Iterator[Row]:
 def likeliest_tokens(vocabulary: int, width: int) -> Iterator[Row]:
     weight = torch.randn(vocabulary, width).bfloat16()
     packed = linear.pack_linear_weight(weight)
-    screen, norms = screened_head.screen_head(packed, vocabulary, width)
+    screen, norms = screened_head.screen_head(weight)
     for rows in (1, 16, 32):
         x = torch.randn(rows, width).bfloat16()
         yield Row(

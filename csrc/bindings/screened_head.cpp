@@ -11,18 +11,21 @@
 namespace vllm {
 namespace {
 
-std::tuple<Tensor, Tensor> screen_head(const Tensor& packed_tensor, int64_t n, int64_t k) {
-  const TensorView packed = View("screen_head", "packed", packed_tensor);
+std::tuple<Tensor, Tensor> screen_head(const Tensor& weight_tensor) {
+  const TensorView weight = View("screen_head", "weight", weight_tensor);
+  const DType dtype = FloatType(weight);
+  CheckDim(weight, 2);
+  CheckLastContiguous(weight);
+  const int64_t n = weight.Size(0), k = weight.Size(1);
   if (n < 1 || k < 1) {
-    Fail(packed, "is to be read as a weight of " + std::to_string(n) + " x " + std::to_string(k) +
-                     ", expected at least 1 x 1");
+    Fail(weight, "has shape " + ShapeString(weight) + ", expected at least [1, 1]");
   }
-  const LinearWeight head = PackedWeight(packed, n, k, PackOrder::kPlain);
   Tensor screen =
-      torch::stable::new_empty(packed_tensor, {ScreenOf(n, k).PackedBytes()}, ScalarType::Byte);
+      torch::stable::new_empty(weight_tensor, {ScreenOf(n, k).PackedBytes()}, ScalarType::Byte);
   Tensor norms = torch::stable::new_empty(
-      packed_tensor, {PanelCount(n, PackOrder::kPlain), int64_t{2}}, ScalarType::Float);
-  ScreenHead(head, screen.data_ptr(), static_cast<ScreenNorms*>(norms.data_ptr()));
+      weight_tensor, {PanelCount(n, PackOrder::kPlain), int64_t{2}}, ScalarType::Float);
+  ScreenHead(weight.data, weight.Stride(0), n, k, dtype, screen.data_ptr(),
+             static_cast<ScreenNorms*>(norms.data_ptr()));
   return {screen, norms};
 }
 
@@ -62,7 +65,7 @@ std::tuple<Tensor, Tensor> screened_argmax(const Tensor& input_tensor, const Ten
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
-  m.def("screen_head(Tensor packed, int n, int k) -> (Tensor, Tensor)");
+  m.def("screen_head(Tensor weight) -> (Tensor, Tensor)");
   m.def(
       "screened_argmax(Tensor input, Tensor packed, Tensor screen, Tensor norms) -> (Tensor, "
       "Tensor)");

@@ -130,40 +130,31 @@ HWY_EXPORT(NormsOfInputRows);
 
 namespace {
 
-// Panels of the head that are quantised at a time: bounds what is needed beside the result.
-constexpr int64_t kSlicePanels = 64;
+// Rows of the head that are quantised at a time: bounds what is needed beside the result.
+constexpr int64_t kSliceRows = 64 * kPanelWidth;
 
-const char* PanelOf(const LinearWeight& weight, int64_t panel) {
-  return static_cast<const char*>(weight.packed) +
-         panel * PanelElements(weight.k, weight.dtype) *
-             static_cast<int64_t>(ElementSize(weight.dtype));
-}
-
-// `count` panels of a weight, from `first` on, as a weight of their own.
-LinearWeight Panels(const LinearWeight& weight, int64_t first, int64_t count) {
+// One panel of a weight as a weight of its own.
+LinearWeight PanelOf(const LinearWeight& weight, int64_t panel) {
   LinearWeight part = weight;
-  part.packed = PanelOf(weight, first);
-  part.n = std::min(count * kPanelWidth, weight.n - first * kPanelWidth);
+  part.packed =
+      static_cast<const char*>(weight.packed) + panel * PanelElements(weight.k, weight.dtype) *
+                                                    static_cast<int64_t>(ElementSize(weight.dtype));
+  part.n = std::min(kPanelWidth, weight.n - panel * kPanelWidth);
   return part;
 }
 
-void ScreenSlice(const LinearWeight& slice, Scratch& scratch, uint8_t* panels, ScreenNorms* norms) {
-  const int64_t n = slice.n, k = slice.k;
-  const size_t rows = static_cast<size_t>(n), elements = rows * static_cast<size_t>(k);
-  std::vector<int64_t> ids(rows);
-  for (int64_t i = 0; i < n; ++i) ids[static_cast<size_t>(i)] = i;
-  float* scales =
-      scratch.Get<float>(rows + (elements * (ElementSize(slice.dtype) + 1)) / sizeof(float) + 1);
-  void* weight = scales + rows;
-  uint8_t* codes = static_cast<uint8_t*>(weight) + elements * ElementSize(slice.dtype);
-  GatherPackedRows(slice, ids.data(), n, weight, k);
-  const QuantizeWeightArgs args{weight, slice.dtype, k, n, k, codes, scales};
+// `args` without codes and scales, which `scratch` holds.
+void ScreenSlice(QuantizeWeightArgs args, Scratch& scratch, uint8_t* panels, ScreenNorms* norms) {
+  const size_t rows = static_cast<size_t>(args.n), elements = rows * static_cast<size_t>(args.k);
+  args.scales = scratch.Get<float>(rows + elements / sizeof(float) + 1);
+  args.codes = reinterpret_cast<uint8_t*>(args.scales + rows);
   QuantizeWeightRows(args);
-  PackQuantizedPanels(ScreenOf(n, k), {codes, scales, nullptr}, panels);
+  PackQuantizedPanels(ScreenOf(args.n, args.k), {args.codes, args.scales, nullptr}, panels);
   std::vector<RoundedNorms> of_rows(rows);
   const auto run = VLLM_DISPATCH(NormsOfWeightRows);
-  ParallelFor(n, k, [&](int64_t begin, int64_t end) { run(args, begin, end, of_rows.data()); });
-  for (int64_t i = 0; i < n; ++i) {
+  ParallelFor(args.n, args.k,
+              [&](int64_t begin, int64_t end) { run(args, begin, end, of_rows.data()); });
+  for (int64_t i = 0; i < args.n; ++i) {
     const RoundedNorms& row = of_rows[static_cast<size_t>(i)];
     ScreenNorms& panel = norms[i / kPanelWidth];
     if (i % kPanelWidth == 0) panel = {0.0f, 0.0f};
@@ -294,7 +285,7 @@ class Search {
       std::memcpy(to, static_cast<const char*>(args_.input) + row * stride, buffers.row_bytes);
       to += buffers.row_bytes;
     }
-    const LinearWeight weight = Panels(args_.head, panel, 1);
+    const LinearWeight weight = PanelOf(args_.head, panel);
     const float* logits = buffers.logits.data();
     Linear({weight, buffers.input.data(), static_cast<int64_t>(buffers.rows.size()), weight.k,
             nullptr, buffers.logits.data(), kPanelWidth, DType::kFloat32});
@@ -323,15 +314,22 @@ QuantizedWeight ScreenOf(int64_t n, int64_t k) {
   return weight;
 }
 
-void ScreenHead(const LinearWeight& head, void* packed, ScreenNorms* norms) {
-  const QuantizedWeight screen = ScreenOf(head.n, head.k);
+void ScreenHead(const void* weight, int64_t row_stride, int64_t n, int64_t k, DType dtype,
+                void* packed, ScreenNorms* norms) {
+  const QuantizedWeight screen = ScreenOf(n, k);
   WriteQuantizedPrefix(screen, packed);
   uint8_t* panels = static_cast<uint8_t*>(packed) + screen.PrefixBytes();
   Scratch scratch;
-  const int64_t count = PanelCount(head.n, PackOrder::kPlain);
-  for (int64_t first = 0; first < count; first += kSlicePanels) {
-    ScreenSlice(Panels(head, first, kSlicePanels), scratch, panels + first * screen.PanelBytes(),
-                norms + first);
+  for (int64_t first = 0; first < n; first += kSliceRows) {
+    QuantizeWeightArgs slice{};
+    slice.weight = static_cast<const char*>(weight) +
+                   first * row_stride * static_cast<int64_t>(ElementSize(dtype));
+    slice.dtype = dtype;
+    slice.row_stride = row_stride;
+    slice.n = std::min(kSliceRows, n - first);
+    slice.k = k;
+    const int64_t panel = first / kPanelWidth;
+    ScreenSlice(slice, scratch, panels + panel * screen.PanelBytes(), norms + panel);
   }
 }
 

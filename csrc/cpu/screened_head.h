@@ -26,8 +26,10 @@ struct ScreenNorms {
   float norm;   // |w'|
 };
 
-// Writes ScreenOf(head.n, head.k).PackedBytes() bytes to `packed`, and `norms` [panels].
-void ScreenHead(const LinearWeight& head, void* packed, ScreenNorms* norms);
+// weight [n, k], rows `row_stride` elements apart. Writes ScreenOf(n, k).PackedBytes() bytes to
+// `packed`, and `norms` [panels].
+void ScreenHead(const void* weight, int64_t row_stride, int64_t n, int64_t k, DType dtype,
+                void* packed, ScreenNorms* norms);
 
 struct ScreenedArgmaxArgs {
   LinearWeight head;  // kPlain, at least one row

@@ -23,7 +23,7 @@ def expected_tokens(x: torch.Tensor, packed: torch.Tensor, vocabulary: int) -> t
 
 def check(x: torch.Tensor, weight: torch.Tensor) -> int:
     packed = pack_linear_weight(weight)
-    tokens, computed = screened_argmax(x, packed, *screen_head(packed, *weight.shape))
+    tokens, computed = screened_argmax(x, packed, *screen_head(weight))
     assert torch.equal(tokens, expected_tokens(x, packed, weight.shape[0]))
     return computed
 
@@ -72,7 +72,7 @@ def test_inputs_that_are_not_finite_harm_their_row_alone(value):
     x, weight = randn((4, 64), torch.bfloat16, 0), randn((300, 64), torch.bfloat16, 1)
     x[2, 5] = value
     packed = pack_linear_weight(weight)
-    tokens, _ = screened_argmax(x, packed, *screen_head(packed, *weight.shape))
+    tokens, _ = screened_argmax(x, packed, *screen_head(weight))
     expected = expected_tokens(x, packed, 300)
     assert torch.equal(tokens[[0, 1, 3]], expected[[0, 1, 3]])
     assert 0 <= tokens[2] < 300
@@ -83,7 +83,7 @@ def test_weights_that_are_not_finite_are_computed():
     weight[100, 3], weight[200, 4] = float("inf"), float("nan")
     x = randn((4, 64), torch.float32, 0).abs()
     packed = pack_linear_weight(weight)
-    tokens, _ = screened_argmax(x, packed, *screen_head(packed, *weight.shape))
+    tokens, _ = screened_argmax(x, packed, *screen_head(weight))
     assert tokens.tolist() == [100] * 4
 
 
@@ -94,7 +94,7 @@ def test_few_panels_are_computed():
 
 def test_the_slices_of_a_large_head_make_the_screen_of_the_whole():
     weight = randn((5000, 96), torch.bfloat16, 0)
-    screen, norms = screen_head(pack_linear_weight(weight), *weight.shape)
+    screen, norms = screen_head(weight)
     codes, scales = quantize_weight(weight, 8)
     assert torch.equal(screen, pack_quantized_weight(codes, scales, bits=8, group_size=96))
     rounded = (codes.double() - 128) * scales
@@ -107,20 +107,22 @@ def test_the_slices_of_a_large_head_make_the_screen_of_the_whole():
 
 @pytest.mark.parametrize(("n", "k"), [(40, 64), (1000, 577)])
 def test_opcheck(n, k):
-    packed = pack_linear_weight(randn((n, k), torch.bfloat16, 0))
-    torch.library.opcheck(torch.ops._C.screen_head.default, (packed, n, k))
-    x = randn((3, k), torch.bfloat16, 1)
-    torch.library.opcheck(torch.ops._C.screened_argmax.default, (x, packed, *screen_head(packed, n, k)))
+    weight, x = randn((n, k), torch.bfloat16, 0), randn((3, k), torch.bfloat16, 1)
+    torch.library.opcheck(torch.ops._C.screen_head.default, (weight,))
+    arguments = (x, pack_linear_weight(weight), *screen_head(weight))
+    torch.library.opcheck(torch.ops._C.screened_argmax.default, arguments)
 
 
 def test_what_does_not_fit():
     weight, x = randn((40, 64), torch.bfloat16, 0), randn((2, 64), torch.bfloat16, 1)
     packed = pack_linear_weight(weight)
-    screen, norms = screen_head(packed, 40, 64)
+    screen, norms = screen_head(weight)
+    with pytest.raises(RuntimeError, match="weight"):
+        screen_head(weight.t())
+    with pytest.raises(RuntimeError, match=r"has shape \[0, 64\], expected at least \[1, 1\]"):
+        screen_head(weight[:0])
     with pytest.raises(RuntimeError, match="packed has shape"):
-        screen_head(packed, 400, 64)
-    with pytest.raises(RuntimeError, match="0 x 64, expected at least 1 x 1"):
-        screen_head(packed, 0, 64)
+        screened_argmax(x, pack_linear_weight(weight.repeat(2, 1)), screen, norms)
     with pytest.raises(RuntimeError, match="input"):
         screened_argmax(x.float(), packed, screen, norms)
     with pytest.raises(RuntimeError, match="screen"):

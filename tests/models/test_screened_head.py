@@ -67,7 +67,7 @@ def test_a_screen_that_tells_nothing_is_given_up(screened):
     head = model_of(screened.llm_engine)._head
     alike = torch.ones(head.vocab_size, head.width, dtype=torch.bfloat16)
     head.packed = head.ops.pack_linear_weight(alike)
-    head.screened = ScreenedHead(head.packed, head.vocab_size, head.width)
+    head.screened = ScreenedHead(alike, head.packed)
     hidden = torch.randn(2, head.width).bfloat16()
     calls = 0
     while (tokens := head.greedy_tokens(hidden)) is not None:

@@ -18,20 +18,20 @@ _screen_head = torch.ops._C.screen_head.default
 _screened_argmax = torch.ops._C.screened_argmax.default
 
 
-def screen_head(packed: Tensor, n: int, k: int) -> tuple[Tensor, Tensor]:
-    """Make the screen of a weight ``[n, k]`` that `pack_linear_weight` packed.
+def screen_head(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Make the screen of ``weight`` ``[n, k]`` of bf16, f16 or f32, rows contiguous.
 
     Returns its 8-bit copy (opaque, 1-D u8, the same for every instruction set) and, f32 ``[panels, 2]``, the largest
-    norms of each 32 rows' rounding errors and of the rounded rows. RuntimeError where `packed` is of another size.
+    norms of each 32 rows' rounding errors and of the rounded rows. RuntimeError where the weight is of another kind.
     """
-    return _screen_head(packed, n, k)
+    return _screen_head(weight)
 
 
 def screened_argmax(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor) -> tuple[Tensor, int]:
     """Tokens i64 ``[rows]``: for each row of ``input`` ``[rows, k]`` the argmax of ``linear_packed`` with f32 ``out``.
 
     Of equal logits it is the first; a row that is not finite gives token 0 or one whose logit is infinite. `screen` and
-    `norms` must be `screen_head`'s of `packed`. The number says how many panels of 32 logits were computed, for each
+    `norms` must be `screen_head`'s of the weight that `pack_linear_weight` made `packed` of. The number says how many panels of 32 logits were computed, for each
     row that needed one.
     """
     tokens, computed = _screened_argmax(input, packed, screen, norms)
@@ -39,10 +39,11 @@ def screened_argmax(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor
 
 
 @torch.library.register_fake("_C::screen_head")
-def _(packed: Tensor, n: int, k: int) -> tuple[Tensor, Tensor]:
+def _(weight: Tensor) -> tuple[Tensor, Tensor]:
+    n, k = weight.shape
     panels, padded = -(-n // PANEL_WIDTH), -(-k // 8) * 8
-    screen = packed.new_empty(64 + panels * PANEL_WIDTH * (4 + padded), dtype=torch.uint8)
-    return screen, packed.new_empty((panels, 2), dtype=torch.float32)
+    screen = weight.new_empty(64 + panels * PANEL_WIDTH * (4 + padded), dtype=torch.uint8)
+    return screen, weight.new_empty((panels, 2), dtype=torch.float32)
 
 
 @torch.library.register_fake("_C::screened_argmax")

@@ -9,6 +9,7 @@ from vllm.kernels.op_set import OpSet
 from vllm.layers.parallel_embedding import VocabParallelEmbedding, VocabParallelHead
 from vllm.layers.screened_head import MIN_ELEMENTS, ScreenedHead
 from vllm.partition import Part, Tile
+from vllm.quantization.base import packed
 
 
 class OutputHead:
@@ -34,10 +35,10 @@ class OutputHead:
         self.ops.linear_packed(logits, hidden, self.packed)
         return logits
 
-    def screen(self) -> None:
-        """Makes `greedy_tokens` faster than the logits are, by memory of half the weight's; not for small heads."""
-        if self.vocab_size * self.width >= MIN_ELEMENTS:
-            self.screened = ScreenedHead(self.packed, self.vocab_size, self.width)
+    def screen(self, weight: Tensor) -> None:
+        """Makes `greedy_tokens` faster than the logits, by an 8-bit copy of the weight; not for small heads."""
+        if weight.numel() >= MIN_ELEMENTS:
+            self.screened = ScreenedHead(weight, self.packed)
 
     def greedy_tokens(self, hidden: Tensor) -> Tensor | None:
         """[rows, width] to the argmax [rows] i64 of the logits, the first of several; None: it is in the logits."""
@@ -86,11 +87,10 @@ def load_embedding_and_head(
     first, end = part.bounds(rows)
     if first == end:
         raise ModelError(f"a vocabulary of {rows} cannot be split between tensor_parallel_size={group.size} ranks")
-    tiles = [Tile(rows=part)]
-    packed = method.load(checkpoint, [name if tied else head_name], [rows], width, tiles=tiles)
-    head = OutputHead(checkpoint.ops, packed, end - first, width)
-    if checkpoint.ops.screens_heads and group.size == 1 and packed.dtype != torch.uint8:
-        head.screen()
+    weight = method.read(checkpoint, name if tied else head_name, rows, width, Tile(rows=part))
+    head = OutputHead(checkpoint.ops, packed(checkpoint, [weight]), end - first, width)
+    if checkpoint.ops.screens_heads and group.size == 1 and isinstance(weight, Tensor):
+        head.screen(weight.to(checkpoint.dtype))
     embedding: Embedding | TiedEmbedding
     if tied and not method.quantizes:
         embedding = TiedEmbedding(head)

@@ -17,11 +17,11 @@ class ScreenedHead:
 
     __slots__ = ("_norms", "_packed", "_panels", "_poor_calls", "screen")
 
-    def __init__(self, packed: Tensor, vocab_size: int, width: int):
-        """packed: of a weight [vocab_size, width] in floating point (vllm.kernels.linear)."""
+    def __init__(self, weight: Tensor, packed: Tensor):
+        """weight [vocab_size, width] in floating point, which is read, and `packed`, which is kept, of it."""
         self._packed = packed
-        self.screen, self._norms = screen_head(packed, vocab_size, width)
-        self._panels = -(-vocab_size // PANEL_WIDTH)
+        self.screen, self._norms = screen_head(weight)
+        self._panels = -(-weight.shape[0] // PANEL_WIDTH)
         self._poor_calls = 0
 
     def __call__(self, hidden: Tensor) -> Tensor:

@@ -100,14 +100,19 @@ class LinearMethod:
             self.read(checkpoint, name, count, columns, tile)
             for name, count, tile in zip(names, rows, tiles, strict=True)
         ]
-        quantized = [part for part in parts if isinstance(part, QuantizedWeight)]
-        merged = stacked(quantized)
-        ops = checkpoint.ops
-        if merged is not None and len(quantized) == len(parts) and ops.takes_codes:
-            return merged.packed(gate_up)
-        dense = [p.dequantized() if isinstance(p, QuantizedWeight) else p for p in parts]
-        weight = checkpoint.stack([part.to(checkpoint.device, checkpoint.dtype) for part in dense])
-        return ops.pack_gate_up_weight(weight) if gate_up else ops.pack_linear_weight(weight)
+        return packed(checkpoint, parts, gate_up)
+
+
+def packed(checkpoint: Checkpoint, parts: list[QuantizedWeight | Tensor], gate_up: bool = False) -> Tensor:
+    """The packed weight of what was read, one below the other."""
+    quantized = [part for part in parts if isinstance(part, QuantizedWeight)]
+    merged = stacked(quantized)
+    ops = checkpoint.ops
+    if merged is not None and len(quantized) == len(parts) and ops.takes_codes:
+        return merged.packed(gate_up)
+    dense = [p.dequantized() if isinstance(p, QuantizedWeight) else p for p in parts]
+    weight = checkpoint.stack([part.to(checkpoint.device, checkpoint.dtype) for part in dense])
+    return ops.pack_gate_up_weight(weight) if gate_up else ops.pack_linear_weight(weight)
 
 
 def stacked(parts: list[QuantizedWeight]) -> QuantizedWeight | None:
