@@ -31,8 +31,8 @@ def screened_argmax(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor
     """Tokens i64 ``[rows]``: for each row of ``input`` ``[rows, k]`` the argmax of ``linear_packed`` with f32 ``out``.
 
     Of equal logits it is the first; a row that is not finite gives token 0 or one whose logit is infinite. `screen` and
-    `norms` must be `screen_head`'s of the weight that `packed` was made of. The number says how many panels of 32 logits
-    were computed, for each row that needed one.
+    `norms` must be `screen_head`'s of the weight that `packed` was made of. The number says how many panels of 32
+    logits were computed, for each row that needed one.
     """
     tokens, computed = _screened_argmax(input, packed, screen, norms)
     return tokens, int(computed)
