@@ -13,6 +13,7 @@ def test_modules_come_from_the_environment_and_are_compiled_once(tmp_path, monke
     (tmp_path / "module.py").write_text("value = 7")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     monkeypatch.chdir(tmp_path)
     environment = variables(Path(sys.prefix))
 
