@@ -111,7 +111,7 @@ class Sweep:
                 kv_cache_memory_bytes=max(cache_bytes(*point) for point in points),
             )
         self._cost = ModelCost(model_of(self._llm.llm_engine), CacheFormat.of("auto", torch.bfloat16))
-        self._limits = measure_limits(torch.bfloat16)
+        self._limits = measure_limits(torch.bfloat16, self._cost.uses_int8)
 
     def measure(self, context: int, requests: int) -> Point:
         self._llm.reset_prefix_cache()
