@@ -40,7 +40,7 @@ class OpSet:
 
     Attributes:
         recordable: whether calls can be replayed (layers/replay.py).
-        screens_heads: whether packed weights are this package's, from which vllm.kernels.screened_head makes screens.
+        screens_heads: whether vllm.kernels.screened_head reads these packed weights.
         takes_codes: whether linear weights may be packed as codes; else they are dequantised while they are loaded.
     """
 
