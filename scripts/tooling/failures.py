@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tooling.errors import UserError
 from tooling.layout import Layout
 from tooling.planning.lanes import NOARCH, host_platform
-from tooling.planning.recipes import render, target_platform
+from tooling.planning.recipes import Output, render, target_platform
 from tooling.progress import Progress
 
 if TYPE_CHECKING:
@@ -27,9 +27,21 @@ def explain(
         reason = _unsolvable(layout, job, pins) or reason
     elif "Script failed" in message:
         reason = first_error(_logs(work, "**/work*/conda_build.log")) or reason
-    elif "Test failed" in message:
-        reason = f"a package test failed: {_test_output(work, job, progress)}"
     progress.log(message)
+    return _failed(job, reason, progress)
+
+
+def failed_test(
+    layout: Layout, job: Job, outputs: list[Output], work: Path, output: str, progress: Progress
+) -> UserError:
+    """The error to raise for a package test of `job`, whose packages are in `work`, that wrote `output` and failed."""
+    if "failed to setup test environment" in output:
+        reason = _uninstallable(layout, job, outputs, work)
+        return _failed(job, f"a package cannot be installed to be tested: {reason or first_error(output)}", progress)
+    return _failed(job, f"a package test failed: {first_error(output)}", progress)
+
+
+def _failed(job: Job, reason: str, progress: Progress) -> UserError:
     return UserError(f"building {job.recipe} in lane {job.lane} failed: {reason}; the full log is {progress.log_file}")
 
 
@@ -48,40 +60,39 @@ def _logs(work: Path, pattern: str) -> str:
     return "\n".join(file.read_text(errors="replace") for file in work.glob(pattern))
 
 
-def _test_output(work: Path, job: Job, progress: Progress) -> str:
-    """Why a package test failed: from its log, or, for checks that write none, by running the tests once more."""
-    from rattler_build import Package, RattlerBuildError
+def _uninstallable(layout: Layout, job: Job, outputs: list[Output], work: Path) -> str | None:
+    """The solver's own words about the first built package of `job` that does not install."""
+    from tooling.building.builder import channel_urls
 
-    error = first_error(_logs(work, "test/*/test/conda_build.log"))
-    for file in work.glob("broken/*.conda"):
-        package = Package.from_file(file)
-        for index in range(package.test_count):
-            try:
-                result = package.run_test(index, channel=[work.as_uri(), job.base])
-            except RattlerBuildError as problem:
-                return first_error(str(problem)) or error
-            for line in result.output:
-                progress.log(line)
-            if not result:
-                return first_error("\n".join(result.output)) or error
-    return error or "no output"
+    channels = [work.as_uri(), *channel_urls(layout, job.base)]
+    refusals = (_refusal(channels, [f"{output.name} =={output.version} {output.build}"]) for output in outputs)
+    return next(filter(None, refusals), None)
 
 
 def _unsolvable(layout: Layout, job: Job, pins: dict[str, list[str]]) -> str | None:
     """The solver's own words about the first environment of `job` that has no solution."""
-    import asyncio
-
-    from rattler.exceptions import SolverError
-
     from tooling.building.builder import channel_urls
-    from tooling.installing.environments import solve
 
     target = target_platform(layout.root, job.lane)
     for output in render(layout.root, job.recipe, job.lane, pins):
         for section, specs in output.requirements.items():
             platforms = [host_platform() if section == "build" else target, NOARCH]
-            try:
-                asyncio.run(solve(channel_urls(layout, job.base), specs, platforms=platforms))
-            except SolverError as error:
-                return f"its {section} environment has no solution: {solver_reason(error)}"
+            refusal = _refusal(channel_urls(layout, job.base), specs, platforms=platforms)
+            if refusal:
+                return f"its {section} environment has no solution: {refusal}"
+    return None
+
+
+def _refusal(channels: list[str], specs: list[str], **where) -> str | None:
+    """Why `specs` have no solution from `channels`; None where they have one. `where` is as in `solve`."""
+    import asyncio
+
+    from rattler.exceptions import SolverError
+
+    from tooling.installing.environments import solve
+
+    try:
+        asyncio.run(solve(channels, specs, **where))
+    except SolverError as error:
+        return solver_reason(error)
     return None

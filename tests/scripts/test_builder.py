@@ -134,6 +134,23 @@ def test_failing_package_test_is_not_published(layout, job, progress):
     assert published(layout) == []
 
 
+def test_package_that_cannot_be_installed_is_not_published(layout, job, progress):
+    recipe = layout.root / "recipes/toy/recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("    tests:", "    requirements: {run: [nowhere >=3]}\n    tests:"))
+    with pytest.raises(UserError, match=r"cannot be installed to be tested: .* nowhere >=3, for which no"):
+        builder.build(layout, job, progress)
+    assert published(layout) == []
+
+
+def test_what_is_tested_is_what_is_published(layout, job, progress):
+    """Not what rattler-build packed first: the test sees the times that the finished package bears."""
+    write_recipe(layout.root, test="""'test "$(stat -c %Y "$PREFIX/share/toy")" = 1234567890'""")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1234567890")
+        builder.build(layout, job, progress)
+    assert len(published(layout)) == 1
+
+
 def test_missing_compiler_is_told_by_name(layout, job, progress):
     write_recipe(layout.root, build="['${{ compiler(\"c\") }}']")
     with pytest.raises(

@@ -12,12 +12,13 @@ import json
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tooling import build_report, failures
 from tooling.building import toolchains
-from tooling.building.process import keep_compile_record, keep_logs, run_worker
+from tooling.building.process import build_packages, keep_compile_record, keep_logs, test_packages
 from tooling.building.repack import make_reproducible, source_time
 from tooling.checks import GB, require_disk
 from tooling.errors import UserError
@@ -89,16 +90,22 @@ def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     started = time.monotonic()
     untested = toolchains.why_untestable(layout.root, job.lane, channel_urls(layout, job.base), outputs)
     with progress.step(f"Building {job.recipe} ({', '.join(output.build for output in outputs)})") as step:
-        error = run_worker(layout, _request(layout, job, pins, work, not untested), work, step)
+        error = build_packages(layout, _request(layout, job, pins, work), work, step)
         keep_logs(work, progress)
         compiled = keep_compile_record(work, compile_record(layout, job.recipe, job.lane))
         if compiled:
             _draw(layout, job, progress)
         if error:
             raise failures.explain(layout, job, pins, work, error, progress)
+        made = _finish(layout, work, outputs)
+        with ThreadPoolExecutor(1) as beside:
+            checked = beside.submit(require_promises, made, (str(work), str(layout.home), str(layout.root)))
+            failed = "" if untested else test_packages(layout, made, channel_urls(layout, job.base), work, step)
+            checked.result()
+        if failed:
+            raise failures.failed_test(layout, job, outputs, work, failed, progress)
     if untested:
         progress.say(f"{job.recipe} in lane {job.lane}: built, its package tests were not run: {untested}")
-    made = _finish(layout, work, outputs)
     sizes = {f"{package.parent.name}/{package.name}": package.stat().st_size for package in made}
     files = publish(layout, made)
     record = {"key": key, "files": files, "sizes": sizes, "seconds": round(time.monotonic() - started, 1)}
@@ -108,7 +115,7 @@ def build(layout: Layout, job: Job, progress: Progress) -> list[Path]:
     return [layout.channel / file for file in files]
 
 
-def _request(layout: Layout, job: Job, pins: dict[str, list[str]], work: Path, test: bool) -> dict:
+def _request(layout: Layout, job: Job, pins: dict[str, list[str]], work: Path) -> dict:
     """What the build's process is told."""
     return {
         "recipe": str(layout.root / "recipes" / job.recipe / "recipe.yaml"),
@@ -118,7 +125,6 @@ def _request(layout: Layout, job: Job, pins: dict[str, list[str]], work: Path, t
         "build_platform": host_platform(),
         "channels": channel_urls(layout, job.base),
         "output": str(work),
-        "test": test,
     }
 
 
@@ -142,18 +148,16 @@ def _measured(layout: Layout, job: Job) -> dict:
 
 
 def _finish(layout: Layout, work: Path, outputs: list[Output]) -> list[Path]:
-    """The finished packages of a build in `work`: what they promise, and the same bytes whenever and wherever built."""
+    """The finished packages of a build in `work`, an indexed channel: the same bytes whenever and wherever built."""
     packages = [work / output.subdir / output.file_name for output in outputs]
     for package in packages:
         make_reproducible(package, source_time(layout.root))
-    require_promises(packages, build_folders=(str(work), str(layout.home), str(layout.root)))
+    _index(work)
     return packages
 
 
 def publish(layout: Layout, packages: list[Path]) -> list[str]:
     """Move finished packages into the channel and index it; their paths relative to it."""
-    from rattler.index import index_fs
-
     files = []
     for package in packages:
         target = layout.channel / package.parent.name / package.name
@@ -162,8 +166,14 @@ def publish(layout: Layout, packages: list[Path]) -> list[str]:
         os.replace(package, target)
         files.append(f"{target.parent.name}/{target.name}")
     (layout.channel / "noarch").mkdir(parents=True, exist_ok=True)
-    asyncio.run(index_fs(layout.channel, write_zst=False, write_shards=False, force=True))
+    _index(layout.channel)
     return files
+
+
+def _index(channel: Path) -> None:
+    from rattler.index import index_fs
+
+    asyncio.run(index_fs(channel, write_zst=False, write_shards=False, force=True))
 
 
 def channel_urls(layout: Layout, base: str) -> list[str]:

