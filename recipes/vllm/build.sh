@@ -16,7 +16,8 @@ for name in VLLM_CPU_BASELINE TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH MAX_JOBS SC
   [[ -n ${!name:-} ]] || unset "$name"
 done
 
-"$BUILD_PREFIX/bin/python" -m pip install . --no-deps --no-build-isolation -v --target "$SP_DIR"
+# Bytecode is for one Python, the packages are for every.
+"$BUILD_PREFIX/bin/python" -m pip install . --no-deps --no-build-isolation --no-compile -v --target "$SP_DIR"
 
 # What an installation without kernels calls itself (vllm/kernels).
 echo "$VLLM_TARGET_DEVICE" > "$SP_DIR/vllm/target_device"
@@ -28,3 +29,7 @@ find "$SP_DIR/vllm" -name '*.so' -exec "${STRIP:-strip}" --strip-unneeded {} +
 # nor those in folders of their own, which are other packages'.
 rm -rf "$SP_DIR"/vllm-*.dist-info/direct_url.json "${SP_DIR:?}/bin"
 sed -i -e '/direct_url\.json,/d' -e '/bin\/vllm,/d' -e '/^vllm\/[^/,]*\/[^/,]*\.so,/d' -e 's/\(\.so\),sha256=.*/\1,,/' "$SP_DIR"/vllm-*.dist-info/RECORD
+
+# rattler-build copies this folder for every package that takes files from this build: what none of them needs is gone.
+find . -type f ! -name LICENSE ! -name 'compile_record.jsonl' ! -name 'conda_build*' ! -name 'build_env.sh' -delete
+find . -type d -empty -delete

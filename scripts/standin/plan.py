@@ -94,7 +94,13 @@ def unit_of_wheel(wheel: Wheel, python: Python = PYTHON, **place: str) -> Unit:
     """The unit of a wheel whose recipe is made from its metadata; `place` is the unit's group and platform."""
     table = WheelTable.read(HERE / "wheels.yaml")
     recipe = wheel_recipe.make_recipe(wheel, table, python)
-    return Unit(table.conda_name(wheel.name), recipe, (SHARED / "install_wheel.py",), (wheel.path,), **place)
+    return Unit(
+        table.conda_name(wheel.name),
+        recipe,
+        tuple(SHARED / name for name in ("install_wheel.py", "compile_bytecode.py")),
+        (wheel.path,),
+        **place,
+    )
 
 
 def fetch_debs(apt: Apt) -> list[Unit]:

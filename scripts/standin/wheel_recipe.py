@@ -16,6 +16,7 @@ from standin.wheel import Wheel
 from tooling.errors import UserError
 
 INSTALL = 'python3 "$RECIPE_DIR/install_wheel.py" "$RECIPE_DIR"/inputs/*.whl "$PREFIX" {python}'
+COMPILE = 'python3 "$RECIPE_DIR/compile_bytecode.py" "$PREFIX/lib/python{python}" "$PREFIX" {python}'
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ def make_recipe(wheel: Wheel, table: WheelTable, python: Python = PYTHON) -> str
         build["python"] = {"entry_points": wheel.entry_points}
         needs = [python_requirement(wheel)]
     else:
-        build |= {"string": f"py{python.digits}h${{{{ hash }}}}_0", "script": {"content": install}}
+        build |= {
+            "string": f"py{python.digits}h${{{{ hash }}}}_0",
+            "script": {"content": f"{install}\n{COMPILE.format(python=python.version)}"},
+        }
         build["python"] = {"skip_pyc_compilation": ["**/*.py"]}
         needs = binary_requirements(python)
     recipe = {

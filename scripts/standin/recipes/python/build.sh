@@ -46,5 +46,7 @@ sed -i "/^        self.set_default_verify_paths()/r /dev/stdin" "$library/ssl.py
 END
 grep -q "load_verify_locations(\"$PREFIX" "$library/ssl.py"
 
+"$PREFIX/bin/python3.11" "$RECIPE_DIR/compile_bytecode.py" "$library" "$PREFIX" 3.11
+
 mkdir -p "$library/site-packages"
 touch "$library/site-packages/README.txt"

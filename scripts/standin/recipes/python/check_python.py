@@ -24,6 +24,9 @@ assert (Path(sysconfig.get_path("include")) / "Python.h").exists()
 assert "x86_64-linux-gnu/" not in (Path(sysconfig.get_path("include")) / "pyconfig.h").read_text()
 assert sysconfig.get_config_var("SOABI") == "cpython-311-x86_64-linux-gnu"
 
+assert Path(ssl.__cached__).read_bytes()[4] == 0, "installing changes it: compiled here"
+assert Path(uuid.__cached__).read_bytes()[4] == 1, "bytecode of the package, which is not held against times"
+
 authorities = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 authorities.load_verify_locations(prefix / "ssl" / "cacert.pem")
 assert len(authorities.get_ca_certs()) > 50

@@ -17,3 +17,4 @@ ln -s ../../../../libgomp.so.1 "$site/torch/lib/libgomp.so.1"
 for folder in ATen c10 caffe2 torch; do
   ln -s "../../../../../include/$folder" "$site/torch/include/$folder"
 done
+python "$RECIPE_DIR/compile_bytecode.py" "$site" "$PREFIX" 3.11

@@ -10,6 +10,7 @@ assert torch.version.cuda is None and not torch.cuda.is_available()
 matrix = torch.randn(256, 256)
 torch.testing.assert_close(matrix @ torch.eye(256), matrix)
 assert torch.get_num_threads() >= 1
+assert Path(torch.__cached__).read_bytes()[4] == 1, "bytecode of the package, which is not held against times"
 assert (Path(torch.utils.cmake_prefix_path) / "Torch" / "TorchConfig.cmake").exists()
 assert (Path(torch.__file__).parent / "include/torch/csrc/stable/library.h").exists()
 assert (Path(torch.__file__).parent / "include/ATen/ATen.h").exists()
