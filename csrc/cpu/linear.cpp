@@ -28,7 +28,6 @@ namespace vllm {
 // One call, shared by its threads.
 struct LinearTask {
   LinearArgs args;
-  float* packed_input;  // [m][k rounded up to a pair], of 4 bytes; row tile by row tile
   LinearWork work;
   bool amx;  // the input is packed, and multiplied, by cpu/amx_tile.h
 };
@@ -119,7 +118,7 @@ int64_t PackedRow(int64_t k) {
 }
 
 template <typename T>
-void PackTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
+void PackTiles(const LinearTask& task, float* packed_input, int64_t first_row, int64_t end_row) {
   const LinearArgs& args = task.args;
   const int64_t k = args.weight.k, row_size = PackedRow<T>(k);
   const RowTiles tiles(args.m, kMaxRows);
@@ -127,7 +126,7 @@ void PackTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
     const int64_t begin = tiles.Begin(tile), rows = tiles.Begin(tile + 1) - begin;
     if (begin < first_row || begin >= end_row) continue;
     const T* input = static_cast<const T*>(args.input) + begin * args.input_stride;
-    float* packed = task.packed_input + begin * row_size;
+    float* packed = packed_input + begin * row_size;
     if constexpr (kIsBf16<T> && kPairs) {
       Transpose(LoadPairs{reinterpret_cast<const uint16_t*>(input), args.input_stride, k}, rows,
                 row_size, reinterpret_cast<uint32_t*>(packed), rows);
@@ -151,7 +150,8 @@ void StoreTileAs(const LinearArgs& args, int64_t panel, int64_t row, int64_t row
 
 // `next` is as RunItems says.
 template <typename T>
-void RunItem(const LinearTask& task, const LinearItem& item, int64_t next) {
+void RunItem(const LinearTask& task, const float* packed_input, const LinearItem& item,
+             int64_t next) {
   using Operands =
       std::conditional_t<kIsBf16<T>, Bf16Operands,
                          std::conditional_t<std::is_same_v<T, float>, F32Operands, F16Operands>>;
@@ -178,17 +178,19 @@ void RunItem(const LinearTask& task, const LinearItem& item, int64_t next) {
     const int64_t line = t - item.first;
     const auto& table = alone ? kAlone : next >= 0 && line < kStepLines ? kFetching : kPlain;
     const char* fetch = alone ? weight + kAhead : next_weight + line * 64 * Steps<T>(k);
-    table[rows - 1](task.packed_input + row * PackedRow<T>(k), weight,
-                    static_cast<size_t>(Steps<T>(k)), tile, fetch);
+    table[rows - 1](packed_input + row * PackedRow<T>(k), weight, static_cast<size_t>(Steps<T>(k)),
+                    tile, fetch);
     StoreTileAs<T>(args, item.panel, row, rows, tile);
   }
 }
 
-uint16_t* AmxRow(const LinearTask& task, int64_t row) {
-  return reinterpret_cast<uint16_t*>(task.packed_input) + row * AmxPaddedK(task.args.weight.k);
+template <class Packed>
+auto* AmxRow(const LinearTask& task, Packed* packed_input, int64_t row) {
+  using Unit = std::conditional_t<std::is_const_v<Packed>, const uint16_t, uint16_t>;
+  return reinterpret_cast<Unit*>(packed_input) + row * AmxPaddedK(task.args.weight.k);
 }
 
-void PackAmxTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
+void PackAmxTiles(const LinearTask& task, float* packed_input, int64_t first_row, int64_t end_row) {
   const LinearArgs& args = task.args;
   const RowTiles tiles(args.m, kAmxRows);
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
@@ -196,11 +198,11 @@ void PackAmxTiles(const LinearTask& task, int64_t first_row, int64_t end_row) {
     if (begin < first_row || begin >= end_row) continue;
     AmxPackRows(static_cast<const uint16_t*>(args.input) + begin * args.input_stride,
                 args.input_stride, tiles.Begin(tile + 1) - begin, args.weight.k,
-                AmxRow(task, begin));
+                AmxRow(task, packed_input, begin));
   }
 }
 
-void RunAmxTask(LinearTask& task) {
+void RunAmxTask(LinearTask& task, const float* packed_input) {
   const LinearArgs& args = task.args;
   const int64_t k = args.weight.k, panel_elements = PanelElements(k, DType::kBFloat16);
   const RowTiles tiles(args.m, kAmxRows);
@@ -211,7 +213,7 @@ void RunAmxTask(LinearTask& task) {
     HWY_ALIGN float tile[kAmxRows * kPanel];
     for (int64_t t = item.first; t < item.last; ++t) {
       const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
-      AmxPanelTile(AmxRow(task, row), rows, weight, k, tile,
+      AmxPanelTile(AmxRow(task, packed_input, row), rows, weight, k, tile,
                    reinterpret_cast<const char*>(next_weight));
       StoreTileAs<hwy::bfloat16_t>(args, item.panel, row, rows, tile);
     }
@@ -219,19 +221,22 @@ void RunAmxTask(LinearTask& task) {
 }
 
 template <typename T>
-void RunTask(LinearTask& task) {
-  RunItems(task.work, kMaxRows,
-           [&task](const LinearItem& item, int64_t next) { RunItem<T>(task, item, next); });
+void RunTask(LinearTask& task, const float* packed_input) {
+  RunItems(task.work, kMaxRows, [&](const LinearItem& item, int64_t next) {
+    RunItem<T>(task, packed_input, item, next);
+  });
 }
 
-void LinearPackInput(const LinearTask& task, int64_t first_row, int64_t end_row) {
-  if (task.amx) return PackAmxTiles(task, first_row, end_row);
-  VLLM_FOR_DTYPE(task.args.weight.dtype, T, PackTiles<T>(task, first_row, end_row));
+// Packed input is [m][k rounded up to a pair], of 4 bytes; row tile by row tile.
+void LinearPackInput(const LinearTask& task, float* packed_input, int64_t first_row,
+                     int64_t end_row) {
+  if (task.amx) return PackAmxTiles(task, packed_input, first_row, end_row);
+  VLLM_FOR_DTYPE(task.args.weight.dtype, T, PackTiles<T>(task, packed_input, first_row, end_row));
 }
 
-void LinearRun(LinearTask& task) {
-  if (task.amx) return RunAmxTask(task);
-  VLLM_FOR_DTYPE(task.args.weight.dtype, T, RunTask<T>(task));
+void LinearRun(LinearTask& task, const float* packed_input) {
+  if (task.amx) return RunAmxTask(task, packed_input);
+  VLLM_FOR_DTYPE(task.args.weight.dtype, T, RunTask<T>(task, packed_input));
 }
 
 }  // namespace HWY_NAMESPACE
@@ -249,11 +254,16 @@ namespace {
 // Bounds the packed copy of the input.
 constexpr int64_t kMaxPackedBytes = int64_t{16} << 20;
 constexpr int64_t kBlockBytes = int64_t{512} << 10;
-// Packed-input elements that are not worth a barrier.
-constexpr int64_t kSerialPack = 8192;
+// Packed-input units up to which every thread packs all of the input for itself: it costs less than
+// to wait for the others and to take over what they wrote, line by line.
+constexpr int64_t kOwnPack = 65536;
+
+float* PackedInput(int64_t units) {
+  thread_local Scratch scratch;
+  return scratch.Get<float>(static_cast<size_t>(units));
+}
 
 void RunRows(const LinearArgs& args, int64_t units) {
-  thread_local Scratch scratch;
   const auto pack = VLLM_DISPATCH(LinearPackInput);
   const auto run = VLLM_DISPATCH(LinearRun);
   const int64_t panels = PanelCount(args.weight.n, args.weight.order);
@@ -261,18 +271,23 @@ void RunRows(const LinearArgs& args, int64_t units) {
   const int threads = static_cast<int>(
       std::clamp<int64_t>(std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
   LinearTask task{args,
-                  scratch.Get<float>(static_cast<size_t>(args.m * units)),
                   {args.m, panels, std::max<int64_t>(48, kBlockBytes / (units * 4)), threads},
                   args.weight.dtype == DType::kBFloat16 && UseAmx()};
-  const bool serial_pack = threads == 1 || args.m * units <= kSerialPack;
-  if (serial_pack) pack(task, 0, args.m);
-  if (threads == 1) return run(task);
+  const auto run_alone = [&] {
+    float* packed_input = PackedInput(args.m * units);
+    pack(task, packed_input, 0, args.m);
+    run(task, packed_input);
+  };
+  if (threads == 1) return run_alone();
+  if (args.m * units <= kOwnPack) {
+    return RunParallel(threads, [&](const Worker&) { run_alone(); });
+  }
+  float* packed_input = PackedInput(args.m * units);
   RunParallel(threads, [&](const Worker& worker) {
-    if (!serial_pack) {
-      pack(task, args.m * worker.index / worker.count, args.m * (worker.index + 1) / worker.count);
-      worker.Barrier();
-    }
-    run(task);
+    pack(task, packed_input, args.m * worker.index / worker.count,
+         args.m * (worker.index + 1) / worker.count);
+    worker.Barrier();
+    run(task, packed_input);
   });
 }
 

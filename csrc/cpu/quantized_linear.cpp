@@ -22,14 +22,17 @@
 #define VLLM_CPU_QUANTIZED_LINEAR_TASK_
 namespace vllm {
 
-// One call, shared by its threads. The quantised input lies row tile by row tile, each as InputTile
-// says.
+// One call, shared by its threads.
 struct QuantizedLinearTask {
   QuantizedLinearArgs args;
+  LinearWork work;
+};
+
+// The quantised input, row tile by row tile, each as InputTile says.
+struct QuantizedInput {
   int32_t* codes;
   float* scales;
   int32_t* sums;
-  LinearWork work;
 };
 
 }  // namespace vllm
@@ -83,7 +86,8 @@ struct CodeRows {
 };
 
 template <typename T>
-void QuantizeRows(const QuantizedLinearTask& task, int64_t first_row, int64_t end_row) {
+void QuantizeRows(const QuantizedLinearTask& task, const QuantizedInput& quantized,
+                  int64_t first_row, int64_t end_row) {
   thread_local Scratch scratch;
   const QuantizedWeight& weight = task.args.weight;
   const int64_t k = weight.k, padded_k = weight.PaddedK(), groups = weight.Groups();
@@ -99,12 +103,12 @@ void QuantizeRows(const QuantizedLinearTask& task, int64_t first_row, int64_t en
       int8_t* to = reinterpret_cast<int8_t*>(codes + r * units);
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t at = g * weight.group_size, cell = begin * groups + g * rows + r;
-        QuantizeGroup(row + at, std::min(weight.group_size, k - at), to + at, task.scales[cell],
-                      task.sums[cell]);
+        QuantizeGroup(row + at, std::min(weight.group_size, k - at), to + at,
+                      quantized.scales[cell], quantized.sums[cell]);
       }
       std::fill(to + k, to + padded_k, int8_t{0});
     }
-    Transpose(CodeRows{codes, units}, rows, units, task.codes + begin * units, rows);
+    Transpose(CodeRows{codes, units}, rows, units, quantized.codes + begin * units, rows);
   }
 }
 
@@ -127,8 +131,8 @@ void StorePanelMaxima(const QuantizedLinearArgs& args, int64_t panel, int64_t ro
 
 // `fetched`: the panel was fetched by the item before; `next` is as RunItems says.
 template <typename T>
-void RunQuantizedItem(const QuantizedLinearTask& task, const LinearItem& item, bool fetched,
-                      int64_t next) {
+void RunQuantizedItem(const QuantizedLinearTask& task, const QuantizedInput& quantized,
+                      const LinearItem& item, bool fetched, int64_t next) {
   const QuantizedWeight& weight = task.args.weight;
   const int64_t units = weight.PaddedK() / 4, groups = weight.Groups();
   const int64_t panel_bytes = weight.PanelBytes();
@@ -151,8 +155,8 @@ void RunQuantizedItem(const QuantizedLinearTask& task, const LinearItem& item, b
       panel.fetch_step = (kStepBytes + sharing - 1) / sharing;
     }
     const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
-    const InputTile input{task.codes + row * units, task.scales + row * groups,
-                          task.sums + row * groups};
+    const InputTile input{quantized.codes + row * units, quantized.scales + row * groups,
+                          quantized.sums + row * groups};
     ChooseTile(weight, rows)(input, panel, tile);
     if (task.args.result == LinearResult::kPanelMaxima) {
       StorePanelMaxima(task.args, item.panel, row, rows, tile);
@@ -164,15 +168,16 @@ void RunQuantizedItem(const QuantizedLinearTask& task, const LinearItem& item, b
   }
 }
 
-void QuantizedLinearPackInput(const QuantizedLinearTask& task, int64_t first_row, int64_t end_row) {
-  VLLM_FOR_DTYPE(task.args.dtype, T, QuantizeRows<T>(task, first_row, end_row));
+void QuantizedLinearPackInput(const QuantizedLinearTask& task, const QuantizedInput& quantized,
+                              int64_t first_row, int64_t end_row) {
+  VLLM_FOR_DTYPE(task.args.dtype, T, QuantizeRows<T>(task, quantized, first_row, end_row));
 }
 
-void QuantizedLinearRun(QuantizedLinearTask& task) {
+void QuantizedLinearRun(QuantizedLinearTask& task, const QuantizedInput& quantized) {
   VLLM_FOR_DTYPE(task.args.dtype, T, {
     bool fetched = false;
     RunItems(task.work, kMaxRows, [&](const LinearItem& item, int64_t next) {
-      RunQuantizedItem<T>(task, item, fetched, next);
+      RunQuantizedItem<T>(task, quantized, item, fetched, next);
       fetched = true;
     });
   });
@@ -193,35 +198,41 @@ namespace {
 // Bounds the quantised copy of the input.
 constexpr int64_t kMaxPackedBytes = int64_t{16} << 20;
 constexpr int64_t kBlockBytes = int64_t{512} << 10;
-// Input elements that are not worth a barrier.
-constexpr int64_t kSerialPack = 8192;
+// Input elements up to which every thread quantises all of the input for itself (linear.cpp).
+constexpr int64_t kOwnPack = 65536;
+
+QuantizedInput InputMemory(const QuantizedLinearArgs& args) {
+  thread_local Scratch scratch;
+  const int64_t units = args.weight.PaddedK() / 4, groups = args.weight.Groups();
+  int32_t* codes = scratch.Get<int32_t>(static_cast<size_t>(args.m * (units + 2 * groups)));
+  float* scales = reinterpret_cast<float*>(codes + args.m * units);
+  return {codes, scales, reinterpret_cast<int32_t*>(scales + args.m * groups)};
+}
 
 void RunRows(const QuantizedLinearArgs& args) {
-  thread_local Scratch scratch;
   const auto pack = VLLM_DISPATCH(QuantizedLinearPackInput);
   const auto run = VLLM_DISPATCH(QuantizedLinearRun);
-  const int64_t m = args.m, row_bytes = args.weight.PaddedK(), groups = args.weight.Groups();
+  const int64_t m = args.m, row_bytes = args.weight.PaddedK();
   const int64_t panels = PanelCount(args.weight.n, args.weight.order);
   const int64_t work = panels * args.weight.PanelBytes() / 8 * std::min<int64_t>(m, 8);
   const int threads = static_cast<int>(
       std::clamp<int64_t>(std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
-  int32_t* codes = scratch.Get<int32_t>(static_cast<size_t>(m * (row_bytes / 4 + 2 * groups)));
-  float* scales = reinterpret_cast<float*>(codes + m * (row_bytes / 4));
-  int32_t* sums = reinterpret_cast<int32_t*>(scales + m * groups);
   QuantizedLinearTask task{args,
-                           codes,
-                           scales,
-                           sums,
                            {m, panels, std::max<int64_t>(48, kBlockBytes / row_bytes), threads}};
-  const bool serial_pack = threads == 1 || m * row_bytes <= kSerialPack;
-  if (serial_pack) pack(task, 0, m);
-  if (threads == 1) return run(task);
+  const auto run_alone = [&] {
+    const QuantizedInput quantized = InputMemory(args);
+    pack(task, quantized, 0, m);
+    run(task, quantized);
+  };
+  if (threads == 1) return run_alone();
+  if (m * row_bytes <= kOwnPack) {
+    return RunParallel(threads, [&](const Worker&) { run_alone(); });
+  }
+  const QuantizedInput quantized = InputMemory(args);
   RunParallel(threads, [&](const Worker& worker) {
-    if (!serial_pack) {
-      pack(task, m * worker.index / worker.count, m * (worker.index + 1) / worker.count);
-      worker.Barrier();
-    }
-    run(task);
+    pack(task, quantized, m * worker.index / worker.count, m * (worker.index + 1) / worker.count);
+    worker.Barrier();
+    run(task, quantized);
   });
 }
 
