@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from .report import Machine
 from .workloads import MODELS, Workload
 
 HERE = Path(__file__).parent
@@ -76,6 +77,13 @@ class Worker:
             "output_tokens": workload.output_tokens,
             "seed": seed,
         }
+        return self._ask(command)
+
+    def machine(self) -> Machine:
+        """What the machine allows at this moment; this project's engine only."""
+        return Machine(*self._ask({"kind": "machine"}))
+
+    def _ask(self, command: dict):
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         return self._answer()["value"]

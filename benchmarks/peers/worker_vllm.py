@@ -41,6 +41,16 @@ def measure(llm, params_type, command: dict) -> float:
     return (tokens - 1) / (seconds - first)
 
 
+def machine() -> tuple[float, float]:
+    """Bytes a second that this machine reads, and bf16 operations a second, at this moment."""
+    import torch
+
+    from vllm.profiling.limits import measure_limits
+
+    limits = measure_limits(torch.bfloat16)
+    return limits.bytes_per_second, limits.flops_per_second
+
+
 def main() -> None:
     # Engines log to standard output; answers go to the descriptor that the parent reads, logs to standard error.
     answers = os.fdopen(os.dup(1), "w")
@@ -55,7 +65,9 @@ def main() -> None:
     timed_generate(llm, SamplingParams, random_prompts(0, 1, 16), 4)
     print(json.dumps({"ready": time.perf_counter() - began}), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps({"value": measure(llm, SamplingParams, json.loads(line))}), file=answers, flush=True)
+        command = json.loads(line)
+        value = machine() if command["kind"] == "machine" else measure(llm, SamplingParams, command)
+        print(json.dumps({"value": value}), file=answers, flush=True)
 
 
 if __name__ == "__main__":
