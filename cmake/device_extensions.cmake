@@ -19,8 +19,10 @@ set(VLLM_DEVICE_FAMILIES
   scaled_mm
   top_k
   wna16)
-set(VLLM_DEVICE_SOURCES csrc/device/cache_copy.cu csrc/device/cache_write.cu)
-set(VLLM_DEVICE_BINDINGS csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
+set(VLLM_DEVICE_SOURCES csrc/device/all_reduce.cu csrc/device/cache_copy.cu csrc/device/cache_write.cu
+  csrc/device/peer_memory.cu)
+set(VLLM_DEVICE_BINDINGS csrc/bindings/device/attention.cpp csrc/bindings/device/attributes.cpp
+  csrc/bindings/device/call.cpp csrc/bindings/device/custom_all_reduce.cpp
   csrc/bindings/device/cache.cpp csrc/bindings/device/marlin.cpp
   csrc/bindings/device/paged_arguments.cpp csrc/bindings/device/rows.cpp)
 foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
@@ -38,12 +40,12 @@ define_extension_target(_C
   LIBRARIES ${VLLM_CPU_LIBRARIES}
   DEFINITIONS ${VLLM_CPU_DEFINITIONS})
 
-# Routing of mixtures of experts.
+# Mixtures of experts: routing, and linear layers of quantised experts.
 define_extension_target(_moe_C
   DESTINATION vllm
   LANGUAGE ${VLLM_DEVICE_LANGUAGE}
   SOURCES csrc/moe/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
-  DEVICE_SOURCES csrc/moe/order.cu csrc/moe/topk_softmax.cu)
+  DEVICE_SOURCES csrc/moe/order.cu csrc/moe/topk_softmax.cu csrc/moe/wna16.cu)
 
 # Products of a weight and a few rows, and attention, under the names that programs for AMD GPUs call.
 if(VLLM_TARGET_DEVICE STREQUAL "rocm")

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from vllm.kernels import activation, attention  # noqa: F401  (their ops, and the fake ones that torch.compile needs)
 from vllm.kernels.cache import reshape_and_cache, reshape_and_cache_flash, swap_blocks
+from vllm.kernels.custom_all_reduce import (
+    all_reduce,
+    dispose,
+    get_graph_buffer_ipc_meta,
+    init_custom_ar,
+    meta_size,
+    register_buffer,
+    register_graph_buffers,
+)
 from vllm.kernels.merge_states import merge_attn_states
+from vllm.kernels.moe import moe_align_block_size, moe_sum, moe_wna16_gemm, topk_softmax
 from vllm.kernels.norm import fused_add_rms_norm, rms_norm
 from vllm.kernels.rocm import LLMM1, paged_attention_rocm, wvSplitK, wvSplitKQ
 from vllm.kernels.rotary import rotary_embedding
@@ -36,6 +46,7 @@ from vllm.kernels.wna16 import (
 
 __all__ = [
     "LLMM1",
+    "all_reduce",
     "apply_repetition_penalties",
     "awq_dequantize",
     "awq_gemm",
@@ -44,15 +55,24 @@ __all__ = [
     "cutlass_scaled_mm_azp",
     "cutlass_scaled_mm_supports_block_fp8",
     "cutlass_scaled_mm_supports_fp8",
+    "dispose",
     "fused_add_rms_norm",
+    "get_graph_buffer_ipc_meta",
     "gptq_gemm",
     "gptq_marlin_repack",
     "gptq_shuffle",
+    "init_custom_ar",
     "marlin_gemm",
     "merge_attn_states",
+    "meta_size",
+    "moe_align_block_size",
+    "moe_sum",
+    "moe_wna16_gemm",
     "paged_attention_rocm",
     "paged_attention_v1",
     "paged_attention_v2",
+    "register_buffer",
+    "register_graph_buffers",
     "reshape_and_cache",
     "reshape_and_cache_flash",
     "rms_norm",
@@ -60,6 +80,7 @@ __all__ = [
     "scaled_fp8_quant",
     "scaled_int8_quant",
     "swap_blocks",
+    "topk_softmax",
     "wvSplitK",
     "wvSplitKQ",
 ]

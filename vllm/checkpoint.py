@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vllm.exceptions import ModelError
 from vllm.hf_config import read_json
+from vllm.huge_pages import HugePages
 from vllm.mapped_pages import MappedPages
 from vllm.partition import Part
 
@@ -34,6 +35,7 @@ class Checkpoint(ABC):
 
     def __init__(self, dtype: torch.dtype, device: torch.device = _HOST):
         self.dtype, self.device = dtype, device
+        self.memory = HugePages()  # for what is made of weights
         self._staging = torch.empty(0, dtype=dtype)
 
     @abstractmethod

@@ -186,6 +186,18 @@ inline void CopyAsync(const char* op, void* to, const void* from, size_t bytes, 
 #endif
 }
 
+// Queues writing zeros to device memory.
+inline void ClearAsync(const char* op, void* memory, size_t bytes, Stream stream) {
+#if defined(VLLM_DEVICE_EMULATED)
+  (void)op, (void)stream;
+  memset(memory, 0, bytes);
+#elif defined(__HIP__)
+  CheckRuntime(op, hipMemsetAsync(memory, 0, bytes, static_cast<NativeStream>(stream)));
+#else
+  CheckRuntime(op, cudaMemsetAsync(memory, 0, bytes, static_cast<NativeStream>(stream)));
+#endif
+}
+
 #endif  // VLLM_KERNELS
 
 }  // namespace vllm::device

@@ -42,7 +42,7 @@ void DispatchCache(Type cache_type, F&& f) {
   }
 }
 
-inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+VLLM_HOST_DEVICE int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Threads for `items` of work in one block: a multiple of 64, at most `limit`.
 inline int ThreadsFor(int64_t items, int limit) {

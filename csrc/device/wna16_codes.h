@@ -1,6 +1,7 @@
 // Reading codes, zeros and scales of a quantised matrix one by one.
 #pragma once
 
+#include "device/dispatch.h"
 #include "device/wna16.h"
 
 namespace vllm::device {
@@ -45,7 +46,7 @@ VLLM_DEVICE float CodeValue(CodeType type, uint32_t code) {
 }
 
 template <typename T>
-VLLM_DEVICE float ScaleAt(const QuantizedMatrix& w, int group, int n) {
+VLLM_DEVICE float ScaleAt(Tag<T>, const QuantizedMatrix& w, int group, int n) {
   const T* scales = static_cast<const T*>(w.scales) + int64_t{group} * w.n;
   return ToFloat(scales[PlaceOf(n, w.scale_order)]) * w.scale_factor;
 }

@@ -17,7 +17,7 @@ __global__ void DequantizeKernel(Dequantize a) {
   for (int k = first; k < first + kRows && k < a.weight.k; ++k) {
     const int group = GroupOf(a.weight, k);
     const float code = CodeValue(a.weight.code_type, CodeAt(a.weight, k, n));
-    const float value = (code - ZeroAt(a.weight, group, n)) * ScaleAt<T>(a.weight, group, n);
+    const float value = (code - ZeroAt(a.weight, group, n)) * ScaleAt(Tag<T>{}, a.weight, group, n);
     static_cast<T*>(a.out)[int64_t{k} * a.weight.n + n] = FromFloat<T>(value);
   }
 }

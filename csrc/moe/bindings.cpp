@@ -1,5 +1,6 @@
 #include "bindings/device/call.h"
 #include "moe/routing.h"
+#include "moe/wna16.h"
 
 namespace vllm {
 namespace {
@@ -144,6 +145,100 @@ void moe_unpermute(const Tensor& permuted_hidden_states, const Tensor& topk_weig
                        call.Stream()});
 }
 
+// Contiguous, of the shape.
+const TensorView& Checked(const TensorView& view, ScalarType type,
+                          std::initializer_list<int64_t> shape, const char* meaning) {
+  CheckType(view, type);
+  CheckShape(view, shape, meaning);
+  CheckContiguous(view);
+  return view;
+}
+
+// Tiles are chosen here: BLOCK_SIZE_N and BLOCK_SIZE_K are not read.
+Tensor moe_wna16_gemm(const Tensor& input, const Tensor& output, const Tensor& b_qweight,
+                      const Tensor& b_scales, const std::optional<Tensor>& b_qzeros,
+                      const std::optional<Tensor>& topk_weights, const Tensor& sorted_token_ids,
+                      const Tensor& expert_ids, const Tensor& num_tokens_post_pad, int64_t top_k,
+                      int64_t block_size_m, int64_t /*block_size_n*/, int64_t /*block_size_k*/,
+                      int64_t bit) {
+  const DeviceCall call("moe_wna16_gemm", input);
+  const TensorView x = call.View("input", input), out = call.View("output", output);
+  const TensorView codes = call.View("b_qweight", b_qweight);
+  const TensorView scales = call.View("b_scales", b_scales);
+  const TensorView sorted = call.View("sorted_token_ids", sorted_token_ids);
+  const TensorView blocks = call.View("expert_ids", expert_ids);
+  if (bit != 4 && bit != 8) call.Fail("bit is " + std::to_string(bit) + ", expected 4 or 8");
+  if (top_k < 1) call.Fail("top_k is " + std::to_string(top_k) + ", expected at least 1");
+  if (block_size_m < 1 || block_size_m > 64) {
+    call.Fail("BLOCK_SIZE_M is " + std::to_string(block_size_m) + ", expected 1 to 64");
+  }
+  const device::Type type = DeviceFloatType(x);
+  if (type == device::Type::kFloat32) Fail(x, "is float32, expected bfloat16 or float16");
+  CheckDim(x, 2);
+  CheckContiguous(x);
+  CheckDim(codes, 3);
+  CheckDim(scales, 3);
+  const int64_t k = x.Size(1), experts = codes.Size(0), n = codes.Size(1), groups = scales.Size(2);
+  if (groups < 1 || k % groups != 0 || k / groups % 32 != 0) {
+    Fail(scales, "has " + std::to_string(groups) + " groups of " + std::to_string(k) +
+                     " columns of the input, expected groups of a multiple of 32");
+  }
+  Checked(codes, ScalarType::Byte, {-1, -1, k * bit / 8}, "[experts, n, k * bit / 8]");
+  CheckSameType(scales, x);
+  CheckShape(scales, {experts, n, groups}, "[experts, n, groups]");
+  CheckContiguous(scales);
+  CheckSameType(out, x);
+  if (out.Numel() != x.Size(0) * top_k * n) {
+    Fail(out, "has shape " + ShapeString(out) + ", expected [tokens * top_k, n] = [" +
+                  std::to_string(x.Size(0) * top_k) + ", " + std::to_string(n) + "]");
+  }
+  CheckContiguous(out);
+  const uint8_t* zeros = nullptr;
+  if (b_qzeros) {
+    const TensorView view = call.View("b_qzeros", *b_qzeros);
+    zeros = Checked(view, ScalarType::Byte, {experts, n * bit / 8, groups},
+                    "[experts, n * bit / 8, groups]")
+                .Data<uint8_t>();
+  }
+  const float* weights = nullptr;
+  if (topk_weights) {
+    const TensorView view = call.View("topk_weights", *topk_weights);
+    CheckType(view, ScalarType::Float);
+    CheckContiguous(view);
+    if (view.Numel() != x.Size(0) * top_k) {
+      Fail(view, "has shape " + ShapeString(view) + ", expected " +
+                     std::to_string(x.Size(0) * top_k) + " values = tokens * top_k");
+    }
+    weights = view.Data<float>();
+  }
+  // Blocks that both lists have room for.
+  const int64_t listed = sorted.Numel() / block_size_m;
+  const int64_t count = listed < blocks.Numel() ? listed : blocks.Numel();
+  device::MultiplyExperts(
+      {call.Op(),
+       x.data,
+       out.data,
+       codes.Data<uint8_t>(),
+       scales.data,
+       zeros,
+       weights,
+       Ints(sorted, sorted.Numel(), "padded choices"),
+       Ints(blocks, blocks.Numel(), "blocks"),
+       Ints(call.View("num_tokens_post_pad", num_tokens_post_pad), 1, "the total"),
+       x.Size(0),
+       count,
+       Experts(call, experts),
+       static_cast<int>(top_k),
+       static_cast<int>(block_size_m),
+       static_cast<int>(n),
+       static_cast<int>(k),
+       static_cast<int>(k / groups),
+       static_cast<int>(bit),
+       type,
+       call.Stream()});
+  return output;
+}
+
 }  // namespace
 
 VLLM_DEVICE_SCHEMAS(_moe_C, m) {
@@ -161,6 +256,11 @@ VLLM_DEVICE_SCHEMAS(_moe_C, m) {
   m.def(
       "moe_unpermute(Tensor! permuted_hidden_states, Tensor! topk_weights, Tensor! topk_ids, "
       "Tensor! src_row_id2dst_row_id_map, int n_expert, int topk, Tensor! hidden_states) -> ()");
+  m.def(
+      "moe_wna16_gemm(Tensor input, Tensor! output, Tensor b_qweight, Tensor b_scales, "
+      "Tensor? b_qzeros, Tensor? topk_weights, Tensor sorted_token_ids, Tensor expert_ids, "
+      "Tensor num_tokens_post_pad, int top_k, int BLOCK_SIZE_M, int BLOCK_SIZE_N, "
+      "int BLOCK_SIZE_K, int bit) -> Tensor");
 }
 
 VLLM_DEVICE_KERNELS(_moe_C, m) {
@@ -169,6 +269,7 @@ VLLM_DEVICE_KERNELS(_moe_C, m) {
   m.impl("moe_align_block_size", TORCH_BOX(&moe_align_block_size));
   m.impl("moe_permute", TORCH_BOX(&moe_permute));
   m.impl("moe_unpermute", TORCH_BOX(&moe_unpermute));
+  m.impl("moe_wna16_gemm", TORCH_BOX(&moe_wna16_gemm));
 }
 
 }  // namespace vllm

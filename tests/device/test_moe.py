@@ -3,8 +3,15 @@ import torch
 
 from support.device_emulator import Ops
 from support.kernel_inputs import DTYPES, assert_close, randn
+from vllm import _custom_ops
+from vllm.kernels import moe
 
 ops = Ops("_moe_C")
+
+
+@pytest.fixture(autouse=True)
+def emulated(monkeypatch):
+    monkeypatch.setattr(moe, "_ops", lambda: ops)
 
 
 def expert_ids(tokens, top_k, experts, outside=False):
@@ -77,6 +84,78 @@ def test_permute_and_back(dtype, tokens, experts, top_k, hidden, outside):
     ops.moe_unpermute(permuted, weights, ids, rows, experts, top_k, out)
     kept = (weights * (ids >= 0)).double().sum(1, keepdim=True)
     assert_close(out, x.double() * kept, terms=4.0)
+
+
+def aligned(ids, experts, block_size):
+    """Choices in blocks of one expert each, as moe_align_block_size gives them, and one expert's blocks as nobody's."""
+    capacity = ids.numel() + experts * (block_size - 1)
+    sorted_ids = torch.empty(capacity, dtype=torch.int32)
+    block_experts = torch.empty(-(-capacity // block_size), dtype=torch.int32)
+    total = torch.empty(1, dtype=torch.int32)
+    _custom_ops.moe_align_block_size(ids, experts, block_size, sorted_ids, block_experts, total)
+    return sorted_ids, torch.where(block_experts == experts - 1, -1, block_experts).int(), total
+
+
+def packed(codes, bits):
+    """4-bit codes two a byte along the last axis, the lower first."""
+    return codes if bits == 8 else codes[..., ::2] | codes[..., 1::2] << 4
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(
+    ("tokens", "n", "k", "group_size", "block_size", "zeros", "weighted"),
+    [(1, 64, 256, 128, 1, False, False), (9, 70, 96, 32, 16, True, True), (40, 34, 1152, 64, 48, True, False)],
+)
+def test_moe_wna16_gemm(dtype, bits, tokens, n, k, group_size, block_size, zeros, weighted):
+    experts, top_k, groups = 5, 2, k // group_size
+    x, scales = randn((tokens, k), dtype, 0), randn((experts, n, groups), dtype, 1, 0.05)
+    codes = torch.randint(0, 2**bits, (experts, n, k), dtype=torch.uint8)
+    zero = torch.randint(0, 2**bits, (experts, n, groups), dtype=torch.uint8)
+    ids = expert_ids(tokens, top_k, experts, outside=True)
+    weights = torch.rand(tokens, top_k)
+    out = torch.full((tokens * top_k, n), 7, dtype=dtype)
+    stored = packed(zero.transpose(1, 2), bits).transpose(1, 2).contiguous() if zeros else None
+    arguments = (packed(codes, bits).contiguous(), scales, stored, weights if weighted else None)
+    places = aligned(ids, experts, block_size)
+    result = _custom_ops.moe_wna16_gemm(x, out, *arguments, *places, top_k, block_size, 64, 64, bits)
+    assert result.data_ptr() == out.data_ptr()
+    shift = zero.double() if zeros else torch.full(zero.shape, 2.0 ** (bits - 1), dtype=torch.float64)
+    matrices = (codes.double() - shift.repeat_interleave(group_size, 2)) * scales.double().repeat_interleave(
+        group_size, 2
+    )
+    flat = ids.flatten().long()
+    expected = torch.einsum("ck,cnk->cn", x.double().repeat_interleave(top_k, 0), matrices[flat.clamp(0)])
+    if weighted:
+        expected *= weights.double().reshape(-1, 1)
+    expected[(flat < 0) | (flat == experts - 1)] = 0
+    assert_close(out, expected, terms=float(k) ** 0.5 * 2**bits * 0.05)
+
+
+def test_moe_wna16_gemm_refusals():
+    x, out, ints = (
+        torch.zeros(2, 64, dtype=torch.bfloat16),
+        torch.zeros(4, 8, dtype=torch.bfloat16),
+        torch.zeros(4).int(),
+    )
+    codes, scales = torch.zeros(3, 8, 32, dtype=torch.uint8), torch.zeros(3, 8, 2, dtype=torch.bfloat16)
+
+    def call(x=x, out=out, codes=codes, scales=scales, block=16, bits=4):
+        ops.moe_wna16_gemm(x, out, codes, scales, None, None, ints, ints, ints[:1], 2, block, 64, 64, bits)
+
+    call()
+    with pytest.raises(RuntimeError, match="bit is 3, expected 4 or 8"):
+        call(bits=3)
+    with pytest.raises(RuntimeError, match="BLOCK_SIZE_M is 65, expected 1 to 64"):
+        call(block=65)
+    with pytest.raises(
+        RuntimeError, match="has 4 groups of 64 columns of the input, expected groups of a multiple of 32"
+    ):
+        call(scales=torch.zeros(3, 8, 4, dtype=torch.bfloat16))
+    with pytest.raises(RuntimeError, match=r"expected \[tokens \* top_k, n\] = \[4, 8\]"):
+        call(out=out[:2])
+    with pytest.raises(RuntimeError, match=r"experts, n, k \* bit / 8"):
+        call(codes=codes[..., :16])
 
 
 def test_refusals():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import vllm.vllm_flash_attn as flash_attn
-from vllm.kernels import companion, flashmla
+from vllm.kernels import companion, custom_all_reduce, flashmla, moe
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,14 @@ def test_use_without_the_package_is_refused_in_one_line():
     with pytest.raises(ImportError, match=r"^_flashmla_C.abi3.so is not installed"):
         plan, _ = flashmla.get_mla_metadata()
         flashmla.flash_mla_with_kvcache(cache[:, :1], cache, table, table[0], 512, plan)
+
+
+def test_builds_for_cpus_say_what_has_kernels_for_gpus():
+    with pytest.raises(ImportError, match=r"_moe_C.abi3.so is not installed; it comes with CUDA and ROCm builds"):
+        moe.moe_sum(torch.zeros(1, 2, 8), torch.zeros(1, 8))
+    if not hasattr(torch.ops._C_custom_ar, "meta_size"):
+        with pytest.raises(ImportError, match=r"custom all-reduce comes with builds of vllm for GPUs: conda install"):
+            custom_all_reduce.meta_size()
 
 
 def test_there_are_two_versions():

@@ -109,10 +109,10 @@ def packed(checkpoint: Checkpoint, parts: list[QuantizedWeight | Tensor], gate_u
     merged = stacked(quantized)
     ops = checkpoint.ops
     if merged is not None and len(quantized) == len(parts) and ops.takes_codes:
-        return merged.packed(gate_up)
+        return checkpoint.memory.place(merged.packed(gate_up))
     dense = [p.dequantized() if isinstance(p, QuantizedWeight) else p for p in parts]
     weight = checkpoint.stack([part.to(checkpoint.device, checkpoint.dtype) for part in dense])
-    return ops.pack_gate_up_weight(weight) if gate_up else ops.pack_linear_weight(weight)
+    return checkpoint.memory.place(ops.pack_gate_up_weight(weight) if gate_up else ops.pack_linear_weight(weight))
 
 
 def stacked(parts: list[QuantizedWeight]) -> QuantizedWeight | None:

@@ -34,6 +34,7 @@ class DeviceCall {
   // Fails where the tensor lies elsewhere.
   TensorView View(const char* name, const Tensor& tensor) const;
   const char* Op() const { return op_; }
+  int32_t Device() const { return device_; }
   device::Stream Stream() const { return stream_; }
   [[noreturn]] void Fail(const std::string& what) const;
 
@@ -42,6 +43,19 @@ class DeviceCall {
   int32_t device_;
   std::optional<torch::stable::accelerator::DeviceGuard> guard_;
   device::Stream stream_ = nullptr;
+};
+
+// Makes a device current, as DeviceCall does, for ops without tensors.
+class DeviceOf {
+ public:
+  explicit DeviceOf([[maybe_unused]] int32_t device) {
+#if !defined(VLLM_DEVICE_EMULATED)
+    guard_.emplace(device);
+#endif
+  }
+
+ private:
+  std::optional<torch::stable::accelerator::DeviceGuard> guard_;
 };
 
 // Of a tensor that the host reads. Fails where it is not on the CPU.

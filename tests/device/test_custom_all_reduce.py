@@ -1,0 +1,148 @@
+"""Sums over ranks: each rank a process, as on a machine with several GPUs, that maps the same memory as the others."""
+
+import mmap
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from support.device_emulator import Ops
+from support.kernel_inputs import DTYPES, randn
+from vllm import _custom_ops as ops
+from vllm.kernels import custom_all_reduce
+
+SCRATCH = 1 << 20  # bytes of a rank's part behind its flags
+DEADLINE_S = 120
+
+
+@pytest.fixture(autouse=True)
+def emulated(monkeypatch):
+    monkeypatch.setattr(custom_all_reduce, "_ops", lambda: Ops("_C_custom_ar"))
+
+
+class Ranks:
+    """What each rank shares with the others, at the same addresses in all processes."""
+
+    def __init__(self, count: int, elements: int, dtype: torch.dtype) -> None:
+        self.count = count
+        signal_bytes = ops.meta_size() + SCRATCH
+        self._signals = [self._memory(signal_bytes, torch.uint8) for _ in range(count)]
+        self.inputs, self.buffers, self.outputs = (
+            [self._memory(elements, dtype) for _ in range(count)] for _ in range(3)
+        )
+
+    @staticmethod
+    def _memory(elements: int, dtype: torch.dtype) -> torch.Tensor:
+        return torch.frombuffer(mmap.mmap(-1, elements * dtype.itemsize), dtype=dtype)
+
+    def join(self, rank: int, slots: int = 4, fully_connected: bool = True) -> int:
+        """This rank's handle of the group."""
+        addresses = [tensor.data_ptr() for tensor in self._signals]
+        return ops.init_custom_ar(addresses, torch.zeros(64 * slots, dtype=torch.uint8), rank, fully_connected)
+
+    def run(self, body: Callable[[int], None]) -> None:
+        """`body(rank)` in a process for each rank; fails where one does, or waits for ever."""
+        children = []
+        for rank in range(self.count):
+            child = os.fork()
+            if child == 0:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(DEADLINE_S)
+                torch.set_num_threads(1)  # those of the parent are not in this process
+                try:
+                    body(rank)
+                except BaseException:
+                    traceback.print_exc()
+                    sys.stderr.flush()
+                    os._exit(1)
+                os._exit(0)
+            children.append(child)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * self.count
+
+
+def addresses(tensors: list[torch.Tensor]) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def expected_sum(inputs: list[torch.Tensor]) -> torch.Tensor:
+    """In f32, in the order of the ranks, rounded once."""
+    total = inputs[0].float()
+    for each in inputs[1:]:
+        total = total + each.float()
+    return total.to(inputs[0].dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("count", "size", "fully_connected"),
+    [(2, 16, True), (2, 600_000, True), (4, 1040, True), (4, 1 << 19, True), (4, 1 << 19, False), (8, 270_032, True)],
+)
+def test_every_rank_gets_the_same_sum(dtype, count, size, fully_connected):
+    """Of buffers of `size` bytes, round after round, directly and through a registered buffer."""
+    elements = size // dtype.itemsize
+    ranks = Ranks(count, elements, dtype)
+    rounds = [[randn((elements,), dtype, 100 * turn + rank) for rank in range(count)] for turn in range(3)]
+    sums = [expected_sum(inputs) for inputs in rounds]
+
+    def body(rank):
+        group = ranks.join(rank, fully_connected=fully_connected)
+        ops.register_buffer(group, addresses(ranks.inputs))
+        ops.register_buffer(group, addresses(ranks.buffers))
+        for turn, inputs in enumerate(rounds):
+            out = ranks.outputs[rank]
+            if turn == 1:
+                ops.all_reduce(group, inputs[rank], out, ranks.buffers[rank].data_ptr(), size)
+            else:
+                ranks.inputs[rank].copy_(inputs[rank])
+                ops.all_reduce(group, ranks.inputs[rank], out, 0, 0)
+            assert torch.equal(out, sums[turn]), (rank, turn)
+        ops.dispose(group)
+
+    ranks.run(body)
+
+
+@pytest.fixture
+def pair():
+    """Two ranks, of which this process is the first."""
+    return Ranks(2, 64, torch.float32)
+
+
+def test_wrong_groups_are_refused(pair):
+    data = torch.zeros(64, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="there are 3 ranks, expected 2, 4, 6 or 8"):
+        ops.init_custom_ar([1, 2, 3], data, 0, True)
+    with pytest.raises(RuntimeError, match="rank is 2, expected 0 to 1"):
+        ops.init_custom_ar([1, 2], data, 2, True)
+    with pytest.raises(RuntimeError, match="fa is -3, which init_custom_ar did not return"):
+        ops.dispose(-3)
+    group = pair.join(0, slots=1)
+    with pytest.raises(RuntimeError, match="ipc_tensors has 1 entries, expected one a rank, 2"):
+        ops.register_buffer(group, [1])
+    ops.register_buffer(group, addresses(pair.inputs))
+    with pytest.raises(RuntimeError, match="rank_data has room for 1 buffers, all of them taken"):
+        ops.register_buffer(group, addresses(pair.buffers))
+    ops.dispose(group)
+    with pytest.raises(RuntimeError, match="or dispose has ended"):
+        ops.dispose(group)
+
+
+def test_wrong_buffers_are_refused(pair):
+    group, x = pair.join(0), torch.zeros(64)
+    with pytest.raises(RuntimeError, match="is no registered buffer; register it, or pass one as reg_buffer"):
+        ops.all_reduce(group, x, torch.empty(64), 0, 0)
+    with pytest.raises(RuntimeError, match="has 256 bytes, expected at most the buffer's 128"):
+        ops.all_reduce(group, x, torch.empty(64), pair.buffers[0].data_ptr(), 128)
+    with pytest.raises(RuntimeError, match="has 4 bytes, expected a multiple of 16"):
+        ops.all_reduce(group, x[:1], torch.empty(1), 0, 0)
+    with pytest.raises(RuntimeError, match="does not start at a multiple of 16 bytes; copy it"):
+        ops.all_reduce(group, torch.zeros(68)[1:65], torch.empty(64), 0, 0)
+    with pytest.raises(RuntimeError, match="has 32 elements, expected inp's 64"):
+        ops.all_reduce(group, x, torch.empty(32), 0, 0)
+    assert ops.get_graph_buffer_ipc_meta(group) == ([], [])
+    with pytest.raises(RuntimeError, match="rank 1 gave 1 buffers, expected the 0 that this rank has captured"):
+        ops.register_graph_buffers(group, [[], [0] * 64], [[], [0]])
+    ops.dispose(group)
