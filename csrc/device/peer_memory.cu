@@ -31,63 +31,31 @@ int DeviceAttribute(const char* op, int, int) {
 }
 int LargestSharedMemory(const char* op, int device) { return DeviceAttribute(op, 0, device); }
 
-#elif defined(__HIP__)
-
-namespace {
-int DeviceOr(const char* op, int device) {
-  if (device < 0) CheckRuntime(op, hipGetDevice(&device));
-  return device;
-}
-}  // namespace
-
-SharedPlace ShareMemory(const char* op, const void* memory) {
-  void* const address = const_cast<void*>(memory);
-  void* base = nullptr;
-  CheckRuntime(op, hipPointerGetAttribute(&base, HIP_POINTER_ATTRIBUTE_RANGE_START_ADDR, address));
-  hipIpcMemHandle_t handle;
-  CheckRuntime(op, hipIpcGetMemHandle(&handle, base));
-  SharedPlace place{{}, static_cast<char*>(address) - static_cast<char*>(base)};
-  static_assert(sizeof(handle) == sizeof(place.handle));
-  memcpy(place.handle.data(), &handle, sizeof(handle));
-  return place;
-}
-void* OpenMemory(const char* op, const MemoryHandle& bytes) {
-  hipIpcMemHandle_t handle;
-  memcpy(&handle, bytes.data(), sizeof(handle));
-  void* memory = nullptr;
-  CheckRuntime(op, hipIpcOpenMemHandle(&memory, handle, hipIpcMemLazyEnablePeerAccess));
-  return memory;
-}
-void CloseMemory(void* memory) noexcept { (void)hipIpcCloseMemHandle(memory); }
-bool IsCapturing(const char* op, Stream stream) {
-  hipStreamCaptureStatus status;
-  CheckRuntime(op, hipStreamIsCapturing(static_cast<NativeStream>(stream), &status));
-  return status == hipStreamCaptureStatusActive;
-}
-void CopyNow(const char* op, void* to, const void* from, size_t bytes) {
-  CheckRuntime(op, hipMemcpy(to, from, bytes, hipMemcpyDefault));
-}
-int DeviceAttribute(const char* op, int attribute, int device) {
-  int value = 0;
-  CheckRuntime(op, hipDeviceGetAttribute(&value, static_cast<hipDeviceAttribute_t>(attribute),
-                                         DeviceOr(op, device)));
-  return value;
-}
-int LargestSharedMemory(const char* op, int device) {
-  return DeviceAttribute(op, hipDeviceAttributeMaxSharedMemoryPerBlock, device);
-}
-
 #else
 
 namespace {
 
-int DeviceOr(const char* op, int device) {
-  if (device < 0) CheckRuntime(op, cudaGetDevice(&device));
-  return device;
+#if defined(__HIP__)
+
+#define VLLM_RUNTIME(name) hip##name
+using AttributeNumber = hipDeviceAttribute_t;
+constexpr int kLargestSharedMemory = hipDeviceAttributeMaxSharedMemoryPerBlock;
+
+void* AllocationOf(const char* op, const void* memory) {
+  void* base = nullptr;
+  CheckRuntime(op, hipPointerGetAttribute(&base, HIP_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+                                          const_cast<void*>(memory)));
+  return base;
 }
 
+#else
+
+#define VLLM_RUNTIME(name) cuda##name
+using AttributeNumber = cudaDeviceAttr;
+constexpr int kLargestSharedMemory = cudaDevAttrMaxSharedMemoryPerBlockOptin;
+
 // The runtime does not tell where an allocation begins; the driver does, and is not linked.
-const void* AllocationOf(const char* op, const void* memory) {
+void* AllocationOf(const char* op, const void* memory) {
   using Function = CUresult (*)(CUdeviceptr*, size_t*, CUdeviceptr);
   static const auto get_range = [op] {
     void* function = nullptr;
@@ -105,48 +73,57 @@ const void* AllocationOf(const char* op, const void* memory) {
     return reinterpret_cast<Function>(function);
   }();
   CUdeviceptr base = 0;
-  const auto address = reinterpret_cast<CUdeviceptr>(memory);
-  if (get_range(&base, nullptr, address) != CUDA_SUCCESS) {
+  if (get_range(&base, nullptr, reinterpret_cast<CUdeviceptr>(memory)) != CUDA_SUCCESS) {
     throw std::runtime_error(std::string(op) + ": the buffer is no memory of a CUDA device");
   }
-  return reinterpret_cast<const void*>(base);
+  return reinterpret_cast<void*>(base);
 }
+
+#endif
 
 }  // namespace
 
 SharedPlace ShareMemory(const char* op, const void* memory) {
-  void* const base = const_cast<void*>(AllocationOf(op, memory));
-  cudaIpcMemHandle_t handle;
-  CheckRuntime(op, cudaIpcGetMemHandle(&handle, base));
+  void* const base = AllocationOf(op, memory);
+  VLLM_RUNTIME(IpcMemHandle_t) handle;
+  CheckRuntime(op, VLLM_RUNTIME(IpcGetMemHandle)(&handle, base));
   SharedPlace place{{}, static_cast<const char*>(memory) - static_cast<const char*>(base)};
   static_assert(sizeof(handle) == sizeof(place.handle));
   memcpy(place.handle.data(), &handle, sizeof(handle));
   return place;
 }
+
 void* OpenMemory(const char* op, const MemoryHandle& bytes) {
-  cudaIpcMemHandle_t handle;
+  VLLM_RUNTIME(IpcMemHandle_t) handle;
   memcpy(&handle, bytes.data(), sizeof(handle));
   void* memory = nullptr;
-  CheckRuntime(op, cudaIpcOpenMemHandle(&memory, handle, cudaIpcMemLazyEnablePeerAccess));
+  CheckRuntime(op, VLLM_RUNTIME(IpcOpenMemHandle)(&memory, handle,
+                                                  VLLM_RUNTIME(IpcMemLazyEnablePeerAccess)));
   return memory;
 }
-void CloseMemory(void* memory) noexcept { (void)cudaIpcCloseMemHandle(memory); }
+
+void CloseMemory(void* memory) noexcept { (void)VLLM_RUNTIME(IpcCloseMemHandle)(memory); }
+
 bool IsCapturing(const char* op, Stream stream) {
-  cudaStreamCaptureStatus status;
-  CheckRuntime(op, cudaStreamIsCapturing(static_cast<NativeStream>(stream), &status));
-  return status == cudaStreamCaptureStatusActive;
+  VLLM_RUNTIME(StreamCaptureStatus) status;
+  CheckRuntime(op, VLLM_RUNTIME(StreamIsCapturing)(static_cast<NativeStream>(stream), &status));
+  return status == VLLM_RUNTIME(StreamCaptureStatusActive);
 }
+
 void CopyNow(const char* op, void* to, const void* from, size_t bytes) {
-  CheckRuntime(op, cudaMemcpy(to, from, bytes, cudaMemcpyDefault));
+  CheckRuntime(op, VLLM_RUNTIME(Memcpy)(to, from, bytes, VLLM_RUNTIME(MemcpyDefault)));
 }
+
 int DeviceAttribute(const char* op, int attribute, int device) {
+  if (device < 0) CheckRuntime(op, VLLM_RUNTIME(GetDevice)(&device));
   int value = 0;
-  CheckRuntime(op, cudaDeviceGetAttribute(&value, static_cast<cudaDeviceAttr>(attribute),
-                                          DeviceOr(op, device)));
+  CheckRuntime(op, VLLM_RUNTIME(DeviceGetAttribute)(&value, static_cast<AttributeNumber>(attribute),
+                                                    device));
   return value;
 }
+
 int LargestSharedMemory(const char* op, int device) {
-  return DeviceAttribute(op, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  return DeviceAttribute(op, kLargestSharedMemory, device);
 }
 
 #endif

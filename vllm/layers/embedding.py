@@ -9,7 +9,7 @@ from vllm.kernels.op_set import OpSet
 from vllm.layers.parallel_embedding import VocabParallelEmbedding, VocabParallelHead
 from vllm.layers.screened_head import MIN_ELEMENTS, ScreenedHead
 from vllm.partition import Part, Tile
-from vllm.quantization.base import packed
+from vllm.quantization.base import packed as pack_weights
 
 
 class OutputHead:
@@ -88,7 +88,7 @@ def load_embedding_and_head(
     if first == end:
         raise ModelError(f"a vocabulary of {rows} cannot be split between tensor_parallel_size={group.size} ranks")
     weight = method.read(checkpoint, name if tied else head_name, rows, width, Tile(rows=part))
-    head = OutputHead(checkpoint.ops, packed(checkpoint, [weight]), end - first, width)
+    head = OutputHead(checkpoint.ops, pack_weights(checkpoint, [weight]), end - first, width)
     if checkpoint.ops.screens_heads and group.size == 1 and isinstance(weight, Tensor):
         head.screen(weight.to(checkpoint.dtype))
     embedding: Embedding | TiedEmbedding
