@@ -37,6 +37,7 @@ def names_of(*specs):
         (["_x86_64-microarch-level >=4"], ["x86-64-v4"]),
         (["gxx_linux-aarch64 12.*"], ["linux-aarch64"]),
         (["cuda-nvcc_linux-aarch64 13.0.*"], ["cuda-13.0", "cuda-13.0-aarch64", "linux-aarch64"]),
+        (["cuda-nvcc_linux-aarch64 13.2.*"], ["cuda-13.2", "cuda-13.2-aarch64", "linux-aarch64"]),
         (["hipcc 7.2.*"], ["rocm-7.2"]),
         (["python_abi 3.13.*"], ["python-3.13"]),
         (["python >=3.10", "python_abi 3.11.* *_cp311"], []),
