@@ -13,7 +13,7 @@ from torch import Tensor
 
 _HUGE_PAGE = 2 << 20
 _CHUNK = 16 * _HUGE_PAGE
-_LARGE = 8 * _HUGE_PAGE  # bytes from which a tensor is mostly huge pages anyway
+_LARGE = 2 * _HUGE_PAGE  # bytes from which a tensor of its own has huge pages in any case
 _CACHE_LINE = 64
 _MADV_HUGEPAGE = 14
 

@@ -9,7 +9,7 @@ from vllm.huge_pages import HugePages
 
 def test_small_tensors_lie_side_by_side():
     memory = HugePages()
-    tensors = [torch.arange(n, dtype=torch.int32).reshape(-1, 5) for n in (5, 500_000, 20, 1_000_000, 5)]
+    tensors = [torch.arange(n, dtype=torch.int32).reshape(-1, 5) for n in (5, 500_000, 20, 900_000, 5)]
     placed = [memory.place(tensor) for tensor in tensors]
     for tensor, copy in zip(tensors, placed, strict=True):
         assert torch.equal(tensor, copy) and copy.is_contiguous()
@@ -21,7 +21,7 @@ def test_small_tensors_lie_side_by_side():
 
 def test_a_full_chunk_is_followed_by_another():
     memory = HugePages()
-    tensors = [torch.full((3 << 20,), fill, dtype=torch.float32) for fill in range(5)]  # 12 MiB each
+    tensors = [torch.full((3 << 18,), fill, dtype=torch.float32) for fill in range(25)]  # 3 MiB each
     placed = [memory.place(tensor) for tensor in tensors]
     assert len({copy.untyped_storage().data_ptr() for copy in placed}) == 3
     assert all(torch.equal(tensor, copy) for tensor, copy in zip(tensors, placed, strict=True))
@@ -29,5 +29,5 @@ def test_a_full_chunk_is_followed_by_another():
 
 def test_what_gains_nothing_stays():
     memory = HugePages()
-    for tensor in (torch.zeros(16 << 20, dtype=torch.uint8), torch.zeros(0), torch.zeros(8, device="meta")):
+    for tensor in (torch.zeros(4 << 20, dtype=torch.uint8), torch.zeros(0), torch.zeros(8, device="meta")):
         assert memory.place(tensor) is tensor
