@@ -99,7 +99,8 @@ def make_recipe(wheel: Wheel, table: WheelTable, python: Python = PYTHON) -> str
         needs = [python_requirement(wheel)]
     else:
         build |= {
-            "string": f"py{python.digits}h${{{{ hash }}}}_0",
+            "number": 1,
+            "string": f"py{python.digits}h${{{{ hash }}}}_1",
             "script": {"content": f"{install}\n{COMPILE.format(python=python.version)}"},
         }
         build["python"] = {"skip_pyc_compilation": ["**/*.py"]}
