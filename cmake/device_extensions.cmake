@@ -17,6 +17,7 @@ set(VLLM_DEVICE_FAMILIES
   quant
   rotary
   scaled_mm
+  sparse
   top_k
   wna16)
 set(VLLM_DEVICE_SOURCES csrc/device/all_reduce.cu csrc/device/cache_copy.cu csrc/device/cache_write.cu

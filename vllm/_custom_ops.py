@@ -34,6 +34,11 @@ from vllm.kernels.scaled_quant import (
     scaled_fp8_quant,
     scaled_int8_quant,
 )
+from vllm.kernels.sparse import (
+    cutlass_scaled_sparse_mm,
+    cutlass_sparse_compress,
+    cutlass_sparse_scaled_mm_supported,
+)
 from vllm.kernels.wna16 import (
     awq_dequantize,
     awq_gemm,
@@ -55,6 +60,9 @@ __all__ = [
     "cutlass_scaled_mm_azp",
     "cutlass_scaled_mm_supports_block_fp8",
     "cutlass_scaled_mm_supports_fp8",
+    "cutlass_scaled_sparse_mm",
+    "cutlass_sparse_compress",
+    "cutlass_sparse_scaled_mm_supported",
     "dispose",
     "fused_add_rms_norm",
     "get_graph_buffer_ipc_meta",

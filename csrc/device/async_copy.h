@@ -1,6 +1,6 @@
-// Copies of 16 bytes from global to shared memory that pass no registers and are waited for in
-// groups: cp.async on NVIDIA GPUs since sm_80, a load and a store elsewhere. A thread waits for its
-// own copies; a barrier makes them visible to the others.
+// Copies of 4, 8 or 16 bytes from global to shared memory that pass no registers and are waited for
+// in groups: cp.async on NVIDIA GPUs since sm_80, a load and a store elsewhere. A thread waits for
+// its own copies; a barrier makes them visible to the others.
 #pragma once
 
 #include "device/numeric.h"
@@ -9,16 +9,22 @@ namespace vllm::device {
 
 #if VLLM_KERNELS
 
-// Both pointers at multiples of 16 bytes; `to` lies in shared memory.
-template <typename T>
+// Both pointers at multiples of kBytes; `to` lies in shared memory. 16 bytes pass by the
+// first-level cache.
+template <int kBytes = 16, typename T>
 VLLM_DEVICE void CopyToShared(T* to, const T* from) {
 #if defined(VLLM_DEVICE_EMULATED)
-  emulator::CopyLater(to, from, 16);
+  emulator::CopyLater(to, from, kBytes);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(address), "l"(from), "n"(kBytes)
+                 : "memory");
+  }
 #else
-  StoreVector(to, LoadVector<16 / sizeof(T)>(from));
+  StoreVector(to, LoadVector<kBytes / sizeof(T)>(from));
 #endif
 }
 

@@ -122,11 +122,12 @@ VLLM_DEVICE void MmaBytes(ByteSums<Fp8E4M3>& d, const BytesA& a, const BytesB& b
 #endif
 }
 
-// bf16: 32 bytes of a row are 16 elements, and lie in the fragments as m16n8k16 has them.
-VLLM_DEVICE void MmaBytes(ByteSums<BFloat16>& d, const BytesA& a, const BytesB& b) {
+// 16-bit floats: 32 bytes of a row are 16 elements, and lie in the fragments as m16n8k16 has them.
+template <typename T>
+VLLM_DEVICE void MmaBytes(ByteSums<T>& d, const BytesA& a, const BytesB& b) {
+  static_assert(sizeof(T) == 2);
   FragmentD sums{{d.values[0], d.values[1], d.values[2], d.values[3]}};
-  Mma<BFloat16>(sums, {{a.words[0], a.words[1], a.words[2], a.words[3]}},
-                {{b.words[0], b.words[1]}});
+  Mma<T>(sums, {{a.words[0], a.words[1], a.words[2], a.words[3]}}, {{b.words[0], b.words[1]}});
   for (int i = 0; i < 4; ++i) d.values[i] = sums.values[i];
 }
 

@@ -16,20 +16,7 @@ __global__ void __launch_bounds__(S::kThreads, 512 / S::kThreads) ScaledMmKernel
   typename MmTile<Q, S>::Sums sums{};
   const auto nothing = [](int) {};
   tile.Run(sums, nothing, nothing);
-  tile.ForEachPair([&](int tile_row, int tile_column, int i, int j, int v) {
-    const int64_t row = origin.row + tile_row, column = origin.column + tile_column;
-    const float a_scale = p.a_scales[row * p.a_scale_step];
-    float out[2];
-    VLLM_UNROLL()
-    for (int c = 0; c < 2; ++c) {
-      auto sum = sums[i][j].values[v + c];
-      if constexpr (std::is_same_v<Q, int8_t>) {
-        if (p.adjust) sum -= (p.zero_points ? p.zero_points[row] : 1) * p.adjust[column + c];
-      }
-      out[c] = a_scale * p.b_scales[(column + c) * p.b_scale_step] * static_cast<float>(sum);
-    }
-    StorePair(p.out, {0, row, column}, out[0], out[1]);
-  });
+  StoreScaled<Q>(p, tile, origin, sums);
 }
 
 template <typename Q>

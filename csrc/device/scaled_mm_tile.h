@@ -67,21 +67,50 @@ VLLM_DEVICE TileOrigin OriginOf(int64_t index, int64_t m, int64_t n) {
   return {(first + place % rows) * S::kRows, place / rows * S::kColumns};
 }
 
+// Where 16 bytes of a row lie in a stage. Rows are 64 bytes: chunks trade places so that 8 rows'
+// chunks of one number lie in all banks.
+VLLM_DEVICE int StagePlace(int row, int chunk) {
+  return row * kStepBytes + (chunk ^ (row / 2 % kStepChunks)) * kChunkBytes;
+}
+
 // Rows of a matrix from the tile's first one on.
 struct ByteRows {
   const uint8_t* data;
   int64_t stride;
   int64_t count;
+
+  // The bytes from `begin` of k, kStepBytes of each of `rows` rows, by all threads; zeros outside.
+  template <int kThreads>
+  VLLM_DEVICE void Copy(uint8_t* to, int rows, int64_t begin, int64_t k) const {
+    for (int i = threadIdx.x; i < rows * kStepChunks; i += kThreads) {
+      const int row = i / kStepChunks, chunk = i % kStepChunks;
+      const int64_t at = begin + chunk * kChunkBytes;
+      uint8_t* place = to + StagePlace(row, chunk);
+      if (row < count && at < k) {
+        CopyToShared(place, data + row * stride + at);
+      } else {
+        StoreVector(place, Vector<uint8_t, kChunkBytes>{});
+      }
+    }
+  }
+
+  // The words of two neighbouring tiles of 8 columns, of the chunks `chunk` and the one after.
+  static VLLM_DEVICE void Load(uint32_t (&words)[4], const uint8_t* stage, int column, int chunk) {
+    LoadByteMatrices(words, [&](int row) {
+      return stage + StagePlace(column + row / 16 * 8 + row % 8, chunk + row / 8 % 2);
+    });
+  }
 };
 
-template <typename Q, typename S>
+// `Columns` is how b lies in memory: ByteRows, or another type with its functions.
+template <typename Q, typename S, typename Columns = ByteRows>
 struct MmTile {
   using Sums = ByteSums<Q>[S::kRowTiles][S::kColumnTiles];
 
   uint8_t* shared;
   ByteRows a;
-  ByteRows b;
-  int64_t k;
+  Columns b;
+  int64_t k;  // bytes of a's rows
 
   // Of this group of lanes.
   static VLLM_DEVICE int FirstRow() {
@@ -91,33 +120,16 @@ struct MmTile {
     return static_cast<int>(threadIdx.x) / kMmaLanes % S::kColumnGroups * S::kGroupColumns;
   }
 
-  // Rows are 64 bytes: chunks trade places so that 8 rows' chunks of one number lie in all banks.
-  static VLLM_DEVICE int PlaceOf(int row, int chunk) {
-    return row * kStepBytes + (chunk ^ (row / 2 % kStepChunks)) * kChunkBytes;
-  }
-
   VLLM_DEVICE uint8_t* StageOf(int step) const {
     return shared + step % S::kStages * S::kStageBytes;
-  }
-
-  VLLM_DEVICE void CopyRows(uint8_t* to, const ByteRows& from, int rows, int64_t begin) const {
-    for (int i = threadIdx.x; i < rows * kStepChunks; i += S::kThreads) {
-      const int row = i / kStepChunks, chunk = i % kStepChunks;
-      const int64_t at = begin + chunk * kChunkBytes;
-      uint8_t* place = to + PlaceOf(row, chunk);
-      if (row < from.count && at < k) {
-        CopyToShared(place, from.data + row * from.stride + at);
-      } else {
-        StoreVector(place, Vector<uint8_t, kChunkBytes>{});
-      }
-    }
   }
 
   // One batch of copies, empty past the last step.
   VLLM_DEVICE void Fetch(int step, int steps) const {
     if (step < steps) {
-      CopyRows(StageOf(step), a, S::kRows, int64_t{step} * kStepBytes);
-      CopyRows(StageOf(step) + S::kRows * kStepBytes, b, S::kColumns, int64_t{step} * kStepBytes);
+      const int64_t begin = int64_t{step} * kStepBytes;
+      a.template Copy<S::kThreads>(StageOf(step), S::kRows, begin, k);
+      b.template Copy<S::kThreads>(StageOf(step) + S::kRows * kStepBytes, S::kColumns, begin, k);
     }
     CommitCopies();
   }
@@ -131,16 +143,13 @@ struct MmTile {
       VLLM_UNROLL()
       for (int i = 0; i < S::kRowTiles; ++i) {
         LoadByteMatrices(left[i].words, [&](int row) {
-          return rows + PlaceOf(FirstRow() + i * 16 + row % 16, chunk + row / 16);
+          return rows + StagePlace(FirstRow() + i * 16 + row % 16, chunk + row / 16);
         });
       }
       VLLM_UNROLL()
       for (int j = 0; j < S::kColumnTiles; j += 2) {
         uint32_t words[4];
-        LoadByteMatrices(words, [&](int row) {
-          const int column = FirstColumn() + j * 8 + row / 16 * 8 + row % 8;
-          return columns + PlaceOf(column, chunk + row / 8 % 2);
-        });
+        Columns::Load(words, columns, FirstColumn() + j * 8, chunk);
         VLLM_UNROLL()
         for (int i = 0; i < S::kRowTiles; ++i) {
           MmaBytes(sums[i][j], left[i], BytesB{{words[0], words[1]}});
@@ -204,6 +213,26 @@ VLLM_DEVICE void StorePair(const MmOutput& out, const OutputPlace& at, float x, 
   if (out.type == Type::kBFloat16) return StorePairAs<BFloat16>(out, at, x, y);
   if (out.type == Type::kFloat16) return StorePairAs<Float16>(out, at, x, y);
   StorePairAs<float>(out, at, x, y);
+}
+
+// What ScaledMm makes of a tile's sums.
+template <typename Q, typename Tile>
+VLLM_DEVICE void StoreScaled(const ScaledMm& p, const Tile& tile, const TileOrigin& origin,
+                             const typename Tile::Sums& sums) {
+  tile.ForEachPair([&](int tile_row, int tile_column, int i, int j, int v) {
+    const int64_t row = origin.row + tile_row, column = origin.column + tile_column;
+    const float a_scale = p.a_scales[row * p.a_scale_step];
+    float out[2];
+    VLLM_UNROLL()
+    for (int c = 0; c < 2; ++c) {
+      auto sum = sums[i][j].values[v + c];
+      if constexpr (std::is_same_v<Q, int8_t>) {
+        if (p.adjust) sum -= (p.zero_points ? p.zero_points[row] : 1) * p.adjust[column + c];
+      }
+      out[c] = a_scale * p.b_scales[(column + c) * p.b_scale_step] * static_cast<float>(sum);
+    }
+    StorePair(p.out, {0, row, column}, out[0], out[1]);
+  });
 }
 
 #endif  // VLLM_KERNELS

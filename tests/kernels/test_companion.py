@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import vllm.vllm_flash_attn as flash_attn
-from vllm.kernels import companion, custom_all_reduce, flashmla, moe
+from vllm.kernels import companion, custom_all_reduce, flashmla, moe, sparse
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,10 @@ def test_builds_for_cpus_say_what_has_kernels_for_gpus():
     if not hasattr(torch.ops._C_custom_ar, "meta_size"):
         with pytest.raises(ImportError, match=r"custom all-reduce comes with builds of vllm for GPUs: conda install"):
             custom_all_reduce.meta_size()
+    if not hasattr(torch.ops._C, "cutlass_sparse_compress"):
+        assert not sparse.cutlass_sparse_scaled_mm_supported(90)
+        with pytest.raises(ImportError, match=r"no sparse products: conda install"):
+            sparse.cutlass_sparse_compress(torch.zeros(16, 32))
 
 
 def test_there_are_two_versions():

@@ -1,7 +1,4 @@
-#include "device/scaled_mm.h"
-
-#include "bindings/device/call.h"
-#include "bindings/scaled_mm.h"
+#include "bindings/device/scaled_product.h"
 
 namespace vllm {
 namespace {
@@ -26,15 +23,7 @@ Operands CheckedOperands(const DeviceCall& call, const Tensor& out, const Tensor
              {}};
   const bool int8 = int8_only || o.a.Is(ScalarType::Char);
   CheckScaledMm(o.out, o.a, o.b, int8 ? ScalarType::Char : ScalarType::Float8_e4m3fn);
-  if (o.out.Size(1) % 16 != 0 || o.out.Stride(0) % 16 != 0 || !device::IsAligned(o.out.data, 16)) {
-    Fail(o.out, "has rows of " + std::to_string(o.out.Size(1)) + ", " +
-                    std::to_string(o.out.Stride(0)) +
-                    " apart, expected multiples of 16 from an address that is one");
-  }
-  o.output.data = o.out.data;
-  o.output.stride = o.out.Stride(0);
-  o.output.type = DeviceFloatType(o.out);
-  if (bias) o.output.addend = CheckedBias(call.View("bias", *bias), o.out);
+  o.output = ProductOutput(call, o.out, bias);
   return o;
 }
 
@@ -48,10 +37,7 @@ device::ScaledMm RowScaled(const DeviceCall& call, const Operands& o) {
   mm.b_stride = o.b.Stride(1);
   mm.a = ByteRows(o.a, mm.k, mm.a_stride);
   mm.b = ByteRows(o.b, mm.k, mm.b_stride);
-  mm.a_scales = Values<float>(o.a_scales, ScalarType::Float, mm.m, true);
-  mm.b_scales = Values<float>(o.b_scales, ScalarType::Float, mm.n, true);
-  mm.a_scale_step = o.a_scales.Numel() == 1 ? 0 : 1;
-  mm.b_scale_step = o.b_scales.Numel() == 1 ? 0 : 1;
+  SetRowScales(mm, o.a_scales, o.b_scales);
   mm.out = o.output;
   mm.type = o.a.Is(ScalarType::Char) ? device::Type::kInt8 : device::Type::kFp8E4M3;
   mm.stream = call.Stream();
