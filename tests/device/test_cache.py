@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from support.device_cases import cache_values
-from support.device_emulator import Ops
+from support.device_ops import Ops
 from support.kernel_inputs import DTYPES, randn
 
 ops = Ops("_C_cache_ops")

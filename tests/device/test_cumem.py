@@ -5,12 +5,14 @@ import ctypes
 import pytest
 
 from support import device_emulator
+from support.device_ops import needs_emulator
 
 PAGE = 64 * 1024
 
 
 @pytest.fixture
 def pool():
+    needs_emulator()
     library = device_emulator.load()
     library.cumem_malloc.restype = ctypes.c_void_p
     library.cumem_malloc.argtypes = [ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p]

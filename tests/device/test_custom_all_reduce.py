@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from support.device_emulator import Ops
+from support.device_ops import Ops, needs_emulator
 from support.kernel_inputs import DTYPES, randn
 from vllm import _custom_ops as ops
 from vllm.kernels import custom_all_reduce
@@ -21,6 +21,7 @@ DEADLINE_S = 120
 
 @pytest.fixture(autouse=True)
 def emulated(monkeypatch):
+    needs_emulator()
     monkeypatch.setattr(custom_all_reduce, "_ops", lambda: Ops("_C_custom_ar"))
 
 

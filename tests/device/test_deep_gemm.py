@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from support.device_cases import scale_blocks
-from support.device_emulator import Ops
+from support.device_ops import Ops, opcheck
 from support.kernel_inputs import assert_close, randn
 from vllm import deep_gemm
 from vllm.deep_gemm import gemm
@@ -131,13 +131,12 @@ def test_schemas_say_what_is_written():
     """Of bf16: opcheck compares inputs, which torch cannot do in fp8."""
     d, c, held = torch.zeros(2, 8, 24), torch.ones(8, 24), torch.full((2,), 8, dtype=torch.int32)
     x, weight, indices = torch.ones(2, 8, 32).bfloat16(), torch.ones(2, 24, 32).bfloat16(), held.new_zeros(8)
-    ops = torch.ops._deepgemm_C_emulated
     for op, arguments in (
-        (ops.bf16_gemm_nt, (x[0], weight[0], d[0], c)),
-        (ops.m_grouped_bf16_gemm_nt_contiguous, (x[0], weight, d[0], indices)),
-        (ops.m_grouped_bf16_gemm_nt_masked, (x, weight, d, held, 8)),
+        ("bf16_gemm_nt", (x[0], weight[0], d[0], c)),
+        ("m_grouped_bf16_gemm_nt_contiguous", (x[0], weight, d[0], indices)),
+        ("m_grouped_bf16_gemm_nt_masked", (x, weight, d, held, 8)),
     ):
-        torch.library.opcheck(op.default, arguments, test_utils="test_schema")
+        opcheck("_deepgemm_C", op, arguments, test_utils="test_schema")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 
 from support import device_emulator
 from support.device_cases import FP8, to_fp8
-from support.device_emulator import Ops
+from support.device_ops import Ops, needs_emulator
 
 ops = Ops("_C_cache_ops")
 
@@ -68,6 +68,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_found(fault):
+    needs_emulator()
     library = device_emulator.load()
     library.selftest.restype = ctypes.c_char_p
     out = torch.full((128,), math.nan)

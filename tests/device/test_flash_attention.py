@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from support.attention_case import AttentionCase
-from support.device_emulator import Ops
+from support.device_ops import Ops
 
 ops = Ops("_C")
 MIXED = ((1, 1), (77, 1), (40, 40), (50, 7), (0, 0), (19, 2))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from support.attention_case import AttentionCase
-from support.device_emulator import Ops
+from support.device_ops import Ops, opcheck
 from vllm.vllm_flash_attn import flash_attn_interface, flash_attn_varlen_func, get_scheduler_metadata
 
 # (keys, query tokens): decode, prefill, a chunk, no keys at all, more queries than keys, nothing.
@@ -147,8 +147,7 @@ def test_schema_says_what_is_written():
     k, v, _ = paged(case)
     starts, options = case.query_start_loc, (None, 1, 5, 0.0, 0.1, False, True, -1, -1, 0.0, False, 1, None)
     arguments = (case.query, k, v, None, starts, starts, case.seq_lens, None, case.block_table, *options)
-    op = torch.ops._vllm_fa2_C_emulated.varlen_fwd.default
-    torch.library.opcheck(op, arguments, test_utils="test_schema")
+    opcheck("_vllm_fa2_C", "varlen_fwd", arguments, test_utils="test_schema")
 
 
 def test_what_is_not_there_is_refused_by_name():

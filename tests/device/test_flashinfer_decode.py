@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from support.attention_case import AttentionCase
-from support.device_emulator import Ops
+from support.device_ops import Ops
 from vllm.flashinfer import BatchDecodeWithPagedKVCacheWrapper, library, sampling
 
 WORKSPACE = torch.empty(16, dtype=torch.uint8)

@@ -1,36 +1,18 @@
 """vllm.flashinfer.sampling: filters against torch, tokens against integers, frequencies against probabilities."""
 
-import functools
-
 import pytest
 import torch
 
-from support.device_emulator import Ops, load
+from support.device_ops import Ops, opcheck, with_fakes
 from support.kernel_inputs import DTYPES, RTOL, randn
 from vllm.flashinfer import library, sampling
 
 SHAPES = [(3, 7), (2, 300), (2, 5000)]
 
 
-class Defaults(Ops):
-    """As torch.ops: the functions under test call ``ops.<name>.default``."""
-
-    def __getattr__(self, name):
-        call = super().__getattr__(name)
-        call.default = call
-        return call
-
-
-@functools.cache
-def emulated_ops():
-    load()
-    library.register_fakes("_flashinfer_C_emulated")
-    return Defaults("_flashinfer_C")
-
-
 @pytest.fixture(autouse=True)
 def emulated(monkeypatch):
-    monkeypatch.setattr(library, "sampling_ops", emulated_ops)
+    monkeypatch.setattr(library, "sampling_ops", lambda: Ops("_flashinfer_C"))
 
 
 def probabilities(shape, dtype=torch.float32, seed=0):
@@ -224,14 +206,13 @@ def test_rows_without_anything_to_draw():
 
 
 def test_opcheck():
-    emulated_ops()
-    ops = torch.ops._flashinfer_C_emulated
+    with_fakes(library.register_fakes, "_flashinfer_C")
     probs, tokens = probabilities((3, 20)), torch.empty(3, dtype=torch.int32)
     no = (None, 0)
     arguments = (probs, tokens, None, None, False, False, *no, *(None, 0.9), *(None, 0.0), *(None, 7), *no)
-    torch.library.opcheck(ops.sample.default, arguments)
+    opcheck("_flashinfer_C", "sample", arguments)
     for name, value in (("softmax", 0.5), ("top_p_renorm_probs", 0.5), ("top_k_renorm_probs", 2)):
-        torch.library.opcheck(getattr(ops, name).default, (torch.empty_like(probs), probs, None, value))
+        opcheck("_flashinfer_C", name, (torch.empty_like(probs), probs, None, value))
 
 
 def test_refusals():

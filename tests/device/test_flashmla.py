@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from support.device_emulator import Ops
+from support.device_ops import Ops, opcheck
 from vllm.kernels import flashmla
 
 LENGTHS = (70, 1, 0, 200, 3)
@@ -88,11 +88,10 @@ def test_out_is_written():
 
 def test_schema_says_what_is_written():
     query, cache, table, lengths = inputs(torch.bfloat16, 2, 1, lengths=(5,))
-    op = torch.ops._flashmla_C_emulated.dense_decode_fwd.default
     out = torch.empty(1, 1, 2, 512, dtype=torch.bfloat16)
     for given in (None, out):
         arguments = (query, cache, 512, lengths, table, 0.1, True, None, None, given)
-        torch.library.opcheck(op, arguments, test_utils="test_schema")
+        opcheck("_flashmla_C", "dense_decode_fwd", arguments, test_utils="test_schema")
 
 
 def test_what_is_not_there_is_refused_by_name():

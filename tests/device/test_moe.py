@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from support.device_emulator import Ops
+from support.device_ops import Ops
 from support.kernel_inputs import DTYPES, assert_close, randn
 from vllm import _custom_ops
 from vllm.kernels import moe

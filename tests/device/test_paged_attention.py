@@ -7,7 +7,7 @@ import torch
 
 from support.attention_case import AttentionCase
 from support.device_cases import K_SCALE, V_SCALE, cache_values, classic_caches
-from support.device_emulator import Ops
+from support.device_ops import Ops
 from support.kernel_inputs import DTYPES, assert_close
 
 ops = Ops("_C")

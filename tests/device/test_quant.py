@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from support.device_cases import assert_quantized, dynamic_scale
-from support.device_emulator import Ops
+from support.device_ops import Ops
 from support.kernel_inputs import DTYPES, assert_close, randn, with_layout
 
 ops = Ops("_C")

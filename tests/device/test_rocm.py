@@ -7,7 +7,7 @@ import torch
 
 from support.attention_case import AttentionCase
 from support.device_cases import K_SCALE, V_SCALE, classic_caches
-from support.device_emulator import Ops
+from support.device_ops import Ops, opcheck
 from support.kernel_inputs import assert_close, randn
 from vllm.kernels import rocm
 
@@ -76,9 +76,9 @@ def test_attention_leaves_prefills_alone():
 
 def test_schemas_say_what_is_written():
     """Of 16-bit types: opcheck compares inputs, which torch cannot do in fp8."""
-    weight, x, ops = torch.ones(4, 16).half(), torch.ones(1, 16).half(), torch.ops._rocm_C_emulated
-    for op, arguments in ((ops.LLMM1, (weight, x, 4)), (ops.wvSplitK, (weight, x, weight[:, 0].clone(), 304))):
-        torch.library.opcheck(op.default, arguments, test_utils="test_schema")
+    weight, x = torch.ones(4, 16).half(), torch.ones(1, 16).half()
+    for op, arguments in (("LLMM1", (weight, x, 4)), ("wvSplitK", (weight, x, weight[:, 0].clone(), 304))):
+        opcheck("_rocm_C", op, arguments, test_utils="test_schema")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from support import kernel_reference as reference
-from support.device_emulator import Ops
+from support.device_ops import Ops
 from support.kernel_inputs import DTYPES, assert_close, randn
 
 ops = Ops("_C")

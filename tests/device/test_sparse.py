@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from support.device_emulator import Ops
+from support.device_ops import Ops, opcheck
 from support.kernel_inputs import assert_close, randn
 
 ops = Ops("_C")
@@ -112,12 +112,11 @@ def test_nothing_to_do():
 
 
 def test_schemas_say_what_is_written():
-    emulated, one = torch.ops._C_emulated, torch.ones(1)
-    weight = sparse(16, 32, torch.float16, 0)
-    torch.library.opcheck(emulated.cutlass_sparse_compress.default, (weight,), test_utils="test_schema")
+    weight, one = sparse(16, 32, torch.float16, 0), torch.ones(1)
+    opcheck("_C", "cutlass_sparse_compress", (weight,), test_utils="test_schema")
     values, places = ops.cutlass_sparse_compress(weight)
     arguments = (torch.zeros(2, 16), matrix(2, 32, torch.float16, 3), values, places, one, one, torch.ones(16))
-    torch.library.opcheck(emulated.cutlass_scaled_sparse_mm.default, arguments, test_utils="test_schema")
+    opcheck("_C", "cutlass_scaled_sparse_mm", arguments, test_utils="test_schema")
 
 
 def zeros(*shape, dtype=INT8):

@@ -1,13 +1,12 @@
 """Products with GPTQ, AWQ and Marlin weights against the dequantised weights in f64."""
 
-import functools
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from support.device_emulator import Ops, load
+from support.device_ops import Ops, opcheck, with_fakes
 from support.kernel_inputs import RTOL, randn
 from vllm import _custom_ops
 from vllm.kernels import wna16
@@ -205,35 +204,28 @@ def test_marlin_of_8_bit_floats(dtype, folded, groups):
     check(out, a, stored.double() * scales.double().repeat_interleave(128 // groups, 0))
 
 
-@functools.cache
-def with_fakes():
-    load()
-    wna16.register_fakes("_C_emulated")
-    return torch.ops._C_emulated
-
-
 def test_opcheck():
-    all_ops = with_fakes()
+    with_fakes(wna16.register_fakes, "_C")
     w, a = random_matrix(64, 64, 32, 4), activations(2, 64)
     words, zeros = pack_stream(w.codes, 4), pack_row_stream(w.zeros - 1, 4)
     order = torch.arange(64, dtype=torch.int32)
     awq = awq_tensors(w)
     for op, arguments in (
-        (all_ops.gptq_gemm, (a, words, zeros, w.scales, NONE, False, False, 4)),
-        (all_ops.gptq_shuffle, (words, order, 4)),
-        (all_ops.awq_gemm, (a, *awq, 8)),
-        (all_ops.awq_dequantize, (*awq, 0, 0, 0)),
-        (all_ops.gptq_marlin_repack, (words, order, 64, 64, 4, False)),
-        (all_ops.awq_marlin_repack, (awq[0], 64, 64, 4, False)),
+        ("gptq_gemm", (a, words, zeros, w.scales, NONE, False, False, 4)),
+        ("gptq_shuffle", (words, order, 4)),
+        ("awq_gemm", (a, *awq, 8)),
+        ("awq_dequantize", (*awq, 0, 0, 0)),
+        ("gptq_marlin_repack", (words, order, 64, 64, 4, False)),
+        ("awq_marlin_repack", (awq[0], 64, 64, 4, False)),
     ):
-        torch.library.opcheck(op.default, arguments)
+        opcheck("_C", op, arguments)
 
 
 def test_upstreams_functions(monkeypatch):
     if not hasattr(torch.ops._C, "marlin_gemm"):
         with pytest.raises(ImportError, match="on the CPU only: conda install"):
             _custom_ops.gptq_shuffle(NONE, NONE, 4)
-    monkeypatch.setattr(wna16, "_ops", with_fakes)
+    monkeypatch.setattr(wna16, "_ops", lambda: ops)
     w, a = random_matrix(64, 64, 32, 4), activations(2, 64)
     words, zeros = pack_stream(w.codes, 4), pack_row_stream(w.zeros - 1, 4)
     by_gptq = _custom_ops.gptq_gemm(a, words, zeros, w.scales, NONE, False, False, 4)

@@ -26,10 +26,16 @@ def device() -> str:
 
 
 @pytest.fixture(scope="session")
-def proof(device, request):
-    """Call it as proof(op, actual, expected, tolerance): compares, and keeps the largest error."""
+def table(device, request):
+    """The rows of this run."""
     name = torch.cuda.get_device_name() if device == "cuda" else current_platform.device_name()
-    table = gpu_proof.Proof(name)
-    yield table.compare
+    rows = gpu_proof.Proof(name)
+    yield rows
     if request.config.getoption("--write-proof", default=False):
-        table.write()
+        rows.write()
+
+
+@pytest.fixture(scope="session")
+def proof(table):
+    """Call it as proof(op, actual, expected, tolerance): compares, and keeps the largest error."""
+    return table.compare

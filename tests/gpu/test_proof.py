@@ -19,6 +19,15 @@ def test_rows_replace_those_between_the_marks():
         table.compare("norm", torch.zeros(1), torch.ones(1), 0.5)
 
 
+def test_only_ops_whose_tests_all_passed_have_a_row():
+    table = gpu_proof.Proof("A GPU")
+    table.note("_C::rms_norm", 10, 0, 0.25)
+    table.note("_C::rms_norm", 5, 0, 0.5)
+    table.note("_C::silu_and_mul", 3, 0, 0.1)
+    table.note("_C::silu_and_mul", 3, 1, 0.1)
+    assert table.rows("abc") == ["| _C::rms_norm | A GPU | abc | its 15 tests' | 50 % of it |\n"]
+
+
 def test_the_page_has_the_marks():
     text = gpu_proof.PAGE.read_text()
     assert text.count(gpu_proof.BEGIN) == text.count(gpu_proof.END) == 1

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -149,16 +148,6 @@ def load() -> ctypes.CDLL:
 
 
 _libraries: dict[str, torch.library.Library] = {}
-
-
-class Ops:
-    """``Ops("_C").rms_norm`` is the emulated op, looked up when it is called."""
-
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-
-    def __getattr__(self, name: str) -> Callable[..., object]:
-        return lambda *arguments: getattr(getattr(torch.ops, f"{self.namespace}_emulated"), name).default(*arguments)
 
 
 def configure(wave_size: int, order: str) -> None:

@@ -26,10 +26,11 @@ def with_rows(page: str, rows: list[str]) -> str:
 
 
 class Proof:
-    """Largest errors of one run on one device."""
+    """Largest errors of one run on one device, and what the tests of tests/device found there."""
 
     def __init__(self, device: str):
         self._device = device
+        self._tests: dict[str, list[tuple[int, int, float]]] = {}  # op: of each file, see note()
         self._reached: dict[str, tuple[float, float]] = {}  # op: tolerance, largest error
 
     def compare(self, op: str, actual: Tensor, expected: Tensor, tolerance: float) -> None:
@@ -40,10 +41,20 @@ class Proof:
         before = self._reached.get(op, (0.0, 0.0))
         self._reached[op] = max(tolerance, before[0]), max(error, before[1])
 
+    def note(self, op: str, tests: int, failed: int, share: float) -> None:
+        """A file of tests/device: how many tests called `op` and failed, the largest share of a tolerance used."""
+        self._tests.setdefault(op, []).append((tests, failed, share))
+
     def rows(self, commit: str) -> list[str]:
+        """The ops of which every test passed."""
+        found = {op: (f"{tolerance:.1e}", f"{error:.1e}") for op, (tolerance, error) in self._reached.items()}
+        for op, files in self._tests.items():
+            tests, failed, shares = zip(*files, strict=True)
+            if not any(failed):
+                found[op] = f"its {sum(tests)} tests'", f"{100 * max(shares):.0f} % of it"
         return [
-            f"| {op} | {self._device} | {commit} | {tolerance:.1e} | {error:.1e} |\n"
-            for op, (tolerance, error) in sorted(self._reached.items())
+            f"| {op} | {self._device} | {commit} | {tolerance} | {reached} |\n"
+            for op, (tolerance, reached) in sorted(found.items())
         ]
 
     def write(self) -> None:
