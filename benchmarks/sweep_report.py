@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from docs_section import with_section
+
 TABLE_START, TABLE_END = "<!-- sweep: begin -->", "<!-- sweep: end -->"
 INTRODUCTION = """
 ## From 1 request to 64, from 128 tokens to 8,192
@@ -57,11 +59,9 @@ def report_page(points: list[Point], docs: Path) -> None:
     text = page.read_text()
     if TABLE_START not in text:
         text = f"{text.rstrip()}\n{INTRODUCTION}{TABLE_START}\n{TABLE_END}\n"
-    before, _, rest = text.partition(TABLE_START)
-    _, _, after = rest.partition(TABLE_END)
     made = f"\nMeasured {time.strftime('%Y-%m-%d')}, tokens a second.\n\n{table(points)}\n![sweep](images/sweep.svg)\n"
     (docs / "images" / "sweep.svg").write_text(plot(points))
-    page.write_text(f"{before}{TABLE_START}{made}{TABLE_END}{after}")
+    page.write_text(with_section(text, TABLE_START, TABLE_END, made))
 
 
 _PANELS = (("decode", "decode, tokens a second"), ("prefill", "prefill, tokens a second"))

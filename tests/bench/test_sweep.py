@@ -81,3 +81,13 @@ def test_the_page_keeps_what_is_not_between_the_markers(report, tmp_path: Path) 
     assert page.read_text() == first
     assert first.startswith("# Figures\n\nkept\n") and first.count("| context |") == 1
     assert (tmp_path / "images" / "sweep.svg").read_text().startswith("<svg")
+
+
+def test_a_page_without_marks_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    from docs_section import with_section
+
+    assert with_section("a<b>old<e>z", "<b>", "<e>", "new") == "a<b>new<e>z"
+    for page, missing in (("no marks", "<b>"), ("only <b> the first", "<e>")):
+        with pytest.raises(ValueError, match=f"the page has no {missing}: put both marks"):
+            with_section(page, "<b>", "<e>", "new")
