@@ -41,6 +41,8 @@ def answers(llm: LLM) -> list[list[int]]:
         ("qwen2", 2, {}),  # biases, a tied head
         ("llama_tied_bias", 4, {}),  # biases everywhere, two ranks to each head of keys and values
         ("opt_350m_style", 2, {}),
+        ("mistral", 2, {}),  # a sliding window
+        ("qwen3", 2, {}),  # norms of the heads
     ],
 )
 def test_the_same_tokens_as_with_one_rank(kind, ranks, overrides, tmp_path):

@@ -13,6 +13,8 @@ from vllm.partition import Part
 
 # Ranks of one machine: nothing listens on an address that others reach.
 LOOPBACK = "127.0.0.1"
+# All ranks are there when they are told to connect, so one that does not come has died.
+_CONNECT_TIMEOUT = timedelta(minutes=2)
 # Of one exchange. Ranks wait for each other while one of them still loads its weights from a slow disk.
 _TIMEOUT = timedelta(hours=1)
 
@@ -96,8 +98,10 @@ def _wait(work: dist.Work) -> None:
 def _gloo(store: dist.Store, rank: int, size: int) -> dist.Backend:
     options = dist.ProcessGroupGloo._Options()
     options._devices = [dist.ProcessGroupGloo.create_device(hostname=LOOPBACK)]
-    options._timeout = _TIMEOUT
+    options._timeout = _CONNECT_TIMEOUT
     try:
-        return dist.ProcessGroupGloo(store, rank, size, options)
+        backend = dist.ProcessGroupGloo(store, rank, size, options)
     except RuntimeError as error:
         raise PeerLostError(str(error).partition("\n")[0]) from None
+    backend._set_default_timeout(_TIMEOUT)
+    return backend
