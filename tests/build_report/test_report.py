@@ -1,5 +1,6 @@
 """The report of a build: what is read, measured and drawn, and how it looks in a browser."""
 
+import json
 import re
 from xml.etree import ElementTree
 
@@ -63,6 +64,30 @@ def test_thousands_of_compiles_are_drawn_at_once(record):
     compiles = build_report.read(record(*((f"{n}.cu", n // 8, n // 8 + 1.5, {}) for n in range(4000))))
     assert measures.totals(compiles).parallel == 16
     assert page.html(compiles, "a build").count("<rect") == 4000
+
+
+def test_costs_are_the_most_that_was_seen_of_sources_that_are_there(record, tmp_path):
+    for name in ("old.cpp", "new.cu", "failed.cu", "cached.cpp"):
+        (tmp_path / name).touch()
+    costs = tmp_path / "costs.json"
+    known = {"old.cpp": {"peak_rss_kb": 900, "seconds": 9.0}, "gone.cpp": {"peak_rss_kb": 1, "seconds": 1.0}}
+    costs.write_text(json.dumps(known))
+    compiles = build_report.read(
+        record(
+            ("old.cpp", 0, 20, {"peak_rss_kb": 800}),
+            ("new.cu", 0, 10, {"peak_rss_kb": 700}),
+            ("new.cu", 5, 10, {"peak_rss_kb": 750}),
+            ("failed.cu", 0, 1, {"exit": 1}),
+            ("cached.cpp", 0, 1, {"peak_rss_kb": None}),
+            ("elsewhere.cpp", 0, 1, {}),
+        )
+    )
+    assert build_report.keep_costs(compiles, costs, tmp_path) == 3
+    assert json.loads(costs.read_text()) == {
+        "new.cu": {"peak_rss_kb": 750, "seconds": 9.0},
+        "old.cpp": {"peak_rss_kb": 900, "seconds": 18.0},
+    }
+    assert build_report.keep_costs(compiles, costs, tmp_path) == 0
 
 
 @pytest.mark.parametrize(
