@@ -101,15 +101,18 @@ class Queue:
                 json.dump(state, file)
             os.replace(f"{path}.new", path)
 
-    def _expected_rss_kb(self, state: dict, source: str) -> int:
-        cost = state["costs"].get(source) or shipped_costs(self.costs_file).get(source)
-        return cost["peak_rss_kb"] if cost else DEFAULT_RSS_KB.get(os.path.splitext(source)[1], OTHER_RSS_KB)
+    def _expected_rss_kb(self, state: dict, source: str, threads: int = 1) -> int:
+        if source in state["costs"]:  # measured in this folder, with as many threads
+            return state["costs"][source]["peak_rss_kb"]
+        cost = shipped_costs(self.costs_file).get(source)  # with one thread
+        default = DEFAULT_RSS_KB.get(os.path.splitext(source)[1], OTHER_RSS_KB)
+        return threads * cost["peak_rss_kb"] if cost else default
 
-    def enter(self, source: str, alone: bool = False) -> None:
-        """Wait until `source` may be compiled; with `alone`, until nothing else is, and keep it so."""
+    def enter(self, source: str, alone: bool = False, threads: int = 1) -> None:
+        """Wait until `source` may be compiled by a compiler of so many threads; `alone`: and nothing else meanwhile."""
         with self._state() as state:
             idle = not state["running"] and not state["waiting"]
-            rss_kb = self._expected_rss_kb(state, source)
+            rss_kb = self._expected_rss_kb(state, source, threads)
             state["waiting"].append(
                 {"pid": self.pid, "born": _born(self.pid), "rss_kb": rss_kb, "alone": alone, "passed_over": 0}
             )

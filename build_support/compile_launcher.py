@@ -39,6 +39,12 @@ def source_and_object(command: list[str], root: str) -> tuple[str, str]:
     return (os.path.relpath(source, root) if inside else source), output
 
 
+def compiler_threads(command: list[str]) -> int:
+    """nvcc's --threads=N: architectures that it compiles at once, each in memory of its own; 1 for other compilers."""
+    found = [word.partition("=")[2] for word in command if word.startswith("--threads=")]
+    return int(found[-1]) if found and found[-1].isdigit() else 1
+
+
 def tree_rss_kb(pid: int) -> int:
     """Memory of a process and all its descendants in KiB; 0 where there is no /proc."""
     children: dict[int, list[int]] = {}
@@ -129,7 +135,7 @@ def compile_once(queue: Queue, folder: str, root: str, command: list[str], alone
     source, output = source_and_object(command, root)
     cache = Cache(command, queue, source)
     environment = cache.environment()
-    queue.enter(source, alone)
+    queue.enter(source, alone, compiler_threads(command))
     start = time.time()
     code, errors, user_seconds, peak = run(command, environment)
     end = time.time()

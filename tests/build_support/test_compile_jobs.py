@@ -11,7 +11,7 @@ import pytest
 
 from build_support import compile_jobs
 from build_support.compile_jobs import MAX_PASSED_OVER, Queue, may_start
-from build_support.compile_launcher import source_and_object, was_killed
+from build_support.compile_launcher import compiler_threads, source_and_object, was_killed
 from support.checkout import ROOT
 from support.server import wait_until
 
@@ -244,3 +244,18 @@ def test_queue_expects_more_of_device_sources(tmp_path):
     state = {"costs": {}}
     queue = Queue(str(tmp_path))
     assert queue._expected_rss_kb(state, "a.cu") > queue._expected_rss_kb(state, "a.cpp")
+
+
+def test_shipped_costs_are_of_one_thread_and_measured_ones_of_as_many_as_there_are(tmp_path):
+    costs = tmp_path / "costs.json"
+    costs.write_text(json.dumps({"a.cu": {"peak_rss_kb": 300_000, "seconds": 9.0}}))
+    queue = Queue(str(tmp_path), str(costs))
+    assert queue._expected_rss_kb({"costs": {}}, "a.cu") == 300_000
+    assert queue._expected_rss_kb({"costs": {}}, "a.cu", threads=4) == 1_200_000
+    measured = {"costs": {"a.cu": {"peak_rss_kb": 700_000, "seconds": 5.0}}}
+    assert queue._expected_rss_kb(measured, "a.cu", threads=4) == 700_000
+
+
+def test_threads_of_a_compiler():
+    assert compiler_threads(["nvcc", "--threads=4", "-c", "a.cu"]) == 4
+    assert compiler_threads(["nvcc", "-c", "a.cu"]) == compiler_threads(["c++", "--threads=", "a.cpp"]) == 1
