@@ -154,7 +154,8 @@ void RunVarlen(AttentionArgs args, const TensorView& q, const TensorView& k, con
     args.lse_stride = l.Stride(0);
   }
   CheckSequences(args, q, lens, table, k.Size(0));
-  Launch([args] { PagedAttention(args); });
+  Launch([args] { PagedAttention(args); },
+         [args](FetchAhead& ahead) { AddAttentionReads(args, &ahead); });
 }
 
 void paged_attention_varlen(const Tensor& out, const Tensor& query, const Tensor& key_cache,

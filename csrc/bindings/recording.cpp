@@ -13,9 +13,26 @@ namespace vllm {
 
 thread_local Recording* current_recording = nullptr;
 
+const FetchAhead::Reads* Recording::NextReads(size_t first) const {
+  for (size_t i = first; i < calls_.size(); ++i) {
+    if (calls_[i].reads) return &calls_[i].reads;
+  }
+  return nullptr;
+}
+
 void Recording::Replay() const {
+  thread_local FetchAhead ahead;
+  struct Announcing {
+    Announcing() { FetchAhead::Current() = &ahead; }
+    ~Announcing() { FetchAhead::Current() = nullptr; }
+  };
   Team::With(MaxThreads(), [this] {
-    for (const auto& call : calls_) call();
+    const Announcing announcing;
+    ahead.Announce(NextReads(0));
+    for (size_t i = 0; i < calls_.size(); ++i) {
+      calls_[i].run();
+      if (calls_[i].reads) ahead.Announce(NextReads(i + 1));
+    }
   });
 }
 

@@ -2,10 +2,13 @@
 // torch's dispatcher, Python and the checks of arguments.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "core/fetch_ahead.h"
 
 namespace vllm {
 
@@ -13,8 +16,9 @@ namespace vllm {
 class Recording {
  public:
   void Replay() const;
-  void Add(std::function<void()> call) {
-    calls_.push_back(std::move(call));
+  // `reads`, where it is known: what the call will read that is worth fetching before it.
+  void Add(std::function<void()> run, FetchAhead::Reads reads) {
+    calls_.push_back({std::move(run), std::move(reads)});
     pending_ = nullptr;
   }
   // An op has begun to read its arguments. One that ends without Add cannot be replayed.
@@ -26,7 +30,15 @@ class Recording {
   const char* Unrecorded() const { return pending_ != nullptr ? pending_ : unrecorded_; }
 
  private:
-  std::vector<std::function<void()>> calls_;
+  struct Call {
+    std::function<void()> run;
+    FetchAhead::Reads reads;
+  };
+
+  // What the first call from `first` on that says so will read; null if there is none.
+  const FetchAhead::Reads* NextReads(size_t first) const;
+
+  std::vector<Call> calls_;
   const char* pending_ = nullptr;
   const char* unrecorded_ = nullptr;
 };
@@ -35,11 +47,11 @@ class Recording {
 extern thread_local Recording* current_recording;
 
 // Makes the kernel call of an op, and records it where a recording is made. `call` holds its
-// arguments by value.
+// arguments by value, and so does `reads`, as Recording::Add has it.
 template <typename Call>
-void Launch(const Call& call) {
+void Launch(const Call& call, FetchAhead::Reads reads = nullptr) {
   call();
-  if (current_recording != nullptr) current_recording->Add(call);
+  if (current_recording != nullptr) current_recording->Add(call, std::move(reads));
 }
 
 }  // namespace vllm

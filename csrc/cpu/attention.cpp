@@ -391,5 +391,23 @@ void PagedAttention(const AttentionArgs& args) {
   });
 }
 
+void AddAttentionReads(const AttentionArgs& args, FetchAhead* ahead) {
+  if (args.layout != KvLayout::kPacked) return;
+  const int64_t size = args.code == KvCode::kNone ? ElementSize(args.dtype) : 1;
+  const int64_t bytes = args.kv_heads * args.head_size * args.block_size * size;
+  const auto add = [&](const void* cache, const KvStrides& strides, int64_t block) {
+    return ahead->Add(static_cast<const char*>(cache) + block * strides.block * size, bytes);
+  };
+  for (int64_t seq = 0; seq < args.seqs; ++seq) {
+    const int64_t length = args.seq_lens[seq], seen = args.sliding_window + args.QueryLen(seq);
+    const int64_t first = args.sliding_window > 0 ? std::max<int64_t>(0, length - seen) : 0;
+    const int32_t* blocks = args.block_table + seq * args.block_table_stride;
+    for (int64_t i = first / args.block_size; i * args.block_size < length; ++i) {
+      if (!add(args.key_cache, args.key_strides, blocks[i])) return;
+      if (!add(args.value_cache, args.value_strides, blocks[i])) return;
+    }
+  }
+}
+
 }  // namespace vllm
 #endif  // HWY_ONCE

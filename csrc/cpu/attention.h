@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/fetch_ahead.h"
 #include "cpu/kv_code.h"
 
 namespace vllm {
@@ -65,5 +66,8 @@ struct AttentionArgs {
 // A row's result depends on its own sequence up to its position only: bit for bit the same in any
 // batch, however its prompt is chunked, and for any number of threads.
 void PagedAttention(const AttentionArgs& args);
+
+// The blocks of the cache that PagedAttention will read, where they are packed.
+void AddAttentionReads(const AttentionArgs& args, FetchAhead* ahead);
 
 }  // namespace vllm

@@ -75,10 +75,10 @@ HWY_INLINE void DecodeDotProducts(const DecodeRows<T>& rows, const PackedRun<T>&
       // As many bytes of the next keys as are read of these.
       constexpr int kLines =
           HWY_MAX(1, kAllVecs * kDecodeLanes * static_cast<int>(sizeof(typename Operands::B)) / 64);
-      GemmTile<Operands, decltype(some)::value, kAllVecs, false, kLines>(
+      GemmTile<Operands, decltype(some)::value, kAllVecs, false, FetchLines<kLines>>(
           df, rows.query + first * units, static_cast<size_t>(units), One(), run.keys + i,
           static_cast<size_t>(run.key_step), steps, logits + first * kKvTile + i, kKvTile, nullptr,
-          ahead + i * static_cast<int64_t>(steps * sizeof(typename Operands::B)));
+          {ahead + i * static_cast<int64_t>(steps * sizeof(typename Operands::B))});
     });
   };
   int64_t i = 0;
@@ -145,11 +145,11 @@ HWY_INLINE void DecodeColumns(D df, const DecodeRows<T>& rows, const PackedRun<T
                               const typename CacheOperands<T>::A* probabilities, int64_t d,
                               float* HWY_RESTRICT out) {
   const int64_t head_size = rows.args->head_size;
-  GemmTile<CacheOperands<T>, kRows, kVecs, true, kVecs>(
+  GemmTile<CacheOperands<T>, kRows, kVecs, true, FetchLines<kVecs>>(
       df, probabilities, static_cast<size_t>(kKvTile / (kDotPairs<T> ? 2 : 1)), One(),
       run.values + d, static_cast<size_t>(head_size),
       static_cast<size_t>(count / PackedRun<T>::kPair), out + d, static_cast<size_t>(head_size),
-      kOnes, ahead + d * 2 * count);
+      kOnes, {ahead + d * 2 * count});
 }
 
 template <typename T, int kRows>

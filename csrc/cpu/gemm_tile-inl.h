@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/fetch_ahead.h"
 #include "hwy/highway.h"
 
 #if HWY_TARGET & HWY_ALL_SVE
@@ -112,21 +113,41 @@ using Bf16Operands = ExpandedBf16Operands;
 
 using One = std::integral_constant<size_t, 1>;
 
+// What a tile fetches into the second-level cache at each step of k, for whoever needs it next.
+struct NoFetch {
+  HWY_INLINE void Step() {}
+};
+
+template <int kLines>
+struct FetchLines {
+  const char* at;
+
+  HWY_INLINE void Step() {
+    for (int line = 0; line < kLines; ++line) __builtin_prefetch(at + line * 64, 0, 2);
+    at += kLines * 64;
+  }
+};
+
+struct FetchSpans {
+  FetchCursor* cursor;
+
+  HWY_INLINE void Step() {
+    if (const char* line = cursor->NextLine()) __builtin_prefetch(line, 0, 2);
+  }
+};
+
 // c[r][j] = sum over steps of a[r * a_row + step * a_step] * b[step * b_step + j], plus, with
 // `kAccumulate`, c[r][j] * column_scale[j].
 //
-// Strides count elements; either of A's may be an integral_constant. Each step fetches
-// `kPrefetchLines` cache lines into the second-level cache, from `prefetch` on. Not inlined, so
-// that the sums get all vector registers.
-template <class Operands, int kRows, int kVecs, bool kAccumulate = false, int kPrefetchLines = 0,
+// Strides count elements; either of A's may be an integral_constant. Each step is one of `fetch`,
+// too. Not inlined, so that the sums get all vector registers.
+template <class Operands, int kRows, int kVecs, bool kAccumulate = false, class Fetch = NoFetch,
           class D, class ARow, class AStep>
 HWY_NOINLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARow a_row,
                            AStep a_step, const typename Operands::B* HWY_RESTRICT b, size_t b_step,
                            size_t steps, float* HWY_RESTRICT c, size_t c_row,
-                           const float* HWY_RESTRICT column_scale = nullptr,
-                           const char* prefetch = nullptr) {
+                           const float* HWY_RESTRICT column_scale = nullptr, Fetch fetch = {}) {
   constexpr size_t kLanes = hn::MaxLanes(D());
-  constexpr size_t kLine = 64;
   hn::Vec<D> sum[kRows][kVecs];
   HWY_UNROLL(32)
   for (int r = 0; r < kRows; ++r) {
@@ -141,11 +162,7 @@ HWY_NOINLINE void GemmTile(D df, const typename Operands::A* HWY_RESTRICT a, ARo
     }
   }
   for (size_t step = 0; step < steps; ++step) {
-    if constexpr (kPrefetchLines > 0) {
-      for (int line = 0; line < kPrefetchLines; ++line)
-        __builtin_prefetch(prefetch + line * kLine, 0, 2);
-      prefetch += kPrefetchLines * kLine;
-    }
+    fetch.Step();
     decltype(Operands::LoadB(df, b)) bv[kVecs];
     HWY_UNROLL(32)
     for (int v = 0; v < kVecs; ++v) bv[v] = Operands::LoadB(df, b + v * kLanes);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "core/fetch_ahead.h"
 #include "core/no_sve.h"
 #include "core/parallel.h"
 #include "cpu/amx_tile.h"
@@ -29,7 +30,8 @@ namespace vllm {
 struct LinearTask {
   LinearArgs args;
   LinearWork work;
-  bool amx;  // the input is packed, and multiplied, by cpu/amx_tile.h
+  bool amx;           // the input is packed, and multiplied, by cpu/amx_tile.h
+  FetchAhead* ahead;  // what the next kernel reads and these threads fetch; or null
 };
 
 }  // namespace vllm
@@ -40,26 +42,28 @@ namespace vllm {
 namespace HWY_NAMESPACE {
 
 // Rows [begin, begin + kRows) of a panel's product, f32 [kRows][32], to c.
-template <class Operands, int kRows, int kPrefetchLines>
-void PanelTile(const float* packed_input, const void* panel, size_t steps, float* c,
-               const char* prefetch) {
+template <class Operands, int kRows, class Fetch>
+void PanelTile(const float* packed_input, const void* panel, size_t steps, float* c, Fetch fetch) {
   const F32 df;
   constexpr int kVecs = VecsFor(kRows);
   using Operand = typename Operands::A;
   for (int column = 0; column < kPanel; column += kVecs * kLanes) {
-    GemmTile<Operands, kRows, kVecs, false, kPrefetchLines>(
+    GemmTile<Operands, kRows, kVecs, false, Fetch>(
         df, reinterpret_cast<const Operand*>(packed_input), One(),
         std::integral_constant<size_t, kRows>(),
         static_cast<const typename Operands::B*>(panel) + column, kPanel, steps, c + column, kPanel,
-        nullptr, prefetch);
+        nullptr, fetch);
   }
 }
 
-using TileFunction = void (*)(const float*, const void*, size_t, float*, const char*);
+template <class Fetch>
+using TileFunction = void (*)(const float*, const void*, size_t, float*, Fetch);
 
-template <class Operands, int kPrefetchLines, size_t... kRows>
-constexpr std::array<TileFunction, sizeof...(kRows)> TileTable(std::index_sequence<kRows...>) {
-  return {PanelTile<Operands, kRows + 1, kPrefetchLines>...};
+// For `kFirst` rows and more.
+template <class Operands, class Fetch, int kFirst = 1, size_t... kMore>
+constexpr std::array<TileFunction<Fetch>, sizeof...(kMore)> TileTable(
+    std::index_sequence<kMore...>) {
+  return {PanelTile<Operands, kFirst + kMore, Fetch>...};
 }
 
 // Rows of the input for Transpose: as f32 [k][rows], or as pairs of bf16 [k / 2][rows].
@@ -148,38 +152,46 @@ void StoreTileAs(const LinearArgs& args, int64_t panel, int64_t row, int64_t row
   }
 }
 
-// `next` is as RunItems says.
+// `next` is as RunItems says; `ahead` is this thread's.
 template <typename T>
 void RunItem(const LinearTask& task, const float* packed_input, const LinearItem& item,
-             int64_t next) {
+             int64_t next, FetchCursor* ahead) {
   using Operands =
       std::conditional_t<kIsBf16<T>, Bf16Operands,
                          std::conditional_t<std::is_same_v<T, float>, F32Operands, F16Operands>>;
   // Lines of a panel that one step of k reads.
   constexpr int kStepLines = (kIsBf16<T> ? 2 : 1) * kPanel * sizeof(T) / 64;
   using Rows = std::make_index_sequence<kMaxRows>;
-  // Tiles that fetch while they compute: all that a panel needs, one line a step, or nothing.
-  static constexpr auto kAlone = TileTable<Operands, kStepLines>(Rows());
-  static constexpr auto kFetching = TileTable<Operands, 1>(Rows());
-  static constexpr auto kPlain = TileTable<Operands, 0>(Rows());
+  // Tiles that fetch while they compute: all that a panel needs, one line a step, what the next
+  // kernel reads (where three tiles or more share a panel, none is low), or nothing.
+  constexpr int kLeastRows = kMaxRows * 2 / 3;
+  static constexpr auto kAlone = TileTable<Operands, FetchLines<kStepLines>>(Rows());
+  static constexpr auto kFetching = TileTable<Operands, FetchLines<1>>(Rows());
+  static constexpr auto kAhead = TileTable<Operands, FetchSpans, kLeastRows>(
+      std::make_index_sequence<kMaxRows - kLeastRows + 1>());
+  static constexpr auto kPlain = TileTable<Operands, NoFetch>(Rows());
   const LinearArgs& args = task.args;
   const int64_t k = args.weight.k, panel_bytes = PanelElements(k, args.weight.dtype) * sizeof(T);
   const char* packed = static_cast<const char*>(args.weight.packed);
   const char* weight = packed + item.panel * panel_bytes;
   const char* next_weight = packed + std::max<int64_t>(next, 0) * panel_bytes;
   const RowTiles tiles(args.m, kMaxRows);
+  const size_t steps = static_cast<size_t>(Steps<T>(k));
   HWY_ALIGN float tile[kMaxRows * kPanel];
   for (int64_t t = item.first; t < item.last; ++t) {
-    const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row;
+    const int64_t row = tiles.Begin(t), rows = tiles.Begin(t + 1) - row, line = t - item.first;
+    const float* input = packed_input + row * PackedRow<T>(k);
     // A single tile fetches a little ahead of itself; the first of several share fetching the next
-    // panel.
-    constexpr int64_t kAhead = 4096;
-    const bool alone = tiles.count == 1;
-    const int64_t line = t - item.first;
-    const auto& table = alone ? kAlone : next >= 0 && line < kStepLines ? kFetching : kPlain;
-    const char* fetch = alone ? weight + kAhead : next_weight + line * 64 * Steps<T>(k);
-    table[rows - 1](packed_input + row * PackedRow<T>(k), weight, static_cast<size_t>(Steps<T>(k)),
-                    tile, fetch);
+    // panel, and the others have time for more.
+    if (tiles.count == 1) {
+      kAlone[rows - 1](input, weight, steps, tile, {weight + 4096});
+    } else if (next >= 0 && line < kStepLines) {
+      kFetching[rows - 1](input, weight, steps, tile, {next_weight + line * 64 * Steps<T>(k)});
+    } else if (ahead != nullptr && line >= kStepLines && rows >= kLeastRows) {
+      kAhead[rows - kLeastRows](input, weight, steps, tile, {ahead});
+    } else {
+      kPlain[rows - 1](input, weight, steps, tile, {});
+    }
     StoreTileAs<T>(args, item.panel, row, rows, tile);
   }
 }
@@ -222,8 +234,9 @@ void RunAmxTask(LinearTask& task, const float* packed_input) {
 
 template <typename T>
 void RunTask(LinearTask& task, const float* packed_input) {
+  FetchCursor ahead(task.ahead);
   RunItems(task.work, kMaxRows, [&](const LinearItem& item, int64_t next) {
-    RunItem<T>(task, packed_input, item, next);
+    RunItem<T>(task, packed_input, item, next, task.ahead != nullptr ? &ahead : nullptr);
   });
 }
 
@@ -257,6 +270,10 @@ constexpr int64_t kBlockBytes = int64_t{512} << 10;
 // Packed-input units up to which every thread packs all of the input for itself: it costs less than
 // to wait for the others and to take over what they wrote, line by line.
 constexpr int64_t kOwnPack = 65536;
+// Beyond, a layer reads too little per product to leave what it fetched for others in a cache.
+constexpr int64_t kMostAheadRows = 256;
+// More threads hardly share the cache that they would fetch into.
+constexpr int kMostAheadThreads = 8;
 
 float* PackedInput(int64_t units) {
   thread_local Scratch scratch;
@@ -272,7 +289,11 @@ void RunRows(const LinearArgs& args, int64_t units) {
       std::clamp<int64_t>(std::min<int64_t>(work / kMinWorkPerThread, panels), 1, MaxThreads()));
   LinearTask task{args,
                   {args.m, panels, std::max<int64_t>(48, kBlockBytes / (units * 4)), threads},
-                  args.weight.dtype == DType::kBFloat16 && UseAmx()};
+                  args.weight.dtype == DType::kBFloat16 && UseAmx(),
+                  nullptr};
+  if (args.m <= kMostAheadRows && threads <= kMostAheadThreads) {
+    if (FetchAhead* ahead = FetchAhead::Current(); ahead && ahead->Any()) task.ahead = ahead;
+  }
   const auto run_alone = [&] {
     float* packed_input = PackedInput(args.m * units);
     pack(task, packed_input, 0, args.m);

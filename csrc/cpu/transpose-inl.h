@@ -25,24 +25,28 @@ HWY_INLINE void Transpose(const From& from, int64_t rows, int64_t columns, U* HW
                           int64_t to_stride) {
   const hn::FixedTag<U, 4> d4;
   const hn::Repartition<uint64_t, decltype(d4)> d64;
-  int64_t c = 0;
-  for (; rows >= 4 && c + 4 <= columns; c += 4) {
+  constexpr int64_t kBlock = 128;  // columns that stay in the first-level cache from row to row
+  const int64_t whole = rows >= 4 ? columns / 4 * 4 : 0;
+  for (int64_t begin = 0; begin < whole; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, whole);
     for (int64_t next = 0; next < rows; next += 4) {
       const int64_t r = std::min(next, rows - 4);  // the last four may overlap those before them
-      const auto v0 = from.Four(r, c), v1 = from.Four(r + 1, c);
-      const auto v2 = from.Four(r + 2, c), v3 = from.Four(r + 3, c);
-      const auto lo01 = hn::BitCast(d64, hn::InterleaveLower(d4, v0, v1));
-      const auto hi01 = hn::BitCast(d64, hn::InterleaveUpper(d4, v0, v1));
-      const auto lo23 = hn::BitCast(d64, hn::InterleaveLower(d4, v2, v3));
-      const auto hi23 = hn::BitCast(d64, hn::InterleaveUpper(d4, v2, v3));
-      U* p = to + c * to_stride + r;
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, lo01, lo23)), d4, p);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, lo01, lo23)), d4, p + to_stride);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, hi01, hi23)), d4, p + 2 * to_stride);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, hi01, hi23)), d4, p + 3 * to_stride);
+      for (int64_t c = begin; c < end; c += 4) {
+        const auto v0 = from.Four(r, c), v1 = from.Four(r + 1, c);
+        const auto v2 = from.Four(r + 2, c), v3 = from.Four(r + 3, c);
+        const auto lo01 = hn::BitCast(d64, hn::InterleaveLower(d4, v0, v1));
+        const auto hi01 = hn::BitCast(d64, hn::InterleaveUpper(d4, v0, v1));
+        const auto lo23 = hn::BitCast(d64, hn::InterleaveLower(d4, v2, v3));
+        const auto hi23 = hn::BitCast(d64, hn::InterleaveUpper(d4, v2, v3));
+        U* p = to + c * to_stride + r;
+        hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, lo01, lo23)), d4, p);
+        hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, lo01, lo23)), d4, p + to_stride);
+        hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d64, hi01, hi23)), d4, p + 2 * to_stride);
+        hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d64, hi01, hi23)), d4, p + 3 * to_stride);
+      }
     }
   }
-  for (; c < columns; ++c) {
+  for (int64_t c = whole; c < columns; ++c) {
     for (int64_t r = 0; r < rows; ++r) to[c * to_stride + r] = from.One(r, c);
   }
 }

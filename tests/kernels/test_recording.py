@@ -5,6 +5,7 @@ import torch
 
 from support.models import save_model
 from vllm import LLM, SamplingParams
+from vllm.kernels.attention import packed_pair, paged_attention_varlen
 from vllm.kernels.linear import linear_packed, pack_linear_weight
 from vllm.kernels.norm import fused_add_rms_norm
 from vllm.kernels.recording import record
@@ -54,6 +55,42 @@ def test_threads_stay_together_over_many_kernels(threads):
             assert torch.equal(x, expected[0]) and torch.equal(residual, expected[1])
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("length,window", [(70, 0), (300, 48), (700, 0)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_layers_that_fetch_what_attention_reads(dtype, length, window):
+    """Linear layers of many rows between attention, whose caches are larger than what is fetched in the last case."""
+    rows, heads, size, block = 40, 2, 64, 16
+    width, blocks, pair = heads * size, -(-length // block), packed_pair(dtype)
+    weights = [pack_linear_weight(torch.randn(width, width).to(dtype) / 12) for _ in range(2)]
+    x, between, attended = (torch.randn(rows, width).to(dtype) for _ in range(3))
+    count = rows * blocks
+    caches = [
+        (
+            torch.randn(count, heads, size // pair, block, pair).to(dtype),
+            torch.randn(count, heads, block // pair, size, pair).to(dtype),
+        )
+        for _ in range(2)
+    ]
+    table = torch.randperm(count, dtype=torch.int32).view(rows, blocks)
+    starts, lens = torch.arange(rows + 1, dtype=torch.int32), torch.full((rows,), length, dtype=torch.int32)
+
+    def calls():
+        for weight, (keys, values) in zip(weights, caches, strict=True):
+            linear_packed(between, x, weight)
+            query, out = (t.view(rows, heads, size) for t in (between, attended))
+            paged_attention_varlen(out, query, keys, values, starts, lens, table, 0.125, sliding_window=window)
+            linear_packed(x, attended, weight)
+
+    recording, start = record(calls), torch.randn(rows, width).to(dtype)
+    lens.sub_(torch.arange(rows, dtype=torch.int32))  # the recording has addresses, not lengths
+    x.copy_(start)
+    calls()
+    expected = x.clone()
+    x.copy_(start)
+    recording.replay()
+    assert torch.equal(x, expected)
 
 
 @pytest.mark.parametrize("last", [True, False])

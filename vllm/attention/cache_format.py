@@ -9,7 +9,9 @@ from torch import Tensor
 
 from vllm.config import CacheDType
 
-_ALIGNMENT = 64
+_CACHE_LINE = 64
+_HUGE_PAGE = 2 << 20
+_LARGE = 2 * _HUGE_PAGE  # bytes from which numpy asks for huge pages
 _QUANTIZED = {
     "fp8_e4m3": torch.float8_e4m3fn,
     "fp8_e5m2": torch.float8_e5m2,
@@ -47,10 +49,15 @@ class CacheFormat:
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """On the host memory that is taken when it is first written: numpy's zeros come untouched from the system."""
+    """On the host memory that is taken when it is first written: numpy's zeros come untouched from the system.
+
+    Large tensors begin with a huge page: the blocks that are used first lie there, and steps of many sequences read
+    them a few per cent faster than in pages of 4 KiB.
+    """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     size = math.prod(shape) * dtype.itemsize
-    memory = np.zeros(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
+    alignment = _HUGE_PAGE if size >= _LARGE else _CACHE_LINE
+    memory = np.zeros(size + alignment, np.uint8)
+    start = -memory.ctypes.data % alignment
     return torch.from_numpy(memory[start : start + size]).view(dtype).view(shape)
