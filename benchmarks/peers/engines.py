@@ -58,8 +58,9 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, **environment},
-            cwd="/",  # not the checkout: an engine must be imported from where it is installed
+            # Neither the checkout nor PYTHONPATH: an engine must be imported from where it is installed.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment,
+            cwd="/",
         )
         self.ready_seconds = self._answer()["ready"]
 
