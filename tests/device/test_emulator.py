@@ -6,12 +6,21 @@ import re
 
 import pytest
 import torch
+from torch.library import Library
+from torch.testing._internal.optests import OpCheckError
 
 from support import device_emulator
 from support.device_cases import FP8, to_fp8
-from support.device_ops import Ops, needs_emulator
+from support.device_ops import Ops, namespace_of, needs_emulator
 
 ops = Ops("_C_cache_ops")
+lies = Library(namespace_of("_lies"), "FRAGMENT")
+lies.define("writes(Tensor x) -> ()")
+
+
+@torch.library.impl(lies, "writes", "CompositeExplicitAutograd")
+def writes(x):
+    x.zero_()
 
 
 @pytest.mark.parametrize("name", ["fp8_e4m3", "fp8_e5m2"])
@@ -76,3 +85,9 @@ def test_faults_are_found(fault):
     assert re.search(FAULTS[fault], found)
     # A missing barrier or wait shows as values that are not there yet.
     assert (not found and (torch.equal(out, torch.arange(127.0, -1, -1)))) == (fault == "none")
+
+
+def test_op_that_does_not_do_what_its_schema_says():
+    """`Ops` shows an op's first call to opcheck."""
+    with pytest.raises(OpCheckError, match="test_schema failed"):
+        Ops("_lies").writes(torch.ones(3))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from support.attention_case import AttentionCase
-from support.device_ops import Ops, opcheck
+from support.device_ops import Ops
 from vllm.vllm_flash_attn import flash_attn_interface, flash_attn_varlen_func, get_scheduler_metadata
 
 # (keys, query tokens): decode, prefill, a chunk, no keys at all, more queries than keys, nothing.
@@ -140,14 +140,6 @@ def test_tokens_of_no_sequence_are_left_alone():
         out = torch.full(case.query.shape, 7.0, dtype=case.dtype)
         run(case, paged, out=out, num_splits=splits)
         assert (out[2:] == 7).all() and (out[:2] != 7).all()
-
-
-def test_schema_says_what_is_written():
-    case = AttentionCase(((5, 1),), torch.float16)
-    k, v, _ = paged(case)
-    starts, options = case.query_start_loc, (None, 1, 5, 0.0, 0.1, False, True, -1, -1, 0.0, False, 1, None)
-    arguments = (case.query, k, v, None, starts, starts, case.seq_lens, None, case.block_table, *options)
-    opcheck("_vllm_fa2_C", "varlen_fwd", arguments, test_utils="test_schema")
 
 
 def test_what_is_not_there_is_refused_by_name():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from support.device_ops import Ops, opcheck, with_fakes
+from support.device_ops import Ops
 from support.kernel_inputs import DTYPES, RTOL, randn
 from vllm.flashinfer import library, sampling
 
@@ -203,16 +203,6 @@ def test_rows_without_anything_to_draw():
     assert tokens.tolist() == [0, 0, 1, 1] and valid.tolist() == [False, False, True, True]
     with pytest.raises(ValueError, match="probs contains NaN"):
         sampling.sampling_from_probs(probs, check_nan=True)
-
-
-def test_opcheck():
-    with_fakes(library.register_fakes, "_flashinfer_C")
-    probs, tokens = probabilities((3, 20)), torch.empty(3, dtype=torch.int32)
-    no = (None, 0)
-    arguments = (probs, tokens, None, None, False, False, *no, *(None, 0.9), *(None, 0.0), *(None, 7), *no)
-    opcheck("_flashinfer_C", "sample", arguments)
-    for name, value in (("softmax", 0.5), ("top_p_renorm_probs", 0.5), ("top_k_renorm_probs", 2)):
-        opcheck("_flashinfer_C", name, (torch.empty_like(probs), probs, None, value))
 
 
 def test_refusals():

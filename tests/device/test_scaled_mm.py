@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from support.device_cases import scale_blocks
-from support.device_ops import Ops, opcheck
+from support.device_ops import Ops
 from support.kernel_inputs import assert_close, randn
 
 ops = Ops("_C")
@@ -93,16 +93,6 @@ def test_scales_of_blocks(m, n, k, by_column):
 def test_support_of_fp8(capability, supported):
     assert ops.cutlass_scaled_mm_supports_fp8(capability) is supported
     assert ops.cutlass_scaled_mm_supports_block_fp8(capability) is supported
-
-
-def test_schemas_say_what_is_written():
-    a, b, out, one = matrix(2, 32, INT8, 0), matrix(16, 32, INT8, 1).t(), torch.zeros(2, 16), torch.ones(1)
-    adjust, azp = torch.ones(16, dtype=torch.int32), torch.ones(2, 1, dtype=torch.int32)
-    for op, arguments in (
-        ("cutlass_scaled_mm", (out, a, b, one, one, torch.ones(16))),
-        ("cutlass_scaled_mm_azp", (out, a, b, one, one, adjust, azp, None)),
-    ):
-        opcheck("_C", op, arguments, test_utils="test_schema")
 
 
 def zeros(*shape, dtype=INT8):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from support.device_ops import Ops, opcheck
+from support.device_ops import Ops
 from support.kernel_inputs import assert_close, randn
 
 ops = Ops("_C")
@@ -109,14 +109,6 @@ def test_nothing_to_do():
     values, places = ops.cutlass_sparse_compress(torch.zeros(16, 32, dtype=INT8))
     ops.cutlass_scaled_sparse_mm(torch.zeros(0, 16), torch.zeros(0, 32, dtype=INT8), values, places, one, one, None)
     assert [part.shape for part in ops.cutlass_sparse_compress(torch.zeros(0, 32, dtype=INT8))] == [(0, 16), (0, 4)]
-
-
-def test_schemas_say_what_is_written():
-    weight, one = sparse(16, 32, torch.float16, 0), torch.ones(1)
-    opcheck("_C", "cutlass_sparse_compress", (weight,), test_utils="test_schema")
-    values, places = ops.cutlass_sparse_compress(weight)
-    arguments = (torch.zeros(2, 16), matrix(2, 32, torch.float16, 3), values, places, one, one, torch.ones(16))
-    opcheck("_C", "cutlass_scaled_sparse_mm", arguments, test_utils="test_schema")
 
 
 def zeros(*shape, dtype=INT8):

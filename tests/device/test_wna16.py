@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from support.device_ops import Ops, opcheck, with_fakes
+from support.device_ops import Ops
 from support.kernel_inputs import RTOL, randn
 from vllm import _custom_ops
 from vllm.kernels import wna16
@@ -202,23 +202,6 @@ def test_marlin_of_8_bit_floats(dtype, folded, groups):
     a = activations(6, 128, dtype)
     out = marlin(a, words, scales * 2.0**folded, scalar_types.float8_e4m3fn)
     check(out, a, stored.double() * scales.double().repeat_interleave(128 // groups, 0))
-
-
-def test_opcheck():
-    with_fakes(wna16.register_fakes, "_C")
-    w, a = random_matrix(64, 64, 32, 4), activations(2, 64)
-    words, zeros = pack_stream(w.codes, 4), pack_row_stream(w.zeros - 1, 4)
-    order = torch.arange(64, dtype=torch.int32)
-    awq = awq_tensors(w)
-    for op, arguments in (
-        ("gptq_gemm", (a, words, zeros, w.scales, NONE, False, False, 4)),
-        ("gptq_shuffle", (words, order, 4)),
-        ("awq_gemm", (a, *awq, 8)),
-        ("awq_dequantize", (*awq, 0, 0, 0)),
-        ("gptq_marlin_repack", (words, order, 64, 64, 4, False)),
-        ("awq_marlin_repack", (awq[0], 64, 64, 4, False)),
-    ):
-        opcheck("_C", op, arguments)
 
 
 def test_upstreams_functions(monkeypatch):

@@ -3,6 +3,8 @@
 VLLM_DEVICE_TESTS names the device ("cuda"); unset, it is the emulator. On a device each op gets copies there of the
 tensors' whole memory, with the same strides, offsets and overlaps, and what it wrote comes back. "cpu" does all that
 over the emulator, to try it.
+
+With the arguments of its first call that succeeds in a process, each op is shown to torch.library.opcheck, too.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from support import device_emulator, kernel_inputs
+from vllm.kernels import flashmla, rocm, sparse, wna16
+from vllm.vllm_flash_attn import flash_attn_interface
 
 DEVICE = os.environ.get("VLLM_DEVICE_TESTS")
 EMULATED = DEVICE in (None, "cpu")
@@ -31,6 +35,23 @@ MODULES = {
     "_flashinfer_C": "flashinfer/_flashinfer_C",
     "_vllm_fa2_C": "vllm_flash_attn/_vllm_fa2_C",
     "_vllm_fa3_C": "vllm_flash_attn/_vllm_fa3_C",
+}
+FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+FAKES = {
+    "_C": (wna16.register_fakes, sparse.register_fakes),
+    "_rocm_C": (rocm.register_fakes,),
+    "_flashmla_C": (flashmla.register_fakes,),
+    "_vllm_fa2_C": (flash_attn_interface.register_fakes,),
+    "_vllm_fa3_C": (flash_attn_interface.register_fakes,),
+}
+UNCHECKED = {  # namespaces and ops
+    "_C_custom_ar": "handles of what several processes do together",
+    "_C_cuda_utils": "numbers, no tensors",
+    # Schemas are upstream's, which do not say
+    "moe_sum": "that output is written",
+    "moe_wna16_gemm": "that an argument is the result",
+    "weak_ref_tensor": "that the result is the argument's memory",
+    "paged_attention": "that exp_sums, max_logits and tmp_out are written",
 }
 HOST_ARGUMENTS = {("swap_blocks", "block_mapping")}  # that ops take in the host's memory
 
@@ -69,18 +90,27 @@ def overload(namespace: str, name: str) -> torch._ops.OpOverload:
 
 
 @functools.cache
-def with_fakes(register: Callable[[str], None], namespace: str) -> None:
-    """Registers the fake ops of an emulated namespace; a real one has them."""
-    name = namespace_of(namespace)
+def _add_fakes(namespace: str) -> None:
+    """Registers the fakes of an emulated namespace; a real one has them."""
+    for register in FAKES.get(namespace, ()):
+        register(namespace_of(namespace))
+
+
+def _check(namespace: str, op: torch._ops.OpOverload, arguments: tuple) -> None:
+    """torch.library.opcheck, once in a process for an op's calls with 8-bit floats and once for those without."""
     if EMULATED:
-        register(name)
+        _add_fakes(namespace)
+    parts = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
+    if _in_fp8(arguments):
+        parts = ["test_faketensor"]  # the others compare tensors, which torch cannot do in fp8
+    elif op._schema.is_mutable and op._schema.returns:
+        parts.remove("test_aot_dispatch_dynamic")  # torch functionalises ops that write or return, not both
+    torch.library.opcheck(op, arguments, test_utils=parts)
+    _checked.add((op, _in_fp8(arguments)))
 
 
-def opcheck(namespace: str, name: str, arguments: tuple, **options: object) -> None:
-    """torch.library.opcheck of an op."""
-    memory = _Memory(DEVICE or "cpu")
-    op = overload(namespace, name)
-    torch.library.opcheck(op, memory.arguments(op, arguments), **options)
+def _in_fp8(arguments: tuple) -> bool:
+    return any(isinstance(value, Tensor) and value.dtype in FP8 for value in arguments)
 
 
 def needs_emulator() -> None:
@@ -91,13 +121,20 @@ def needs_emulator() -> None:
 
 def _call(namespace: str, name: str, *arguments: object) -> object:
     op = overload(namespace, name)
+    unseen = None
+    if not {namespace, name} & UNCHECKED.keys() and (op, _in_fp8(arguments)) not in _checked:
+        unseen = _Memory(DEVICE or "cpu").arguments(op, arguments)  # before the op writes what it would write again
     if DEVICE is None:
-        return op(*arguments)
-    _called.add(f"{namespace}::{name}")
-    memory = _Memory(DEVICE)
-    found = op(*memory.arguments(op, arguments))
-    memory.bring_back()
-    return pytree.tree_map_only(Tensor, memory.on_host, found)
+        found = op(*arguments)
+    else:
+        _called.add(f"{namespace}::{name}")
+        memory = _Memory(DEVICE)
+        found = op(*memory.arguments(op, arguments))
+        memory.bring_back()
+        found = pytree.tree_map_only(Tensor, memory.on_host, found)
+    if unseen is not None:
+        _check(namespace, op, unseen)
+    return found
 
 
 class _Memory:
@@ -142,6 +179,7 @@ class _Memory:
 
 
 _called: set[str] = set()  # since the test began
+_checked: set[tuple[torch._ops.OpOverload, bool]] = set()
 
 
 class Report:

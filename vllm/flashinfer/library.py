@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 
-from vllm.kernels.companion import problem
+from vllm.kernels import companion
 
 NAMESPACE = "_flashinfer_C"
 OPS = ("sample", "softmax", "top_p_renorm_probs", "top_k_renorm_probs", "top_k_mask_logits")
 
 
-@functools.cache
 def sampling_ops() -> Any:
     """``torch.ops._flashinfer_C``, loaded.
 
     Raises:
         ImportError: its module is not installed or cannot be loaded.
     """
-    reason = problem(f"flashinfer/{NAMESPACE}", "vllm-flashinfer")
-    if reason:
-        raise ImportError(reason)
-    register_fakes(NAMESPACE)
-    return getattr(torch.ops, NAMESPACE)
+    return companion.ops(f"flashinfer/{NAMESPACE}", "vllm-flashinfer", register_fakes)
 
 
 def register_fakes(namespace: str) -> None:

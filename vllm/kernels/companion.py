@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from vllm.kernels import _PACKAGE
 
@@ -26,3 +28,20 @@ def problem(module: str, package: str, builds: str = "CUDA") -> str | None:
     except OSError as error:
         return f"{library.name} cannot be loaded ({error}); it needs the {builds} build of torch >= 2.10"
     return None
+
+
+@functools.cache
+def ops(module: str, package: str, register_fakes: Callable[[str], None], builds: str = "CUDA") -> Any:
+    """The module's ``torch.ops`` namespace, loaded, of which torch.compile knows what ``register_fakes`` tells it.
+
+    Raises:
+        ImportError: with the line that `problem` gives.
+    """
+    reason = problem(module, package, builds)
+    if reason:
+        raise ImportError(reason)
+    import torch
+
+    namespace = module.rpartition("/")[2]
+    register_fakes(namespace)
+    return getattr(torch.ops, namespace)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vllm.kernels import companion
 from vllm.kernels.companion import problem
 
 HEAD_DIM_V = 512
@@ -43,7 +44,17 @@ def _ops():
     supported, reason = is_flashmla_supported()
     if not supported:
         raise ImportError(reason)
-    return torch.ops._flashmla_C
+    return companion.ops("_flashmla_C", "'vllm=*=cuda*'", register_fakes)
+
+
+def register_fakes(namespace: str) -> None:
+    """Tell torch.compile the shapes of the op's results."""
+
+    @torch.library.register_fake(f"{namespace}::dense_decode_fwd")
+    def _(q, kcache, head_size_v, seqlens_k, block_table, scale, causal, plan, num_splits, out):
+        seqs, tokens, heads, _ = q.shape
+        lse = q.new_empty((seqs, tokens, heads), dtype=torch.float32).transpose(1, 2)
+        return q.new_empty(seqs, tokens, heads, head_size_v) if out is None else out, lse, plan, num_splits
 
 
 def _refuse(**options: object) -> None:

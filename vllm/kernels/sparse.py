@@ -22,6 +22,19 @@ def _ops() -> Any:
     return torch.ops._C
 
 
+def register_fakes(namespace: str) -> None:
+    """Tell torch.compile the shapes of the ops' results."""
+
+    @torch.library.register_fake(f"{namespace}::cutlass_sparse_compress")
+    def _(a):
+        n, k = a.shape
+        return [a.new_empty(n, k // 2), a.new_empty((n, k // 8), dtype=torch.uint8)]
+
+
+if hasattr(torch.ops._C, "cutlass_sparse_compress"):
+    register_fakes("_C")
+
+
 def cutlass_sparse_scaled_mm_supported(cuda_device_capability: int) -> bool:
     """Whether these products serve GPUs of that capability (90 for 9.0); false in builds without CUDA."""
     ops = torch.ops._C

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vllm.kernels import companion
 from vllm.kernels.companion import problem
 
 DEFAULT_FA_VERSION = 2
@@ -52,7 +53,32 @@ def _ops(fa_version: int):
     reason = fa_version_unsupported_reason(fa_version)
     if reason:
         raise ImportError(reason)
-    return getattr(torch.ops, NAMESPACES[fa_version])
+    return companion.ops(f"vllm_flash_attn/{NAMESPACES[fa_version]}", PACKAGE, register_fakes)
+
+
+def register_fakes(namespace: str) -> None:
+    """Tell torch.compile the shapes of the results of either version's ops."""
+
+    def results(q: Tensor, out: Tensor | None) -> list[Tensor]:
+        lse = q.new_empty((q.shape[1], q.shape[0]), dtype=torch.float32)
+        return [q.new_empty(q.shape) if out is None else out, lse]
+
+    if namespace.startswith(NAMESPACES[2]):
+
+        @torch.library.register_fake(f"{namespace}::varlen_fwd")
+        def _(q, k, v, out, *rest):
+            return results(q, out)
+
+        return
+
+    @torch.library.register_fake(f"{namespace}::fwd")
+    def _(q, k, v, k_new, v_new, q_v, out, *rest):
+        return results(q, out) + [q.new_empty(0, dtype=torch.float32) for _ in range(2)]
+
+    @torch.library.register_fake(f"{namespace}::get_scheduler_metadata")
+    def _(batch_size, *rest):
+        seqused_k = rest[7]
+        return seqused_k.new_empty(batch_size)
 
 
 def get_scheduler_metadata(
