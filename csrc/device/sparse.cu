@@ -32,7 +32,7 @@ VLLM_DEVICE uint32_t CompressFour(const T* from, T* to) {
       larger += difference > 0 || (difference == 0 && j < i);
     }
     if (larger >= 2) continue;
-    to[kept == 0 ? 0 : 1] = from[i];
+    (kept == 0 ? to[0] : to[1]) = from[i];
     places |= static_cast<uint32_t>(i) << (2 * kept);
     ++kept;
   }

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tooling.build_report.records import Compile
+from tooling.files import write_whole
 
 
 def keep(compiles: list[Compile], file: Path, root: Path) -> int:
@@ -21,5 +22,5 @@ def keep(compiles: list[Compile], file: Path, root: Path) -> int:
         cost = costs.setdefault(compile.source, {"peak_rss_kb": 0, "seconds": 0.0})
         cost["peak_rss_kb"] = max(cost["peak_rss_kb"], compile.peak_rss_kb)
         cost["seconds"] = max(cost["seconds"], round(compile.user_s, 1))
-    file.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n")
+    write_whole(file, json.dumps(costs, indent=1, sort_keys=True) + "\n")
     return sum(before.get(source) != costs.get(source) for source in before | costs)

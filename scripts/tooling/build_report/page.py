@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from pathlib import Path
 
 from tooling.build_report.measures import Totals, short_names, totals
 from tooling.build_report.records import Compile, read
 from tooling.build_report.timeline import duration, kind, memory, svg
+from tooling.files import write_whole
 
 PARTS = Path(__file__).parent
 STATES = {"plain": "", "hit": "cache hit", "failed": "failed"}
@@ -32,11 +32,7 @@ def html(compiles: list[Compile], title: str) -> str:
 
 def write(record: Path, target: Path, title: str) -> Path:
     """Write the report of `record` to `target`."""
-    text = html(read(record), title)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    new = target.with_name(f".{target.name}.new")
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, target)
+    write_whole(target, html(read(record), title))
     return target
 
 

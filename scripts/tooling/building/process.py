@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tooling.building.compiler_cache import compiler_cache
+from tooling.files import write_whole
 from tooling.layout import Layout, rattler_cache
 from tooling.progress import Progress, Step
 
@@ -80,10 +81,7 @@ def keep_compile_record(work: Path, target: Path) -> bool:
     """Collect what each compiler took (build_support/compile_launcher.py) into `target`; False where none ran."""
     records = sorted(work.glob("*/*/work*/**/compile_record.jsonl"))  # a staging output's folder moves when it is done
     if records:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        new = target.with_suffix(".new")
-        new.write_text("".join(record.read_text() for record in records))
-        os.replace(new, target)
+        write_whole(target, "".join(record.read_text() for record in records))
     return bool(records)
 
 
