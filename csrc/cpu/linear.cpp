@@ -270,8 +270,9 @@ constexpr int64_t kBlockBytes = int64_t{512} << 10;
 // Packed-input units up to which every thread packs all of the input for itself: it costs less than
 // to wait for the others and to take over what they wrote, line by line.
 constexpr int64_t kOwnPack = 65536;
-// Beyond, a layer reads too little per product to leave what it fetched for others in a cache.
-constexpr int64_t kMostAheadRows = 256;
+// Rows of a call that fetches ahead. Fewer are one or two tiles on any CPU, which are busy with
+// their weights; more take so long that what was fetched has left the caches before it is read.
+constexpr int64_t kLeastAheadRows = 13, kMostAheadRows = 256;
 // More threads hardly share the cache that they would fetch into.
 constexpr int kMostAheadThreads = 8;
 
@@ -291,7 +292,8 @@ void RunRows(const LinearArgs& args, int64_t units) {
                   {args.m, panels, std::max<int64_t>(48, kBlockBytes / (units * 4)), threads},
                   args.weight.dtype == DType::kBFloat16 && UseAmx(),
                   nullptr};
-  if (args.m <= kMostAheadRows && threads <= kMostAheadThreads) {
+  if (!task.amx && args.m >= kLeastAheadRows && args.m <= kMostAheadRows &&
+      threads <= kMostAheadThreads) {
     if (FetchAhead* ahead = FetchAhead::Current(); ahead && ahead->Any()) task.ahead = ahead;
   }
   const auto run_alone = [&] {
