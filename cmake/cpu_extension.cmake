@@ -34,6 +34,7 @@ endif()
 set(VLLM_CPU_SOURCES
   csrc/core/amx.cpp
   csrc/core/isa.cpp
+  csrc/core/vnni.cpp
   csrc/bindings/library.cpp
   csrc/bindings/recording.cpp
   csrc/bindings/tensor.cpp

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/amx.h"
+#include "core/vnni.h"
 
 namespace vllm {
 namespace {
@@ -14,13 +15,17 @@ namespace {
 struct Isa {
   const char* name;
   int64_t target;
+  bool vnni = false;  // which the target does not tell
 };
+
+constexpr char kAvx512[] = "avx512";
 
 // Best first, as lower Highway target bits are better.
 constexpr Isa kIsas[] = {
 #if HWY_ARCH_X86
     {"avx512_bf16", HWY_AVX3_ZEN4},
-    {"avx512", HWY_AVX3},
+    {"avx512_vnni", HWY_AVX3, true},
+    {kAvx512, HWY_AVX3},
     {"avx2", HWY_AVX2},
     {"sse2", HWY_SSE2},
 #elif HWY_ARCH_ARM
@@ -53,6 +58,10 @@ int64_t SupportedTargets() {
   return targets;
 }
 
+bool Offers(const Isa& isa, int64_t targets) {
+  return (isa.target & HWY_TARGETS & targets) && (!isa.vnni || VnniAvailable());
+}
+
 // AMX multiplies matrices only: everything else runs the best other instruction set.
 constexpr std::string_view kAmx = "amx";
 
@@ -68,7 +77,7 @@ int64_t ChooseTargets() {
   if (wanted.empty() || (wanted == kAmx && amx)) return supported;
   std::string available(amx ? kAmx : "");
   for (const Isa& isa : kIsas) {
-    if (!(isa.target & HWY_TARGETS & (supported | HWY_STATIC_TARGET))) continue;
+    if (!Offers(isa, supported | HWY_STATIC_TARGET)) continue;
     // Targets better than the wanted one are its lower bits.
     if (wanted == isa.name) return supported & ~(isa.target - 1);
     available += available.empty() ? isa.name : std::string(", ") + isa.name;
@@ -94,12 +103,17 @@ bool UseAmx() {
   return use;
 }
 
+bool UseVnni() {
+  static const bool use = (CpuTarget(), Wanted() != kAvx512 && VnniAvailable());
+  return use;
+}
+
 const char* CpuIsaName() {
   if (UseAmx()) return kAmx.data();
   // Entry 0 of a dispatch table is Highway's own initialization; the others follow the target bits.
-  const int64_t chosen = ChooseTargets() & HWY_TARGETS;
+  const int64_t chosen = ChooseTargets();
   for (const Isa& isa : kIsas) {
-    if (isa.target & chosen) return isa.name;
+    if (Offers(isa, chosen) && (!isa.vnni || UseVnni())) return isa.name;
   }
   return "baseline";
 }

@@ -44,25 +44,35 @@ namespace HWY_NAMESPACE {
 
 using QuantizedTileFunction = void (*)(const InputTile&, const WeightPanel&, float*);
 
-template <int kBits, bool kScaled, bool kZeroed, size_t... kRows>
+template <class Products, int kBits, bool kScaled, bool kZeroed, size_t... kRows>
 constexpr std::array<QuantizedTileFunction, sizeof...(kRows)> QuantizedTileTable(
     std::index_sequence<kRows...>) {
-  return {QuantizedTile<kBits, kScaled, kZeroed, kRows + 1>...};
+  return {QuantizedTile<Products, kBits, kScaled, kZeroed, kRows + 1>...};
 }
 
-template <int kBits, bool kScaled, bool kZeroed>
+template <class Products, int kBits, bool kScaled, bool kZeroed>
 QuantizedTileFunction TileOf(int64_t rows) {
   static constexpr auto kTiles =
-      QuantizedTileTable<kBits, kScaled, kZeroed>(std::make_index_sequence<kMaxRows>());
+      QuantizedTileTable<Products, kBits, kScaled, kZeroed>(std::make_index_sequence<kMaxRows>());
   return kTiles[rows - 1];
 }
 
-QuantizedTileFunction ChooseTile(const QuantizedWeight& weight, int64_t rows) {
+template <class Products>
+QuantizedTileFunction TileFor(const QuantizedWeight& weight, int64_t rows) {
   if (weight.bits == 4) {
-    return weight.zeroed ? TileOf<4, true, true>(rows) : TileOf<4, true, false>(rows);
+    return weight.zeroed ? TileOf<Products, 4, true, true>(rows)
+                         : TileOf<Products, 4, true, false>(rows);
   }
-  if (weight.zeroed) return TileOf<8, true, true>(rows);
-  return weight.scaled ? TileOf<8, true, false>(rows) : TileOf<8, false, false>(rows);
+  if (weight.zeroed) return TileOf<Products, 8, true, true>(rows);
+  return weight.scaled ? TileOf<Products, 8, true, false>(rows)
+                       : TileOf<Products, 8, false, false>(rows);
+}
+
+QuantizedTileFunction ChooseTile(const QuantizedWeight& weight, int64_t rows) {
+  if constexpr (kBestNeedsVnni) {
+    if (!UseVnni()) return TileFor<AnyProducts>(weight, rows);
+  }
+  return TileFor<BestProducts>(weight, rows);
 }
 
 // A row of the input in the weight's order of columns, in `buffer` where that is another one.

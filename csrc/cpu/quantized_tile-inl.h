@@ -12,6 +12,7 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 HWY_BEFORE_NAMESPACE();
 namespace vllm {
@@ -52,20 +53,35 @@ HWY_INLINE VU8 CodesPart(VU8 loaded, int part) {
   return hn::And(halves, hn::Set(U8(), uint8_t{0x0F}));
 }
 
-// sum += four products of neighbouring codes in each lane; the input's four are the same in all.
-HWY_INLINE void AddProducts(VI32& sum, VU8 codes, const int32_t* input) {
-#if HWY_TARGET <= HWY_AVX3_DL && HWY_ARCH_X86 && (HWY_COMPILER_GCC_ACTUAL || HWY_COMPILER_CLANG)
-  // Written out because compilers copy the sums between registers, and spill some, around the
-  // intrinsic.
-  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum.raw) : "v"(codes.raw), "m"(*input));
+// How products are summed: sum += four products of neighbouring codes of weight and input in each
+// lane. Sums are exact, so that all ways give the same.
+struct AnyProducts {
+  static HWY_INLINE void Add(VI32& sum, VU8 codes, VI32 input) {
+    const hn::Repartition<int8_t, I32> di8;
+    sum = hn::SumOfMulQuadAccumulate(I32(), codes, hn::BitCast(di8, input), sum);
+  }
+};
+
+#if defined(VLLM_CPU_VNNI) && HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+// Written out because compilers copy the sums between registers, and spill some, around the
+// intrinsic, and because not every CPU of the target AVX3 has it. The input is in a register, not
+// broadcast from memory by the instruction, which takes Ice Lake half as long again.
+struct VnniProducts {
+  static HWY_INLINE void Add(VI32& sum, VU8 codes, VI32 input) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(codes.raw), "v"(input.raw));
+  }
+};
+using BestProducts = VnniProducts;
 #else
-  const hn::Repartition<int8_t, I32> di8;
-  sum = hn::SumOfMulQuadAccumulate(I32(), codes, hn::BitCast(di8, hn::Set(I32(), *input)), sum);
+using BestProducts = AnyProducts;
 #endif
-}
+
+// Whether the best can be used where UseVnni() says so, not everywhere.
+constexpr bool kBestNeedsVnni =
+    HWY_TARGET > HWY_AVX3_DL && !std::is_same_v<BestProducts, AnyProducts>;
 
 // sum[r][v] = sum over `steps` steps of input codes * weight codes.
-template <int kBits, int kRows, int kVecs>
+template <class Products, int kBits, int kRows, int kVecs>
 HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTRICT b,
                          int64_t steps, const uint8_t* fetch, int64_t fetch_step,
                          VI32 (&sum)[kRows][kVecs]) {
@@ -84,8 +100,9 @@ HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTR
       for (int v = 0; v < kVecs; ++v) codes[v] = CodesPart<kBits>(loaded[v], part);
       HWY_UNROLL(32)
       for (int r = 0; r < kRows; ++r) {
+        const VI32 input = hn::Set(I32(), a[r]);
         HWY_UNROLL(32)
-        for (int v = 0; v < kVecs; ++v) AddProducts(sum[r][v], codes[v], a + r);
+        for (int v = 0; v < kVecs; ++v) Products::Add(sum[r][v], codes[v], input);
       }
       a += kRows;
     }
@@ -137,7 +154,7 @@ HWY_INLINE void StoreWhole(const float* HWY_RESTRICT column_scales,
 
 // c [kRows][32] = the input tile times a panel. Not inlined, so that the sums get all vector
 // registers.
-template <int kBits, bool kScaled, bool kZeroed, int kRows>
+template <class Products, int kBits, bool kScaled, bool kZeroed, int kRows>
 HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel,
                                 float* HWY_RESTRICT c) {
   const F32 df;
@@ -165,8 +182,8 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
       }
       if constexpr (kHead > 0) __builtin_prefetch(fetch, 0, 2);
       fetch += kHead * panel.fetch_step / kStepBytes;
-      SumSteps<kBits, kRows, kVecs>(in.codes, group + kHead + column * 4, size / kStepK, fetch,
-                                    panel.fetch_step, sum);
+      SumSteps<Products, kBits, kRows, kVecs>(in.codes, group + kHead + column * 4, size / kStepK,
+                                              fetch, panel.fetch_step, sum);
       fetch += size / kStepK * panel.fetch_step;
       if constexpr (!kScaled && !kZeroed) {
         if (whole) {

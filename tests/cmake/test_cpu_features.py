@@ -34,12 +34,12 @@ def x86(can: set[str] = X86, baseline: str = "") -> str:
 
 
 def disabled(folder, can: set[str] = X86, **variables: str) -> set[str]:
-    never = {"HWY_SSSE3", "HWY_SSE4", "HWY_AVX3_SPR", "HWY_AVX10_2"}
+    never = {"HWY_SSSE3", "HWY_SSE4", "HWY_AVX3_DL", "HWY_AVX3_SPR", "HWY_AVX10_2"}
     return set(value(folder, x86(can) + CHOOSE, **variables).split(";")) - never
 
 
-def amx(folder, can: set[str] = X86, **variables: str) -> bool:
-    return value(folder, f"{x86(can)}{CHOOSE}", "VLLM_CPU_AMX", **variables) == "ON"
+def extension(folder, name: str, can: set[str] = X86, **variables: str) -> bool:
+    return value(folder, f"{x86(can)}{CHOOSE}", name, **variables) == "ON"
 
 
 @pytest.mark.parametrize("spelling", ["x86_64", "AMD64"])
@@ -76,26 +76,28 @@ def test_old_assembler_means_no_feature(tmp_path):
 
 
 def test_defaults(tmp_path):
-    assert disabled(tmp_path) == {"HWY_AVX3_DL"}
+    assert disabled(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "targets"),
     [
-        ("VLLM_CPU_DISABLE_AVX512", "1", {"HWY_AVX3", "HWY_AVX3_DL", "HWY_AVX3_ZEN4"}),
-        ("VLLM_CPU_AVX512BF16", "0", {"HWY_AVX3_DL", "HWY_AVX3_ZEN4"}),
-        ("VLLM_CPU_AVX512VNNI", "ON", set()),
+        ("VLLM_CPU_DISABLE_AVX512", "1", {"HWY_AVX3", "HWY_AVX3_ZEN4"}),
+        ("VLLM_CPU_AVX512BF16", "0", {"HWY_AVX3_ZEN4"}),
     ],
 )
 def test_overrides(tmp_path, variable, text, targets):
     assert disabled(tmp_path, **{variable: text}) == targets
 
 
-def test_amx_is_built_where_the_compiler_can(tmp_path):
-    assert amx(tmp_path)
-    assert not amx(tmp_path, X86 - {"AMXBF16"})
-    assert not amx(tmp_path, VLLM_CPU_AMXBF16="0")
-    assert not amx(tmp_path, VLLM_CPU_DISABLE_AVX512="1")
+@pytest.mark.parametrize(
+    ("name", "feature"), [("VLLM_CPU_AMX", "AMXBF16"), ("VLLM_CPU_VNNI", "AVX512VNNI")], ids=["amx", "vnni"]
+)
+def test_extensions_are_built_where_the_compiler_can(tmp_path, name, feature):
+    assert extension(tmp_path, name)
+    assert not extension(tmp_path, name, X86 - {feature})
+    assert not extension(tmp_path, name, **{f"VLLM_CPU_{feature}": "0"})
+    assert not extension(tmp_path, name, VLLM_CPU_DISABLE_AVX512="1")
 
 
 def test_compiler_without_bf16(tmp_path):
