@@ -1,6 +1,6 @@
 #include "core/amx.h"
 
-#if defined(VLLM_CPU_AMX) && !defined(VLLM_CPU_AMX_EMULATED)
+#if defined(VLLM_CPU_AMXBF16) && !defined(VLLM_CPU_AMX_EMULATED)
 
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -41,7 +41,7 @@ bool AmxAvailable() {
 namespace vllm {
 
 bool AmxAvailable() {
-#if defined(VLLM_CPU_AMX)
+#if defined(VLLM_CPU_AMXBF16)
   return true;  // tests emulate it
 #else
   return false;

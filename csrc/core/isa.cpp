@@ -15,17 +15,16 @@ namespace {
 struct Isa {
   const char* name;
   int64_t target;
-  bool vnni = false;  // which the target does not tell
+  bool (*vnni)() = nullptr;  // with VNNI, where this finds it beside the target
 };
-
-constexpr char kAvx512[] = "avx512";
 
 // Best first, as lower Highway target bits are better.
 constexpr Isa kIsas[] = {
 #if HWY_ARCH_X86
     {"avx512_bf16", HWY_AVX3_ZEN4},
-    {"avx512_vnni", HWY_AVX3, true},
-    {kAvx512, HWY_AVX3},
+    {"avx512_vnni", HWY_AVX3, Avx512VnniAvailable},
+    {"avx512", HWY_AVX3},
+    {"avx2_vnni", HWY_AVX2, AvxVnniAvailable},
     {"avx2", HWY_AVX2},
     {"sse2", HWY_SSE2},
 #elif HWY_ARCH_ARM
@@ -59,7 +58,7 @@ int64_t SupportedTargets() {
 }
 
 bool Offers(const Isa& isa, int64_t targets) {
-  return (isa.target & HWY_TARGETS & targets) && (!isa.vnni || VnniAvailable());
+  return (isa.target & HWY_TARGETS & targets) && (isa.vnni == nullptr || isa.vnni());
 }
 
 // AMX multiplies matrices only: everything else runs the best other instruction set.
@@ -70,21 +69,33 @@ std::string_view Wanted() {
   return wanted == nullptr ? "" : wanted;
 }
 
-int64_t ChooseTargets() {
+struct Choice {
+  int64_t targets;
+  const Isa* isa;  // null where no name fits, as Highway's baseline of a CPU that kIsas lacks
+};
+
+Choice Choose() {
   const int64_t supported = SupportedTargets();
   const std::string_view wanted = Wanted();
   const bool amx = AmxAvailable();
-  if (wanted.empty() || (wanted == kAmx && amx)) return supported;
+  const bool best = wanted.empty() || (wanted == kAmx && amx);
   std::string available(amx ? kAmx : "");
   for (const Isa& isa : kIsas) {
     if (!Offers(isa, supported | HWY_STATIC_TARGET)) continue;
+    if (best) return {supported, &isa};
     // Targets better than the wanted one are its lower bits.
-    if (wanted == isa.name) return supported & ~(isa.target - 1);
+    if (wanted == isa.name) return {supported & ~(isa.target - 1), &isa};
     available += available.empty() ? isa.name : std::string(", ") + isa.name;
   }
+  if (best) return {supported, nullptr};
   throw std::runtime_error("VLLM_CPU_ISA is '" + std::string(wanted) +
                            "', but this CPU and build offer: " + available +
                            "; choose one of them or unset it for the best");
+}
+
+const Choice& Chosen() {
+  static const Choice choice = Choose();
+  return choice;
 }
 
 struct UpdatedTarget : hwy::ChosenTarget {
@@ -94,28 +105,23 @@ struct UpdatedTarget : hwy::ChosenTarget {
 }  // namespace
 
 const hwy::ChosenTarget& CpuTarget() {
-  static const UpdatedTarget target(ChooseTargets());
+  static const UpdatedTarget target(Chosen().targets);
   return target;
 }
 
 bool UseAmx() {
-  static const bool use = (CpuTarget(), Wanted() == kAmx);
+  static const bool use = (Chosen(), Wanted() == kAmx);
   return use;
 }
 
 bool UseVnni() {
-  static const bool use = (CpuTarget(), Wanted() != kAvx512 && VnniAvailable());
+  static const bool use = Chosen().isa != nullptr && Chosen().isa->vnni != nullptr;
   return use;
 }
 
 const char* CpuIsaName() {
   if (UseAmx()) return kAmx.data();
-  // Entry 0 of a dispatch table is Highway's own initialization; the others follow the target bits.
-  const int64_t chosen = ChooseTargets();
-  for (const Isa& isa : kIsas) {
-    if (Offers(isa, chosen) && (!isa.vnni || UseVnni())) return isa.name;
-  }
-  return "baseline";
+  return Chosen().isa != nullptr ? Chosen().isa->name : "baseline";
 }
 
 }  // namespace vllm

@@ -14,7 +14,8 @@ const hwy::ChosenTarget& CpuTarget();
 // Whether VLLM_CPU_ISA asks for AMX, which is never chosen by itself. Throws as CpuTarget does.
 bool UseAmx();
 
-// Whether kernels for AVX-512 use VNNI, which not every such CPU has. Throws as CpuTarget does.
+// Whether kernels for a target that does not imply VNNI, AVX3 or AVX2, use it. Throws as CpuTarget
+// does.
 bool UseVnni();
 
 // Name of the chosen instruction set as VLLM_CPU_ISA spells it.

@@ -1,12 +1,12 @@
-// VNNI with AVX-512, the products of 8-bit integers of Intel's CPUs from Cascade Lake on. Highway
-// knows it only together with more that Cascade Lake lacks: csrc/cpu/quantized_tile-inl.h adds it
-// to AVX3.
+// VNNI, the products of 8-bit integers of x86: csrc/cpu/quantized_tile-inl.h uses it where
+// Highway's targets do not say whether a CPU has it.
 #pragma once
 
 namespace vllm {
 
-// Whether this build's kernels for AVX-512 can use it and this CPU has it. That AVX-512 itself can
-// be used is for the caller to know.
-bool VnniAvailable();
+// Whether this build has kernels for it and this CPU has it. That AVX-512 or AVX2 can be used is
+// for the caller to know.
+bool Avx512VnniAvailable();  // of Cascade Lake and later
+bool AvxVnniAvailable();     // in 256 bits without AVX-512, of Alder Lake and later
 
 }  // namespace vllm

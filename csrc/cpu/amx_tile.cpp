@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
-#if defined(VLLM_CPU_AMX)
+#if defined(VLLM_CPU_AMXBF16)
 
 #if defined(VLLM_CPU_AMX_EMULATED)
 #include "amx_emulated.h"

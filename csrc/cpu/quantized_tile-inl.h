@@ -10,6 +10,7 @@
 #define VLLM_CPU_QUANTIZED_TILE_INL_H_
 #endif
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -62,16 +63,23 @@ struct AnyProducts {
   }
 };
 
-#if defined(VLLM_CPU_VNNI) && HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#if defined(VLLM_CPU_AVX512VNNI) && HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#define VLLM_CPU_PRODUCTS "vpdpbusd %2, %1, %0"
+#elif defined(VLLM_CPU_AVXVNNI) && HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+#define VLLM_CPU_PRODUCTS "%{vex%} vpdpbusd %2, %1, %0"
+#endif
+
+#ifdef VLLM_CPU_PRODUCTS
 // Written out because compilers copy the sums between registers, and spill some, around the
-// intrinsic, and because not every CPU of the target AVX3 has it. The input is in a register, not
-// broadcast from memory by the instruction, which takes Ice Lake half as long again.
+// intrinsic, and because not every CPU of the targets AVX3 and AVX2 has it. The input is in a
+// register, not broadcast from memory by the instruction, which takes Ice Lake half as long again.
 struct VnniProducts {
   static HWY_INLINE void Add(VI32& sum, VU8 codes, VI32 input) {
-    asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(codes.raw), "v"(input.raw));
+    asm(VLLM_CPU_PRODUCTS : "+v"(sum.raw) : "v"(codes.raw), "v"(input.raw));
   }
 };
 using BestProducts = VnniProducts;
+#undef VLLM_CPU_PRODUCTS
 #else
 using BestProducts = AnyProducts;
 #endif
@@ -80,11 +88,31 @@ using BestProducts = AnyProducts;
 constexpr bool kBestNeedsVnni =
     HWY_TARGET > HWY_AVX3_DL && !std::is_same_v<BestProducts, AnyProducts>;
 
-// sum[r][v] = sum over `steps` steps of input codes * weight codes.
-template <class Products, int kBits, int kRows, int kVecs>
+// Whether multiplying 8-bit codes and adding pairs of the products is one instruction.
+constexpr bool kHasPairProducts = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2;
+
+// Pairs of products of 4-bit codes stay below 2^12, so that 16 bits hold the sum of eight: without
+// VNNI that halves the work and more.
+struct PairProducts {
+  using I16 = hn::Repartition<int16_t, F32>;
+  using Sum = hn::Vec<I16>;
+  static constexpr int kMost = 8;  // that a sum holds
+
+  static HWY_INLINE Sum Zero() { return hn::Zero(I16()); }
+  static HWY_INLINE void Add(Sum& sum, VU8 codes, VI32 input) {
+    const hn::Repartition<int8_t, I32> di8;
+    sum = hn::Add(sum, hn::SatWidenMulPairwiseAdd(I16(), codes, hn::BitCast(di8, input)));
+  }
+  static HWY_INLINE void AddTo(VI32& total, Sum sum) {
+    total = hn::Add(total, hn::WidenMulPairwiseAdd(I32(), sum, hn::Set(I16(), 1)));
+  }
+};
+
+// sum[r][v] += sum over `steps` steps of input codes * weight codes.
+template <class Products, int kBits, int kRows, int kVecs, class Sum>
 HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTRICT b,
                          int64_t steps, const uint8_t* fetch, int64_t fetch_step,
-                         VI32 (&sum)[kRows][kVecs]) {
+                         Sum (&sum)[kRows][kVecs]) {
   constexpr int kParts = 8 / kBits;
   for (int64_t step = 0; step < steps; ++step) {
     __builtin_prefetch(fetch, 0, 2);
@@ -107,6 +135,30 @@ HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTR
       a += kRows;
     }
     b += kStepBytes;
+  }
+}
+
+// The same by way of sums that hold few products.
+template <int kBits, int kRows, int kVecs>
+HWY_INLINE void SumPairs(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTRICT b,
+                         int64_t steps, const uint8_t* fetch, int64_t fetch_step,
+                         VI32 (&sum)[kRows][kVecs]) {
+  constexpr int64_t kRun = PairProducts::kMost * kBits / 8;  // steps
+  for (int64_t step = 0; step < steps; step += kRun) {
+    PairProducts::Sum pairs[kRows][kVecs];
+    HWY_UNROLL(32)
+    for (int r = 0; r < kRows; ++r) {
+      HWY_UNROLL(32)
+      for (int v = 0; v < kVecs; ++v) pairs[r][v] = PairProducts::Zero();
+    }
+    SumSteps<PairProducts, kBits, kRows, kVecs>(a + step * (8 / kBits) * kRows,
+                                                b + step * kStepBytes, std::min(kRun, steps - step),
+                                                fetch + step * fetch_step, fetch_step, pairs);
+    HWY_UNROLL(32)
+    for (int r = 0; r < kRows; ++r) {
+      HWY_UNROLL(32)
+      for (int v = 0; v < kVecs; ++v) PairProducts::AddTo(sum[r][v], pairs[r][v]);
+    }
   }
 }
 
@@ -182,8 +234,13 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
       }
       if constexpr (kHead > 0) __builtin_prefetch(fetch, 0, 2);
       fetch += kHead * panel.fetch_step / kStepBytes;
-      SumSteps<Products, kBits, kRows, kVecs>(in.codes, group + kHead + column * 4, size / kStepK,
-                                              fetch, panel.fetch_step, sum);
+      const uint8_t* codes = group + kHead + column * 4;
+      if constexpr (std::is_same_v<Products, AnyProducts> && kBits == 4 && kHasPairProducts) {
+        SumPairs<kBits, kRows, kVecs>(in.codes, codes, size / kStepK, fetch, panel.fetch_step, sum);
+      } else {
+        SumSteps<Products, kBits, kRows, kVecs>(in.codes, codes, size / kStepK, fetch,
+                                                panel.fetch_step, sum);
+      }
       fetch += size / kStepK * panel.fetch_step;
       if constexpr (!kScaled && !kZeroed) {
         if (whole) {

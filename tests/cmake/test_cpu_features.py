@@ -11,7 +11,7 @@ import pytest
 
 from support.cmake_run import program, refusal, value
 
-X86 = {"AVX2", "AVX512F", "AVX512BW", "AVX512VL", "AVX512DQ", "AVX512BF16", "AVX512VNNI", "AMXBF16"}
+X86 = {"AVX2", "AVX512F", "AVX512BW", "AVX512VL", "AVX512DQ", "AVX512BF16", "AVX512VNNI", "AVXVNNI", "AMXBF16"}
 CROSS = {
     "aarch64": ("aarch64-linux-gnu-g++", "NEON;BF16;SVE"),
     "ppc64le": ("powerpc64le-linux-gnu-g++", "VSX;MMA"),
@@ -38,8 +38,8 @@ def disabled(folder, can: set[str] = X86, **variables: str) -> set[str]:
     return set(value(folder, x86(can) + CHOOSE, **variables).split(";")) - never
 
 
-def extension(folder, name: str, can: set[str] = X86, **variables: str) -> bool:
-    return value(folder, f"{x86(can)}{CHOOSE}", name, **variables) == "ON"
+def extensions(folder, can: set[str] = X86, **variables: str) -> list[str]:
+    return value(folder, x86(can) + CHOOSE, "VLLM_CPU_EXTENSIONS", **variables).split(";")
 
 
 @pytest.mark.parametrize("spelling", ["x86_64", "AMD64"])
@@ -90,14 +90,19 @@ def test_overrides(tmp_path, variable, text, targets):
     assert disabled(tmp_path, **{variable: text}) == targets
 
 
-@pytest.mark.parametrize(
-    ("name", "feature"), [("VLLM_CPU_AMX", "AMXBF16"), ("VLLM_CPU_VNNI", "AVX512VNNI")], ids=["amx", "vnni"]
-)
-def test_extensions_are_built_where_the_compiler_can(tmp_path, name, feature):
-    assert extension(tmp_path, name)
-    assert not extension(tmp_path, name, X86 - {feature})
-    assert not extension(tmp_path, name, **{f"VLLM_CPU_{feature}": "0"})
-    assert not extension(tmp_path, name, VLLM_CPU_DISABLE_AVX512="1")
+EXTENSIONS = ["VLLM_CPU_AVX512VNNI", "VLLM_CPU_AVXVNNI", "VLLM_CPU_AMXBF16"]
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_extensions_are_built_where_the_compiler_can(tmp_path, name):
+    assert extensions(tmp_path) == EXTENSIONS
+    others = [other for other in EXTENSIONS if other != name]
+    assert extensions(tmp_path, X86 - {name.removeprefix("VLLM_CPU_")}) == others
+    assert extensions(tmp_path, **{name: "0"}) == others
+
+
+def test_without_avx512_its_extensions_are_not_built(tmp_path):
+    assert extensions(tmp_path, VLLM_CPU_DISABLE_AVX512="1") == ["VLLM_CPU_AVXVNNI"]
 
 
 def test_compiler_without_bf16(tmp_path):

@@ -30,7 +30,7 @@ def need(isa: str) -> None:
 
 
 @x86
-@pytest.mark.parametrize("isa", ["sse2", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "amx"])
+@pytest.mark.parametrize("isa", ["sse2", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx"])
 def test_forced(isa):
     need(isa)
     result = run(sys.executable, str(SELFCHECK), isa, isa=isa)

@@ -49,6 +49,17 @@ def test_error_of_the_quantised_input_is_small(form):
     assert (out - exact).norm() < 0.01 * exact.norm()
 
 
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_largest_sums(form, sign):
+    """All codes as large as they can be, of one sign, as narrow sums hold them least."""
+    weight, x = random_codes(40, 576, *form, 0), torch.full((7, 576), sign)
+    weight.codes.fill_(2**weight.bits - 1)
+    out = torch.empty(7, 40)
+    linear.linear_packed(out, x, pack(weight))
+    assert_close(out, quantized_input(x, weight.group) @ weight.dequantized().t(), terms=1.0)
+
+
 @given(row_counts, sizes, sizes, formats, dtypes, seeds)
 def test_silu_and_mul(m, n, k, form, dtype, seed):
     weight, x = random_codes(2 * n, k, *form, seed), randn((m, k), dtype, seed)

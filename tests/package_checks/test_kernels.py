@@ -27,10 +27,12 @@ def kernels(*instructions: str) -> str:
 
 SSE2 = "mulps %xmm0, %xmm1"
 AVX2 = "vpaddd %ymm0, %ymm1, %ymm2"
+AVX_VNNI = "{vex} vpdpbusd %ymm0, %ymm1, %ymm2"
 AVX512 = "vaddps %zmm0, %zmm1, %zmm2"
 BF16 = "vdpbf16ps %zmm0, %zmm1, %zmm2"
 AMX = "tdpbf16ps %tmm0, %tmm1, %tmm2"
-ALL = (SSE2, AVX2, AVX512, BF16, AMX)
+V3 = (AVX2, AVX_VNNI, AVX512, BF16, AMX)
+ALL = (SSE2, *V3)
 
 
 def vllm(with_library, *instructions: str, baseline: str = "") -> Contents:
@@ -39,14 +41,22 @@ def vllm(with_library, *instructions: str, baseline: str = "") -> Contents:
 
 @pytest.mark.parametrize(
     ("instructions", "baseline"),
-    [(ALL, ""), ((AVX2, AVX512, BF16, AMX), "x86-64-v3"), ((AVX512, BF16, AMX), "x86-64-v4")],
+    [(ALL, ""), (V3, "x86-64-v3"), ((AVX512, BF16, AMX), "x86-64-v4")],
 )
 def test_every_instruction_set_is_there(findings, with_library, instructions, baseline):
     assert findings(vllm(with_library, *instructions, baseline=baseline)) == {}
 
 
 @pytest.mark.parametrize(
-    ("missing", "name"), [(SSE2, "sse2"), (AVX2, "avx2"), (AVX512, "avx512"), (BF16, "avx512_bf16"), (AMX, "amx")]
+    ("missing", "name"),
+    [
+        (SSE2, "sse2"),
+        (AVX2, "avx2"),
+        (AVX_VNNI, "avx2_vnni"),
+        (AVX512, "avx512"),
+        (BF16, "avx512_bf16"),
+        (AMX, "amx"),
+    ],
 )
 def test_an_instruction_set_without_kernels(findings, with_library, missing, name):
     found = findings(vllm(with_library, *(i for i in ALL if i != missing)))
@@ -54,7 +64,7 @@ def test_an_instruction_set_without_kernels(findings, with_library, missing, nam
 
 
 def test_moves_and_scalar_arithmetic_are_no_kernels(findings, with_library):
-    found = findings(vllm(with_library, "movups %xmm0, %xmm1", "mulss %xmm0, %xmm1", AVX2, AVX512, BF16, AMX))
+    found = findings(vllm(with_library, "movups %xmm0, %xmm1", "mulss %xmm0, %xmm1", *V3))
     assert "no kernel for sse2" in found["instructions"]
 
 

@@ -19,6 +19,7 @@ PACKAGE = "vllm"
 X86_64 = {
     "sse2": "SSE",
     "avx2": "AVX2",
+    "avx2_vnni": "AVX_VNNI",
     "avx512": "AVX512F",
     "avx512_bf16": "AVX512_BF16",
     "amx": "AMX_BF16",
@@ -34,8 +35,8 @@ AARCH64 = {
 Set Architecture"."""
 
 PROMISED = {
-    ("linux-64", ""): {"sse2", "avx2", "avx512", "avx512_bf16", "amx"},
-    ("linux-64", "x86-64-v3"): {"avx2", "avx512", "avx512_bf16", "amx"},
+    ("linux-64", ""): {"sse2", "avx2", "avx2_vnni", "avx512", "avx512_bf16", "amx"},
+    ("linux-64", "x86-64-v3"): {"avx2", "avx2_vnni", "avx512", "avx512_bf16", "amx"},
     ("linux-64", "x86-64-v4"): {"avx512", "avx512_bf16", "amx"},
     ("linux-aarch64", ""): {"neon", "sve"},
 }

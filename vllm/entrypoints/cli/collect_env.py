@@ -23,7 +23,7 @@ _PACKAGES = (
     "transformers",
 )
 _VARIABLES = ("VLLM_", "OMP_", "KMP_", "MKL_", "TORCH_", "HF_", "CUDA_", "CONDA_PREFIX", "LD_PRELOAD")
-_INSTRUCTION_SETS = ("sse4_2", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
+_INSTRUCTION_SETS = ("sse4_2", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
