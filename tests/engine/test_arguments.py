@@ -87,10 +87,6 @@ def test_not_offered(arguments, expected):
         ({"scheduling_policy": "random"}, "scheduling_policy='random' is not accepted"),
         ({"kv_cache_memory_bytes": -1}, "kv_cache_memory_bytes=-1 is not accepted"),
         ({"attention_backend": "FLASH"}, "attention_backend='FLASH' is not accepted: give one of CPU_ATTN, TORCH_SDPA"),
-        (
-            {"attention_backend": "torch_sdpa", "kv_cache_dtype": "fp8"},
-            "not accepted with attention_backend TORCH_SDPA",
-        ),
         ({"gpu_memory_utilization": 1.5}, "gpu_memory_utilization=1.5 is not accepted: give a share greater than 0"),
     ],
 )

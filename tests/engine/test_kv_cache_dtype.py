@@ -36,10 +36,11 @@ def logprobs(llm: LLM) -> torch.Tensor:
     return prompt_logprobs(llm, 180)
 
 
+@pytest.mark.parametrize("backend", ["CPU_ATTN", "TORCH_SDPA"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("cache", "bound"), BOUNDS.items())
-def test_answers_resemble_those_of_the_models_dtype(folder, cache, bound, dtype):
-    got, expected = (logprobs(load(folder, c, dtype=dtype)) for c in (cache, "auto"))
+def test_answers_resemble_those_of_the_models_dtype(folder, cache, bound, dtype, backend):
+    got, expected = (logprobs(load(folder, c, dtype=dtype, attention_backend=backend)) for c in (cache, "auto"))
     assert not torch.equal(got, expected)
     assert (got - expected).abs().mean() < bound * expected.std()
 

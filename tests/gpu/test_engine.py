@@ -39,16 +39,26 @@ def test_preemption(case):
 @pytest.mark.parametrize("kernels", ["rms_norm,fused_add_rms_norm,silu_and_mul", "paged_attention_varlen", "all"])
 def test_own_kernels(case, kernels, monkeypatch):
     """In bf16, where tokens depend on rounding: the log probabilities of the same prompts, beside torch's ops."""
-    params = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
     numbers = []
     for chosen in ("", kernels):
         monkeypatch.setenv("VLLM_DEVICE_KERNELS", chosen)
-        outputs = case.llm(dtype="bfloat16").generate(
-            [{"prompt_token_ids": p} for p in case.prompts if len(p) > 1], params, use_tqdm=False
-        )
-        numbers.append([next(iter(entry.values())).logprob for o in outputs for entry in o.prompt_logprobs[1:]])
-    got, expected = map(torch.tensor, numbers)
+        numbers.append(_logprobs(case))
+    got, expected = numbers
     assert (got - expected).abs().mean() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize(("cache", "bound"), [("fp8", 0.1), ("fp8_e5m2", 0.2), ("int8", 0.05)])
+def test_8_bit_caches(case, cache, bound):
+    got, expected = (_logprobs(case, kv_cache_dtype=c, block_size=16) for c in (cache, "auto"))
+    assert (got - expected).abs().mean() < bound * expected.std()
+
+
+def _logprobs(case: GreedyCase, **options) -> torch.Tensor:
+    """Of all prompts' tokens but the first ones, in bf16."""
+    params = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
+    prompts = [{"prompt_token_ids": p} for p in case.prompts if len(p) > 1]
+    outputs = case.llm(dtype="bfloat16", **options).generate(prompts, params, use_tqdm=False)
+    return torch.tensor([next(iter(entry.values())).logprob for o in outputs for entry in o.prompt_logprobs[1:]])
 
 
 @pytest.mark.parametrize("level", [1, 2])

@@ -37,9 +37,10 @@ def check(folder: str) -> None:
     sampler = NoSampler()
     with FakeTensorMode():
         model = load_model(config)
-        run_largest_steps(model, sampler, config, CacheFormat.of("auto", torch.bfloat16))
-        assert sampler.logits.device.type == NAME
-        assert sampler.logits.shape == (4, model.vocab_size)
+        for cache_dtype in ("auto", "fp8_e4m3", "int8_per_token_head"):
+            run_largest_steps(model, sampler, config, CacheFormat.of(cache_dtype, torch.bfloat16))
+            assert sampler.logits.device.type == NAME
+            assert sampler.logits.shape == (4, model.vocab_size)
         assert model.attentions[0].binding == -1
         try:
             torch.empty(3, device=NAME).nonzero()

@@ -3,7 +3,7 @@
 Nothing here waits for the device: which sequences decode, and all lengths that shapes depend on, the host knows.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from vllm.attention.cache_format import CacheFormat, zeros
 from vllm.attention.paged import LayerCache, PagedAttention
+from vllm.attention.sdpa_plan import DecodingGroup, make_plan
 from vllm.attention.step_input import StepInput
 from vllm.kernels.torch_ops.qkv import qkv_norm_rope_cache
+from vllm.kernels.torch_ops.quantized_cache import qkv_norm_rope_quantized_cache, read_blocks
 
 # Bytes of keys and values that are gathered at once: sequences that decode attend in groups of this size.
 _GATHERED_BYTES = 256 << 20
@@ -29,97 +31,90 @@ def allocate(
     """
     shape = (num_blocks + 1, block_size, attention.shape.num_kv_heads, attention.shape.head_size)
     keys, values = (zeros(shape, format.element, device) for _ in range(2))
-    return LayerCache((keys, values), qkv_norm_rope_cache, attend)
+    if not format.is_quantized:
+        return LayerCache((keys, values), qkv_norm_rope_cache, attend)
+    if format.scale_each:
+        scales = (zeros(shape[:-1], torch.float32, device) for _ in range(2))
+    else:
+        scales = (torch.full((1,), scale, device=device) for scale in attention.kv_scales)
+    return LayerCache((keys, values, *scales), qkv_norm_rope_quantized_cache, _attend_quantized)
 
 
 @dataclass(slots=True)
-class _Group:
-    """Sequences of a step that have one query token each.
+class _Stored:
+    """Keys or values of all blocks [blocks, block_size, kv_heads, head_size]; in 8 bits with scales."""
 
-    tokens, rows: [sequences] i64, where their tokens are and their rows in the block table; None: all, in order.
-    masks: by sliding window, [sequences, keys] bool, made for the first layer that needs it.
-    """
+    elements: Tensor
+    scales: Tensor | None = None
 
-    lens: Tensor
-    block_table: Tensor
-    tokens: Tensor | None = None
-    masks: dict[int, Tensor] = field(default_factory=dict)
-
-    def mask(self, num_keys: int, window: int) -> Tensor:
-        if window not in self.masks:
-            key, lens = torch.arange(num_keys, device=self.lens.device), self.lens.unsqueeze(1)
-            mask = key < lens
-            self.masks[window] = mask & (key >= lens - window) if window else mask
-        return self.masks[window]
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What all layers of a step share: who decodes, and (sequence, first token, tokens, length) of everyone else."""
-
-    decoding: _Group | None
-    prefilling: list[tuple[int, int, int, int]]
-
-
-def _plan(step: StepInput, block_size: int) -> _Plan:
-    counts, starts = step.num_new_tokens, step.starts
-    if step.num_tokens == len(counts):
-        return _Plan(_Group(step.seq_lens, step.block_table), [])
-    prefilling, tokens, rows, longest, first = [], [], [], 0, 0
-    for row, (count, start) in enumerate(zip(counts, starts, strict=True)):
-        if count > 1:
-            prefilling.append((row, first, count, start + count))
-        else:
-            tokens.append(first)
-            rows.append(row)
-            longest = max(longest, start + 1)
-        first += count
-    if not rows:
-        return _Plan(None, prefilling)
-    device = step.seq_lens.device
-    chosen = torch.tensor(rows).to(device, non_blocking=True)
-    table = step.block_table[:, : -(-longest // block_size)].index_select(0, chosen)
-    group = _Group(step.seq_lens.index_select(0, chosen), table, torch.tensor(tokens).to(device, non_blocking=True))
-    return _Plan(group, prefilling)
+    def read(self, blocks: Tensor, dtype: torch.dtype) -> Tensor:
+        """Of `blocks` [n], in order and in `dtype`: [n, block_size, kv_heads, head_size]."""
+        if self.scales is None:
+            return self.elements.index_select(0, blocks)
+        return read_blocks(self.elements, self.scales, blocks, dtype)
 
 
 def attend(
     out: Tensor, query: Tensor, keys: Tensor, values: Tensor, step: StepInput, scale: float, sliding_window: int
 ) -> None:
     """LayerCache.attend. Which of torch's kernels computes it, and so its rounding, depends on shapes and device."""
-    block_size, kv_heads = keys.shape[1:3]
+    _attend(out, query, (_Stored(keys), _Stored(values)), step, scale, sliding_window)
+
+
+def _attend_quantized(
+    out: Tensor,
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    k_scale: Tensor,
+    v_scale: Tensor,
+    step: StepInput,
+    scale: float,
+    sliding_window: int,
+) -> None:
+    """As `attend`; what a step reads is dequantised first."""
+    _attend(out, query, (_Stored(keys, k_scale), _Stored(values, v_scale)), step, scale, sliding_window)
+
+
+def _attend(
+    out: Tensor, query: Tensor, stored: tuple[_Stored, _Stored], step: StepInput, scale: float, window: int
+) -> None:
+    block_size, kv_heads = stored[0].elements.shape[1:3]
     if step.plan is None:
-        step.plan = _plan(step, block_size)
+        step.plan = make_plan(step, block_size)
     # Query heads [tokens, kv_heads, heads of each, head_size].
     query, out = (x.unflatten(1, (kv_heads, -1)) for x in (query, out))
     group = step.plan.decoding
     if group is not None and group.tokens is None:
-        _decode(out, query, keys, values, group, scale, sliding_window)
+        _decode(out, query, stored, group, scale, window)
     elif group is not None:
         chosen = query.index_select(0, group.tokens)
         attended = torch.empty_like(chosen)
-        _decode(attended, chosen, keys, values, group, scale, sliding_window)
+        _decode(attended, chosen, stored, group, scale, window)
         out.index_copy_(0, group.tokens, attended)
     for row, first, count, length in step.plan.prefilling:
         blocks = step.block_table[row, : -(-length // block_size)]
         # [kv_heads, 1, length, head_size]
-        k, v = (x.index_select(0, blocks).flatten(0, 1)[:length].transpose(0, 1).unsqueeze(1) for x in (keys, values))
+        k, v = (x.read(blocks, query.dtype).flatten(0, 1)[:length].transpose(0, 1).unsqueeze(1) for x in stored)
         tokens = slice(first, first + count)
-        _prefill(out[tokens], query[tokens], k, v, scale, sliding_window)
+        _prefill(out[tokens], query[tokens], k, v, scale, window)
 
 
-def _decode(out: Tensor, query: Tensor, keys: Tensor, values: Tensor, group: _Group, scale: float, window: int) -> None:
+def _decode(
+    out: Tensor, query: Tensor, stored: tuple[_Stored, _Stored], group: DecodingGroup, scale: float, window: int
+) -> None:
     """One query token a sequence. The heads that share keys are that many queries of one head."""
     sequences, width = group.block_table.shape
-    mask = group.mask(width * keys.shape[1], window)[:, None, None, :]
-    at_once = max(1, _GATHERED_BYTES // (2 * width * keys[0].nbytes))
+    block = stored[0].elements[0]
+    mask = group.mask(width * block.shape[0], window)[:, None, None, :]
+    at_once = max(1, _GATHERED_BYTES // (2 * width * block.numel() * query.itemsize))
     for first in range(0, sequences, at_once):
         part = slice(first, first + at_once)
         blocks = group.block_table[part]
         # [sequences, kv_heads, keys, head_size]
         k, v = (
-            x.index_select(0, blocks.flatten()).view(blocks.shape[0], -1, *x.shape[2:]).transpose(1, 2)
-            for x in (keys, values)
+            x.read(blocks.flatten(), query.dtype).view(blocks.shape[0], -1, *block.shape[1:]).transpose(1, 2)
+            for x in stored
         )
         out[part] = F.scaled_dot_product_attention(query[part], k, v, attn_mask=mask[part], scale=scale)
 

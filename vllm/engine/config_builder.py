@@ -56,7 +56,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
     model = _model_config(args)
     return VllmConfig(
         model_config=model,
-        cache_config=_cache_config(args, model.dtype, device.attention_backend),
+        cache_config=_cache_config(args, model.dtype),
         scheduler_config=_scheduler_config(args, model.max_model_len, device.device),
         disable_log_stats=args.disable_log_stats,
         speculative_config=_speculative_config(args.speculative_config),
@@ -156,7 +156,7 @@ def _max_model_len(given: int | None, hf_config: dict[str, Any]) -> int:
     return given
 
 
-def _cache_config(args: "EngineArgs", dtype: str, backend: str) -> CacheConfig:
+def _cache_config(args: "EngineArgs", dtype: str) -> CacheConfig:
     config = CacheConfig(memory_bytes=args.kv_cache_memory_bytes, num_blocks=args.num_gpu_blocks_override)
     if args.block_size is not None:
         config.block_size = args.block_size
@@ -170,12 +170,6 @@ def _cache_config(args: "EngineArgs", dtype: str, backend: str) -> CacheConfig:
         if getattr(args, name) is not None:
             _check_int(name, getattr(args, name), 1)
     config.cache_dtype = _cache_dtype(args.kv_cache_dtype, dtype, config.block_size)
-    if config.cache_dtype != "auto" and backend != "CPU_ATTN":
-        raise VLLMValidationError(
-            f"kv_cache_dtype={args.kv_cache_dtype!r} is not accepted with attention_backend {backend}: "
-            "give auto, or attention_backend CPU_ATTN to run on the CPU",
-            "kv_cache_dtype",
-        )
     return config
 
 

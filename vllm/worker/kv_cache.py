@@ -67,7 +67,7 @@ def allocate(
     """
     backend, where = backend_module(device.attention_backend), torch.device(device.device)
     caches = [backend.allocate(attention, num_blocks, block_size, format, where) for attention in attentions]
-    if "paged_attention_varlen" in device.own_kernels:
+    if "paged_attention_varlen" in device.own_kernels and not format.is_quantized:
         for cache in caches:
             cache.attend = attend_by_kernel
     return caches
