@@ -15,7 +15,7 @@ GREEDY = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
 CACHE_BYTES, BLOCK = 1 << 19, 32
 
 
-def load(folder: Path, ranks: int) -> LLM:
+def load(folder: Path, ranks: int, **options) -> LLM:
     return LLM(
         str(folder),
         dtype="float32",
@@ -25,6 +25,7 @@ def load(folder: Path, ranks: int) -> LLM:
         max_num_batched_tokens=64,
         max_num_seqs=8,
         tensor_parallel_size=ranks,
+        **options,
     )
 
 
@@ -59,3 +60,14 @@ def test_the_same_tokens_as_with_one_rank(kind, ranks, overrides, tmp_path):
 def test_a_quantised_checkpoint(tmp_path):
     folder, _ = write_quantized(tmp_path, FORMATS["gptq4_zeros"])
     assert answers(load(folder, 2)) == answers(load(folder, 1))
+
+
+@pytest.mark.parametrize("kernels", ["", "cuda_graphs"], ids=["eager", "replayed"])
+def test_the_path_of_gpus(kernels, tmp_path, monkeypatch):
+    """Each rank brings a step's inputs to its device by itself, and pads it where it replays."""
+    monkeypatch.setenv("VLLM_DEVICE_KERNELS", kernels)
+    folder = save_model("qwen2", tmp_path, vocab_size=321)
+    together = load(folder, 2, attention_backend="TORCH_SDPA", kv_cache_dtype="fp8_per_token_head")
+    alone = load(folder, 1, attention_backend="TORCH_SDPA", kv_cache_dtype="fp8_per_token_head")
+    assert answers(together) == answers(alone)
+    torch.testing.assert_close(prompt_logprobs(together, 150), prompt_logprobs(alone, 150), rtol=0, atol=1e-4)

@@ -65,7 +65,6 @@ def test_an_error_of_another_rank_at_the_start_is_one_line(folder, monkeypatch):
         ({"tensor_parallel_size": 3}, ModelError, "4 heads with 2 key and value heads .* tensor_parallel_size=3 ranks"),
         ({"tensor_parallel_size": 0}, VLLMValidationError, "tensor_parallel_size=0 is not accepted"),
         ({"distributed_executor_backend": "uni"}, VLLMValidationError, "'uni' is not accepted .* give mp"),
-        ({"attention_backend": "TORCH_SDPA"}, NotOfferedError, "=2 is not offered with TORCH_SDPA"),
         ({"enable_sleep_mode": True}, NotOfferedError, "enable_sleep_mode is not offered with tensor_parallel_size=2"),
     ],
 )

@@ -12,8 +12,8 @@ from vllm.config import DeviceConfig
 from vllm.engine import config_builder
 from vllm.exceptions import ModelError, NotOfferedError, VLLMValidationError
 from vllm.kernels.op_set import PROVEN_ON_DEVICE
-from vllm.platforms import PlatformEnum
-from vllm.platforms.gpu import GpuPlatform
+from vllm.platforms import PlatformEnum, gpu
+from vllm.platforms.gpu import Gpu, GpuPlatform
 
 CONFIG = (
     '{"architectures": ["LlamaForCausalLM"], "vocab_size": 320, "max_position_embeddings": 512, "dtype": "float16"}'
@@ -104,6 +104,18 @@ def test_a_gpu_is_used_by_torchs_ops_where_the_platform_is_one(folder, monkeypat
     assert EngineArgs(model=folder).create_engine_config().device_config.own_kernels == {"rms_norm"}
     config = EngineArgs(model=folder, attention_backend="CPU_ATTN").create_engine_config()
     assert config.device_config == DeviceConfig()
+
+
+def test_each_rank_needs_a_gpu(folder, monkeypatch):
+    monkeypatch.setattr(config_builder, "current_platform", GpuPlatform(PlatformEnum.CUDA))
+    monkeypatch.setattr(gpu, "nvidia_gpus", lambda: [Gpu("A", 1, 1)] * 2)
+    arguments = EngineArgs(model=folder, tensor_parallel_size=2)
+    assert arguments.create_engine_config().parallel_config.tensor_parallel_size == 2
+    arguments.tensor_parallel_size = 4
+    with pytest.raises(VLLMValidationError, match=r"^tensor_parallel_size=4 is not accepted: this process sees 2 GPUs"):
+        arguments.create_engine_config()
+    arguments.attention_backend = "CPU_ATTN"
+    assert arguments.create_engine_config().parallel_config.tensor_parallel_size == 4
 
 
 def test_no_model():

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from support.greedy_case import GreedyCase
 from support.models import KINDS
 from vllm import SamplingParams
+from vllm.distributed.group import ProcessGroup
+from vllm.worker.decode_graphs import _CudaCapture
 
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
@@ -27,7 +30,7 @@ def test_replayed(case, monkeypatch):
     monkeypatch.setenv("VLLM_DEVICE_KERNELS", "cuda_graphs")
     llm = case.llm(max_num_seqs=6)
     assert case.answers(llm) == case.expected
-    assert len(llm.llm_engine._core._runner._steps.graphs) > 1
+    assert len(llm.llm_engine._core._runner.steps.graphs) > 1
 
 
 def test_preemption(case):
@@ -81,3 +84,23 @@ def test_memory_stays_within_the_share_that_is_given(device, tmp_path):
     assert case.answers(llm) == case.expected
     free, total = torch.cuda.mem_get_info()
     assert total - free <= 0.32 * total
+
+
+def test_exchanges_of_ranks(device):
+    """NCCL wants a device for each rank; one rank does the same exchanges with itself, also where they are captured."""
+    if device != "cuda":
+        pytest.skip("NCCL is of GPUs")
+    ranks = ProcessGroup(dist.HashStore(), 0, 1, device)
+    x = torch.full((1000,), 3.0, device=device)
+    ranks.all_reduce(x)
+    replay = _CudaCapture()(lambda: (ranks.all_reduce(x), ranks.gather(x))[1])
+    x.fill_(5.0)
+    [gathered] = replay()
+    assert (x == 5.0).all() and (gathered == 5.0).all()
+    assert ranks.smallest(4) == 4
+
+
+def test_two_ranks(case, device):
+    if device != "cuda" or torch.cuda.device_count() < 2:
+        pytest.skip("each rank needs a GPU, and here are not two")
+    assert case.answers(case.llm(tensor_parallel_size=2)) == case.expected

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,8 @@ LOOPBACK = "127.0.0.1"
 _CONNECT_TIMEOUT = timedelta(minutes=2)
 # Of one exchange. Ranks wait for each other while one of them still loads its weights from a slow disk.
 _TIMEOUT = timedelta(hours=1)
+# Of one exchange on devices, for which all ranks have their weights already. NCCL ends a process that waits longer.
+_DEVICE_TIMEOUT = timedelta(minutes=2)
 
 
 class PeerLostError(RuntimeError):
@@ -50,49 +54,60 @@ SINGLE_RANK = Group()
 
 
 class ProcessGroup(Group):
-    """Ranks in processes of their own on one machine's CPUs, over torch.distributed's gloo.
+    """Ranks in processes of their own on one machine, over torch.distributed: gloo, and NCCL for a GPU's tensors.
 
-    torch.distributed's default group is left alone: it belongs to the program that uses this package.
+    What NCCL does is queued on the device like a kernel. torch.distributed's default group is left alone: it belongs to
+    the program that uses this package.
     """
 
-    def __init__(self, store: dist.Store, rank: int, size: int):
+    def __init__(self, store: dist.Store, rank: int, size: int, device_type: str = "cpu"):
         """Returns when all ranks have called it with the same store. PeerLostError where one does not come."""
         self.rank, self.size = rank, size
         self._store = store  # of the rank that others find it at: as long as they may
-        self._backend = _gloo(store, rank, size)
+        self._host = _gloo(store, rank, size)
+        self._of_tensors = self._host if device_type == "cpu" else _nccl(store, rank, size)
         self._minimum = dist.AllreduceOptions()
         self._minimum.reduceOp = dist.ReduceOp.MIN
         self._to_first = dist.GatherOptions()
         self._to_first.rootRank = 0
 
     def all_reduce(self, x: Tensor) -> None:
-        _wait(self._backend.allreduce([x]))
+        _exchange(self._of_tensors.allreduce, [x])
 
     def gather(self, x: Tensor) -> list[Tensor]:
         received = [torch.empty_like(x) for _ in range(self.size)] if self.rank == 0 else []
-        _wait(self._backend.gather([received] if received else [], [x], self._to_first))
+        _exchange(self._of_tensors.gather, [received] if received else [], [x], self._to_first)
         return received
 
     def smallest(self, number: int) -> int:
         value = torch.tensor([number])
-        _wait(self._backend.allreduce([value], self._minimum))
+        _exchange(self._host.allreduce, [value], self._minimum)
         return int(value.item())
 
 
-def require_gloo() -> None:
-    """Raises VLLMValidationError where torch was built without it."""
-    if not (dist.is_available() and dist.is_gloo_available()):
+def require_backends(device_type: str) -> None:
+    """Raises VLLMValidationError where torch was built without what a ProcessGroup of this device needs."""
+    available = dist.is_available()
+    wanted = {"gloo": available and dist.is_gloo_available()}
+    if device_type != "cpu":
+        wanted["NCCL"] = available and dist.is_nccl_available()
+    if missing := [name for name, found in wanted.items() if not found]:
         raise VLLMValidationError(
-            "tensor_parallel_size is accepted with a torch that has gloo; the installed one was built without: give 1",
+            f"tensor_parallel_size is accepted with a torch that has {' and '.join(wanted)}; the installed one was "
+            f"built without {' and '.join(missing)}: give 1",
             "tensor_parallel_size",
         )
 
 
-def _wait(work: dist.Work) -> None:
+def _exchange(start: Callable[..., dist.Work], *arguments: Any) -> None:
     try:
-        work.wait()
+        start(*arguments).wait()
     except RuntimeError as error:
-        raise PeerLostError(str(error).partition("\n")[0]) from None
+        raise _lost(error) from None
+
+
+def _lost(error: RuntimeError) -> PeerLostError:
+    return PeerLostError(str(error).partition("\n")[0])
 
 
 def _gloo(store: dist.Store, rank: int, size: int) -> dist.Backend:
@@ -100,8 +115,15 @@ def _gloo(store: dist.Store, rank: int, size: int) -> dist.Backend:
     options._devices = [dist.ProcessGroupGloo.create_device(hostname=LOOPBACK)]
     options._timeout = _CONNECT_TIMEOUT
     try:
-        backend = dist.ProcessGroupGloo(store, rank, size, options)
+        backend = dist.ProcessGroupGloo(dist.PrefixStore("gloo", store), rank, size, options)
     except RuntimeError as error:
-        raise PeerLostError(str(error).partition("\n")[0]) from None
+        raise _lost(error) from None
     backend._set_default_timeout(_TIMEOUT)
     return backend
+
+
+def _nccl(store: dist.Store, rank: int, size: int) -> dist.Backend:
+    """Of the current CUDA device. Ranks connect by their first exchange; a rank that is lost later ends the others."""
+    options = dist.ProcessGroupNCCL.Options()
+    options._timeout = _DEVICE_TIMEOUT
+    return dist.ProcessGroupNCCL(dist.PrefixStore("nccl", store), rank, size, options)

@@ -62,7 +62,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
         speculative_config=_speculative_config(args.speculative_config),
         device_config=device,
         enable_sleep_mode=args.enable_sleep_mode,
-        parallel_config=_parallel_config(args, device.attention_backend),
+        parallel_config=_parallel_config(args, device.device),
     )
 
 
@@ -215,12 +215,13 @@ def _scheduler_config(args: "EngineArgs", max_model_len: int, device: str) -> Sc
     return config
 
 
-def _parallel_config(args: "EngineArgs", attention_backend: str) -> ParallelConfig:
+def _parallel_config(args: "EngineArgs", device: str) -> ParallelConfig:
     size = args.tensor_parallel_size
     _check_int("tensor_parallel_size", size, 1)
-    if size > 1 and attention_backend != "CPU_ATTN":
-        raise NotOfferedError(
-            f"tensor_parallel_size={size} is not offered with {attention_backend} yet: give 1, or CPU_ATTN",
+    if device != "cpu" and size > 1 and size > current_platform.device_count():
+        raise VLLMValidationError(
+            f"tensor_parallel_size={size} is not accepted: this process sees {current_platform.device_count()} GPUs, "
+            "and each rank needs one; give at most that many, or attention_backend CPU_ATTN to run on the CPU",
             "tensor_parallel_size",
         )
     if size > 1 and args.enable_sleep_mode:

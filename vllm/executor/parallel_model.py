@@ -11,7 +11,7 @@ from vllm.attention.step_input import StepInput
 from vllm.config import VllmConfig
 from vllm.executor.rank import load_rank
 from vllm.executor.workers import Workers
-from vllm.models.interface import Model
+from vllm.models.interface import Steps
 from vllm.worker.runner import ModelRunner
 
 
@@ -19,20 +19,22 @@ def parallel_runner(config: VllmConfig, workers: Workers) -> ModelRunner:
     """Rank 0's part of the model in this process, the others' in the workers'. Raises as Workers.together."""
     with workers.together():
         group = workers.join()
-        return ModelRunner(config, lambda: LeadingModel(load_rank(config, group), workers), group)
+        return ModelRunner(config, lambda: load_rank(config, group), group, lambda steps: LeadingSteps(steps, workers))
 
 
-class LeadingModel:
-    """Rank 0's `part`. What the runner asks of it the workers do with theirs, on tensors that they are sent."""
+class LeadingSteps:
+    """Rank 0's steps, with what the runner asks for: the workers do the same with theirs, of inputs that they are sent.
 
-    def __init__(self, part: Model, workers: Workers):
-        self.part, self._workers = part, workers
-        self.attentions, self.vocab_size, self.only_wanted = part.attentions, part.vocab_size, part.only_wanted
+    Inputs are on the host; each rank brings them to its device.
+    """
+
+    def __init__(self, steps: Steps, workers: Workers):
+        self._steps, self._workers = steps, workers
 
     def forward(self, step: StepInput) -> Tensor:
         with self._workers.step():
             self._workers.call("forward", *_sent(step))
-            self._hidden = self.part.forward(step)
+            self._hidden = self._steps.forward(step)
         return self._hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -40,26 +42,26 @@ class LeadingModel:
         start = (hidden.data_ptr() - self._hidden.data_ptr()) // self._hidden[:1].nbytes
         with self._workers.step():
             self._workers.call("logits", start, start + hidden.shape[0])
-            return self.part.logits(hidden)
+            return self._steps.logits(hidden)
 
     def greedy_tokens(self, hidden: Tensor) -> None:
         """None: no rank knows all tokens."""
 
 
-class FollowingModel:
-    """A worker's part; its methods are what rank 0 calls."""
+class FollowingSteps:
+    """A worker's steps; its methods are what rank 0 calls."""
 
-    def __init__(self, part: Model):
-        self._part = part
+    def __init__(self, steps: Steps):
+        self._steps = steps
 
     def forward(self, *values: Any) -> None:
         """values: of `_sent`."""
         own = (torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values)
-        self._hidden = self._part.forward(StepInput(*own))
+        self._hidden = self._steps.forward(StepInput(*own))
 
     def logits(self, start: int, end: int) -> None:
         """Of rows `start` to `end` of the last step's result."""
-        self._part.logits(self._hidden[start:end])
+        self._steps.logits(self._hidden[start:end])
 
 
 def _sent(step: StepInput) -> list[Any]:

@@ -31,20 +31,22 @@ def _follow(connection: Connection, config: VllmConfig, rank: int) -> None:
     from torch.distributed import TCPStore
 
     from vllm.distributed.group import LOOPBACK, ProcessGroup
-    from vllm.executor.parallel_model import FollowingModel
+    from vllm.executor.parallel_model import FollowingSteps
     from vllm.executor.rank import load_rank
     from vllm.worker.runner import ModelRunner
 
     connection.send(None)  # ready
     store = TCPStore(LOOPBACK, connection.recv(), is_master=False)
-    group = ProcessGroup(store, rank, config.parallel_config.tensor_parallel_size)
-    part = load_rank(config, group)
-    runner = ModelRunner(config, lambda: part, group)  # has the KV cache
-    model = FollowingModel(part)
+    device_type = config.device_config.device
+    if device_type == "cuda":
+        torch.cuda.set_device(rank)  # what "cuda" means from here on
+    group = ProcessGroup(store, rank, config.parallel_config.tensor_parallel_size, device_type)
+    runner = ModelRunner(config, lambda: load_rank(config, group), group)
+    steps = FollowingSteps(runner.steps)
     with torch.inference_mode():
-        while runner:
+        while True:
             method, arguments = connection.recv()
-            getattr(model, method)(*arguments)
+            getattr(steps, method)(*arguments)
 
 
 def _end(connection: Connection, error: Exception) -> None:

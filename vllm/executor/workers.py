@@ -28,22 +28,23 @@ class Workers:
     def __init__(self, config: VllmConfig):
         """Starts them; they load torch while this process does."""
         self.size = config.parallel_config.tensor_parallel_size
+        self._device_type = config.device_config.device
         self._workers = [_Worker(config, rank) for rank in range(1, self.size)]
         self._end = weakref.finalize(self, _end, self._workers)
         self._cause: str | None = None  # why they are gone
 
     def join(self) -> "Group":
         """Brings all ranks together. To be called within `together`."""
-        from vllm.distributed.group import LOOPBACK, ProcessGroup, require_gloo
+        from vllm.distributed.group import LOOPBACK, ProcessGroup, require_backends
 
-        require_gloo()
+        require_backends(self._device_type)
         from torch.distributed import TCPStore
 
         store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)
         for worker in self._workers:
             worker.wait_ready()
         self._send(store.port)
-        return ProcessGroup(store, 0, self.size)
+        return ProcessGroup(store, 0, self.size, self._device_type)
 
     def call(self, method: str, *arguments: Any) -> None:
         """Has every worker do this after what it was told before; what comes of it stays there."""

@@ -25,16 +25,8 @@ class BuildContext:
     max_model_len: int
 
 
-class Model(Protocol):
-    """A causal language model. Built as `Model(context)`, which loads its weights."""
-
-    attentions: list[PagedAttention]  # one a layer, to be bound to the KV cache
-    vocab_size: int
-    only_wanted: tuple[object, ...]  # layers that compute the rows whose logits are wanted and no others
-
-    @staticmethod
-    def ignored_weights(hf_config: dict[str, Any]) -> tuple[str, ...]:
-        """Weights that a checkpoint may hold and that are not needed, such as a tied output weight."""
+class Steps(Protocol):
+    """What computes steps: a model, or what has one compute them on a device or on several ranks."""
 
     def forward(self, step: StepInput) -> Tensor:
         """Final hidden states of the tokens whose logits are wanted [rows, hidden]; valid until the next call."""
@@ -44,3 +36,15 @@ class Model(Protocol):
 
     def greedy_tokens(self, hidden: Tensor) -> Tensor | None:
         """The argmax of `logits` [rows] i64, where the model knows it without them."""
+
+
+class Model(Steps, Protocol):
+    """A causal language model. Built as `Model(context)`, which loads its weights."""
+
+    attentions: list[PagedAttention]  # one a layer, to be bound to the KV cache
+    vocab_size: int
+    only_wanted: tuple[object, ...]  # layers that compute the rows whose logits are wanted and no others
+
+    @staticmethod
+    def ignored_weights(hf_config: dict[str, Any]) -> tuple[str, ...]:
+        """Weights that a checkpoint may hold and that are not needed, such as a tied output weight."""

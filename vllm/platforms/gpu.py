@@ -27,7 +27,7 @@ class Gpu:
 
 
 class GpuPlatform(CpuPlatform):
-    """The first GPU that this process may see; its host as on the CPU."""
+    """The GPUs that this process may see, described by the first of them; their host as on the CPU."""
 
     device_type = "cuda"  # torch's name for both makers' devices
 
@@ -35,16 +35,19 @@ class GpuPlatform(CpuPlatform):
         self.kind = kind
 
     def device_name(self) -> str:
-        return self._gpu().name
+        return self._gpus()[0].name
+
+    def device_count(self) -> int:
+        return len(self._gpus())
 
     def free_memory(self) -> int:
-        return self._gpu().free_memory
+        return self._gpus()[0].free_memory
 
     def total_memory(self) -> int:
-        return self._gpu().total_memory
+        return self._gpus()[0].total_memory
 
-    def _gpu(self) -> Gpu:
-        return (nvidia_gpus() if self.is_cuda() else amd_gpus())[0]
+    def _gpus(self) -> list[Gpu]:
+        return nvidia_gpus() if self.is_cuda() else amd_gpus()
 
 
 def find_gpu() -> GpuPlatform | None:

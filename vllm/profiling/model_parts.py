@@ -10,8 +10,7 @@ from vllm.models.interface import Model
 
 def model_of(engine: LLMEngine) -> Model:
     """Of a model in parts the one in this process."""
-    model = engine._core._runner._model
-    return getattr(model, "part", model)
+    return engine._core._runner._model
 
 
 @contextmanager

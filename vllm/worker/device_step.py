@@ -11,13 +11,14 @@ from vllm.worker.device_input import DeviceInput
 
 
 class DeviceStep:
-    """The forward pass of `model` over a KV cache of `num_blocks` and a block for padding (attention/sdpa.py)."""
+    """Steps of `model` over a KV cache of `num_blocks` and a block for padding (attention/sdpa.py)."""
 
     def __init__(self, model: Model, config: VllmConfig, num_blocks: int):
         limits, block_size = config.scheduler_config, config.cache_config.block_size
         where = config.device_config
         device, max_blocks = torch.device(where.device), -(-config.model_config.max_model_len // block_size)
         self._model = model
+        self.logits, self.greedy_tokens = model.logits, model.greedy_tokens
         self._input = DeviceInput(
             device, limits.max_num_seqs, limits.max_num_batched_tokens, max_blocks, num_blocks, block_size
         )

@@ -10,7 +10,7 @@ from vllm.config import VllmConfig
 from vllm.distributed.group import Group
 from vllm.exceptions import VLLMValidationError
 from vllm.messages import TokenLogprobs
-from vllm.models.interface import Model
+from vllm.models.interface import Model, Steps
 from vllm.models.parts import named_parts
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.sampler import Sampler
@@ -32,11 +32,20 @@ _POPULATED_CACHE_BYTES = 1 << 30
 
 
 class ModelRunner:
-    """Owns the model and the KV cache. `num_blocks` is the cache's size, the same for every rank of `group`."""
+    """Owns the model and the KV cache. `num_blocks` is the cache's size, the same for every rank of `group`.
 
-    def __init__(self, config: VllmConfig, load: Callable[[], Model], group: Group):
-        """`load` gives the model, or what stands for all ranks' parts of it."""
-        self._load = load
+    `steps` computes with both; it is made anew with every cache.
+    """
+
+    def __init__(
+        self,
+        config: VllmConfig,
+        load: Callable[[], Model],
+        group: Group,
+        lead: Callable[[Steps], Steps] = lambda steps: steps,
+    ):
+        """`load` gives this rank's part of the model; `lead` makes of its steps what has all ranks compute theirs."""
+        self._load, self._lead = load, lead
         self._model = load()
         self._config = config
         self._format = CacheFormat.of(config.cache_config.cache_dtype, DTYPES[config.model_config.dtype])
@@ -67,9 +76,10 @@ class ModelRunner:
         caches = allocate(attentions, self.num_blocks, block_size, self._format, device)
         for attention, cache in zip(attentions, caches, strict=True):
             attention.bind(cache)
-        self._steps: Model | DeviceStep = self._model
+        steps: Steps = self._model
         if device.attention_backend != "CPU_ATTN":
-            self._steps = DeviceStep(self._model, self._config, self.num_blocks)
+            steps = DeviceStep(self._model, self._config, self.num_blocks)
+        self.steps = self._lead(steps)
         written = [tensor for cache in caches for tensor in cache.tensors[:2]] if device.device == "cpu" else []
         self._warmup = PageWarmup(written, _POPULATED_CACHE_BYTES)
         self._warmup.start()
@@ -89,7 +99,7 @@ class ModelRunner:
         self._warmup.stop()
         for attention in self._model.attentions:
             attention.unbind()
-        del self._steps
+        del self.steps
         if level == 2:
             self._model = None
         elif self._config.device_config.device != "cpu":
@@ -126,7 +136,7 @@ class ModelRunner:
     def _run(self, step: ScheduledStep) -> StepResult:
         self._batch.release(step.released)
         sampling, prompts, wanted = _wanted_rows(step)
-        hidden = self._steps.forward(self._batch.build(step, wanted))
+        hidden = self.steps.forward(self._batch.build(step, wanted))
         result = StepResult(sampled=[[] for _ in step.requests])
         if sampling:
             rows = hidden[: len(sampling)]
@@ -146,10 +156,10 @@ class ModelRunner:
     def _next_tokens(self, rows: Tensor, requests: list[Request]) -> tuple[list[int], dict[int, TokenLogprobs]]:
         """Of hidden states [requests, width]; as Sampler.sample."""
         if all(request.takes_likeliest for request in requests):
-            likeliest = self._model.greedy_tokens(rows)
+            likeliest = self.steps.greedy_tokens(rows)
             if likeliest is not None:
                 return likeliest.tolist(), {}
-        return self._sampler.sample(self._model.logits(rows), requests)
+        return self._sampler.sample(self.steps.logits(rows), requests)
 
     def _prompt_logprobs(self, step: ScheduledStep, index: int, hidden: Tensor) -> list[TokenLogprobs]:
         """hidden [count, width] of prompt tokens, each of which predicts the one after it."""
@@ -160,7 +170,7 @@ class ModelRunner:
             rows = hidden[start : start + _PROMPT_LOGPROBS_ROWS]
             tokens = request.token_ids[first + start : first + start + rows.shape[0]]
             counts = [request.params.prompt_logprobs or 0] * len(tokens)
-            entries += token_logprobs(self._model.logits(rows), tokens, counts)
+            entries += token_logprobs(self.steps.logits(rows), tokens, counts)
         return entries
 
 
