@@ -10,7 +10,7 @@ import pytest
 from support.server import Server, wait_until
 from support.tiny_model import write_tiny_model
 from vllm import LLM, SamplingParams
-from vllm.exceptions import EngineDeadError, ModelError, NotOfferedError, VLLMValidationError
+from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
 from vllm.executor.interrupts import interrupts_deferred
 
 KILLED = r"the process of rank 1 was killed \(SIGKILL; where memory is short, by the system\)"
@@ -65,7 +65,6 @@ def test_an_error_of_another_rank_at_the_start_is_one_line(folder, monkeypatch):
         ({"tensor_parallel_size": 3}, ModelError, "4 heads with 2 key and value heads .* tensor_parallel_size=3 ranks"),
         ({"tensor_parallel_size": 0}, VLLMValidationError, "tensor_parallel_size=0 is not accepted"),
         ({"distributed_executor_backend": "uni"}, VLLMValidationError, "'uni' is not accepted .* give mp"),
-        ({"enable_sleep_mode": True}, NotOfferedError, "enable_sleep_mode is not offered with tensor_parallel_size=2"),
     ],
 )
 def test_refused_sizes(folder, options, error, message):

@@ -53,11 +53,10 @@ def test_tensors_that_are_smaller_than_their_share_and_none_at_all() -> None:
 def test_in_the_background_once_nothing_holds_it() -> None:
     memory, by_hand = new_memory(), new_memory()
     warmup = PageWarmup([memory], most_bytes=memory.nbytes)
-    warmup.hold()
-    warmup.start()
-    time.sleep(0.2)
-    assert present(memory).sum() == 0
-    warmup.release()
+    with warmup.held():
+        warmup.start()
+        time.sleep(0.2)
+        assert present(memory).sum() == 0
     warmup.join()
     populate([by_hand], most_bytes=by_hand.nbytes)
     assert present(memory).sum() == present(by_hand).sum()

@@ -30,11 +30,11 @@ def folder(tmp_path_factory) -> str:
     return str(save_model("llama", tmp_path_factory.mktemp("llama")))
 
 
-@pytest.mark.parametrize("backend", ["CPU_ATTN", "TORCH_SDPA"])
+@pytest.mark.parametrize(("backend", "ranks"), [("CPU_ATTN", 1), ("TORCH_SDPA", 1), ("CPU_ATTN", 2)])
 @pytest.mark.parametrize("level", [1, 2])
-def test_answers_after_waking_up(folder, backend, level):
+def test_answers_after_waking_up(folder, backend, level, ranks):
     options = {"max_model_len": 256, "num_gpu_blocks_override": 64, "enable_sleep_mode": True}
-    llm = LLM(folder, attention_backend=backend, **options)
+    llm = LLM(folder, attention_backend=backend, tensor_parallel_size=ranks, **options)
     expected = answers(llm)
     for tags in ([None], [["weights"], ["kv_cache"]]):
         llm.sleep(level)
@@ -51,9 +51,27 @@ def test_answers_after_waking_up(folder, backend, level):
         assert answers(llm) == expected
 
 
-def anonymous_memory() -> int:
-    """Bytes of this process that are in memory and of no file."""
-    return int(STATUS.read_text().split("RssAnon:")[1].split()[0]) * 1024
+def anonymous_memory(pid: int | str = "self") -> int:
+    """Bytes of a process that are in memory and of no file."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("RssAnon:")[1].split()[0]) * 1024
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="resident memory is read from /proc")
+def test_another_ranks_memory_is_given_back(tmp_path):
+    model = write_tiny_model(tmp_path / "model", hidden_size=1024, intermediate_size=4096, num_attention_heads=8)
+    llm = LLM(
+        str(model), load_format="dummy", dtype="float32", max_model_len=256, num_gpu_blocks_override=64,
+        tensor_parallel_size=2, enable_sleep_mode=True,
+    )  # fmt: skip
+    expected = answers(llm)
+    [worker] = llm.llm_engine._core._workers._workers
+    before = anonymous_memory(worker.process.pid)
+    llm.sleep(2)
+    assert before - anonymous_memory(worker.process.pid) > 40 * MIB  # its half of the layers' weights is 61 MB
+    with pytest.raises(VLLMValidationError, match="while the weights sleep: wake them first"):
+        llm.wake_up(["kv_cache"])  # and no rank is lost for that
+    llm.wake_up()
+    assert answers(llm) == expected
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="resident memory is read from /proc")

@@ -16,7 +16,7 @@ from vllm.config import (
     SpeculativeConfig,
     VllmConfig,
 )
-from vllm.exceptions import ModelError, NotOfferedError, VLLMValidationError
+from vllm.exceptions import ModelError, VLLMValidationError
 from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
 from vllm.kernels.op_set import device_kernels
 from vllm.model_path import resolve_model
@@ -223,10 +223,6 @@ def _parallel_config(args: "EngineArgs", device: str) -> ParallelConfig:
             f"tensor_parallel_size={size} is not accepted: this process sees {current_platform.device_count()} GPUs, "
             "and each rank needs one; give at most that many, or attention_backend CPU_ATTN to run on the CPU",
             "tensor_parallel_size",
-        )
-    if size > 1 and args.enable_sleep_mode:
-        raise NotOfferedError(
-            f"enable_sleep_mode is not offered with tensor_parallel_size={size} yet: leave one out", "enable_sleep_mode"
         )
     if size > 1 and args.distributed_executor_backend == "uni":
         raise VLLMValidationError(

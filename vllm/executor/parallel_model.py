@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vllm.attention.step_input import StepInput
 from vllm.config import VllmConfig
+from vllm.distributed.group import Group
 from vllm.executor.rank import load_rank
 from vllm.executor.workers import Workers
 from vllm.models.interface import Steps
@@ -19,7 +20,26 @@ def parallel_runner(config: VllmConfig, workers: Workers) -> ModelRunner:
     """Rank 0's part of the model in this process, the others' in the workers'. Raises as Workers.together."""
     with workers.together():
         group = workers.join()
-        return ModelRunner(config, lambda: load_rank(config, group), group, lambda steps: LeadingSteps(steps, workers))
+        return LeadingRunner(config, group, workers)
+
+
+class LeadingRunner(ModelRunner):
+    """Rank 0's: the workers do with theirs what it is asked for."""
+
+    def __init__(self, config: VllmConfig, group: Group, workers: Workers):
+        self._workers = workers
+        super().__init__(config, lambda: load_rank(config, group), group, lambda steps: LeadingSteps(steps, workers))
+
+    def sleep(self, level: int) -> None:
+        with self._workers.step():
+            self._workers.call("sleep", level)
+            super().sleep(level)
+
+    def wake_up(self, parts: set[str]) -> None:
+        self.check_wake_up(parts)
+        with self._workers.step():
+            self._workers.call("wake_up", parts)
+            super().wake_up(parts)
 
 
 class LeadingSteps:
@@ -48,20 +68,25 @@ class LeadingSteps:
         """None: no rank knows all tokens."""
 
 
-class FollowingSteps:
-    """A worker's steps; its methods are what rank 0 calls."""
+class FollowingRank:
+    """A worker's runner; its methods are what rank 0 calls."""
 
-    def __init__(self, steps: Steps):
-        self._steps = steps
+    def __init__(self, runner: ModelRunner):
+        self._runner = runner
+        self.sleep, self.wake_up = runner.sleep, runner.wake_up
 
+    @torch.inference_mode()
     def forward(self, *values: Any) -> None:
         """values: of `_sent`."""
         own = (torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values)
-        self._hidden = self._steps.forward(StepInput(*own))
+        with self._runner.warmup.held():
+            self._hidden = self._runner.steps.forward(StepInput(*own))
 
+    @torch.inference_mode()
     def logits(self, start: int, end: int) -> None:
         """Of rows `start` to `end` of the last step's result."""
-        self._steps.logits(self._hidden[start:end])
+        with self._runner.warmup.held():
+            self._runner.steps.logits(self._hidden[start:end])
 
 
 def _sent(step: StepInput) -> list[Any]:

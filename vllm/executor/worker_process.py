@@ -31,7 +31,7 @@ def _follow(connection: Connection, config: VllmConfig, rank: int) -> None:
     from torch.distributed import TCPStore
 
     from vllm.distributed.group import LOOPBACK, ProcessGroup
-    from vllm.executor.parallel_model import FollowingSteps
+    from vllm.executor.parallel_model import FollowingRank
     from vllm.executor.rank import load_rank
     from vllm.worker.runner import ModelRunner
 
@@ -41,12 +41,10 @@ def _follow(connection: Connection, config: VllmConfig, rank: int) -> None:
     if device_type == "cuda":
         torch.cuda.set_device(rank)  # what "cuda" means from here on
     group = ProcessGroup(store, rank, config.parallel_config.tensor_parallel_size, device_type)
-    runner = ModelRunner(config, lambda: load_rank(config, group), group)
-    steps = FollowingSteps(runner.steps)
-    with torch.inference_mode():
-        while True:
-            method, arguments = connection.recv()
-            getattr(steps, method)(*arguments)
+    follower = FollowingRank(ModelRunner(config, lambda: load_rank(config, group), group))
+    while True:
+        method, arguments = connection.recv()
+        getattr(follower, method)(*arguments)
 
 
 def _end(connection: Connection, error: Exception) -> None:

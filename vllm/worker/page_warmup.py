@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
@@ -49,8 +49,8 @@ class _Stopped(Exception):
 class PageWarmup:
     """`populate` on a thread of its own, which keeps the tensors until it is done and goes behind everything else.
 
-    Beside a step it would cost more than the step saves: both threads wait for the same memory. So it stands still from
-    `hold` until a moment after `release`.
+    Beside a step it would cost more than the step saves: both threads wait for the same memory. So steps run within
+    `held`.
     """
 
     def __init__(self, tensors: list[Tensor], most_bytes: int):
@@ -70,13 +70,19 @@ class PageWarmup:
     def stop(self) -> None:
         """Ends the thread where it is; the tensors are let go when this returns."""
         self._stopped = True
-        self.release()
+        self._release()
         self.join()
 
-    def hold(self) -> None:
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """It stands still within the block and for a moment after it."""
         self._quiet_from = math.inf
+        try:
+            yield
+        finally:
+            self._release()
 
-    def release(self) -> None:
+    def _release(self) -> None:
         self._quiet_from = time.monotonic() + _QUIET_SECONDS
 
     def _populate(self, tensors: list[Tensor], most_bytes: int) -> None:

@@ -23,6 +23,7 @@ from vllm.worker.kv_cache import allocate, number_of_blocks
 from vllm.worker.model_loader import DTYPES, ops_of
 from vllm.worker.offload import OffloadedWeights, return_freed_memory
 from vllm.worker.page_warmup import PageWarmup
+from vllm.worker.wanted_rows import wanted_rows
 
 # Rows of prompt logits that exist at once: a vocabulary of 150,000 in f32 is 0.6 MB a row.
 _PROMPT_LOGPROBS_ROWS = 64
@@ -34,7 +35,7 @@ _POPULATED_CACHE_BYTES = 1 << 30
 class ModelRunner:
     """Owns the model and the KV cache. `num_blocks` is the cache's size, the same for every rank of `group`.
 
-    `steps` computes with both; it is made anew with every cache.
+    `steps` computes with both, while `warmup` is held; they are made anew with every cache.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class ModelRunner:
         lead: Callable[[Steps], Steps] = lambda steps: steps,
     ):
         """`load` gives this rank's part of the model; `lead` makes of its steps what has all ranks compute theirs."""
-        self._load, self._lead = load, lead
+        self._load, self._lead, self._group = load, lead, group
         self._model = load()
         self._config = config
         self._format = CacheFormat.of(config.cache_config.cache_dtype, DTYPES[config.model_config.dtype])
@@ -81,8 +82,8 @@ class ModelRunner:
             steps = DeviceStep(self._model, self._config, self.num_blocks)
         self.steps = self._lead(steps)
         written = [tensor for cache in caches for tensor in cache.tensors[:2]] if device.device == "cpu" else []
-        self._warmup = PageWarmup(written, _POPULATED_CACHE_BYTES)
-        self._warmup.start()
+        self.warmup = PageWarmup(written, _POPULATED_CACHE_BYTES)
+        self.warmup.start()
 
     @property
     def is_sleeping(self) -> bool:
@@ -96,7 +97,7 @@ class ModelRunner:
         if self._asleep:
             return
         self._asleep = {"weights", "kv_cache"}
-        self._warmup.stop()
+        self.warmup.stop()
         for attention in self._model.attentions:
             attention.unbind()
         del self.steps
@@ -105,15 +106,17 @@ class ModelRunner:
         elif self._config.device_config.device != "cpu":
             self._offloaded = OffloadedWeights(part for _, part in named_parts(self._model) if isinstance(part, Tensor))
         return_freed_memory(self._config.device_config.device)
+        self._group.smallest(0)  # every rank has given its own back
+
+    def check_wake_up(self, parts: set[str]) -> None:
+        """Raises VLLMValidationError where the cache should come before the weights."""
+        if "weights" in self._asleep - parts and "kv_cache" in self._asleep & parts:
+            raise VLLMValidationError("tags=['kv_cache'] is not accepted while the weights sleep: wake them first")
 
     def wake_up(self, parts: set[str]) -> None:
-        """Takes memory again for what sleeps of `parts`: "weights", "kv_cache".
-
-        Raises VLLMValidationError where the cache should come before the weights.
-        """
+        """Takes memory again for what sleeps of `parts`: "weights", "kv_cache". Raises as `check_wake_up`."""
+        self.check_wake_up(parts)
         parts = parts & self._asleep
-        if "weights" in self._asleep - parts and "kv_cache" in parts:
-            raise VLLMValidationError("tags=['kv_cache'] is not accepted while the weights sleep: wake them first")
         if "weights" in parts:
             if self._model is None:
                 self._model = self._load()
@@ -127,15 +130,12 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, step: ScheduledStep) -> StepResult:
         """Computes the step's tokens, and samples for the sequences that it completes."""
-        self._warmup.hold()
-        try:
+        with self.warmup.held():
             return self._run(step)
-        finally:
-            self._warmup.release()
 
     def _run(self, step: ScheduledStep) -> StepResult:
         self._batch.release(step.released)
-        sampling, prompts, wanted = _wanted_rows(step)
+        sampling, prompts, wanted = wanted_rows(step)
         hidden = self.steps.forward(self._batch.build(step, wanted))
         result = StepResult(sampled=[[] for _ in step.requests])
         if sampling:
@@ -180,30 +180,3 @@ def _drop_rejected(request: Request, chosen: list[int]) -> None:
         if chosen[position] != token:
             del chosen[position + 1 :]
             return
-
-
-def _wanted_rows(step: ScheduledStep) -> tuple[list[int], list[tuple[int, int]], list[int] | None]:
-    """Which sequences sample, which want logprobs of how many prompt tokens, and the tokens that need logits.
-
-    First one token of each sequence that samples, and as often the sequence, with the tokens of its draft after it;
-    then those for prompt logprobs. None where that is every token in order.
-    """
-    sampling: list[int] = []
-    prompts: list[tuple[int, int]] = []
-    last_tokens: list[int] = []
-    prompt_tokens: list[int] = []
-    start = 0
-    for index, (request, count) in enumerate(zip(step.requests, step.num_new_tokens, strict=True)):
-        checked = len(request.draft)
-        if request.num_computed_tokens + count == len(request.token_ids) + checked:
-            sampling += [index] * (1 + checked)
-            last_tokens += range(start + count - 1 - checked, start + count)
-        if request.prompt_logprobs is not None:
-            predicting = min(count, request.num_prompt_tokens - 1 - request.num_computed_tokens)
-            if predicting > 0:
-                prompts.append((index, predicting))
-                prompt_tokens.extend(range(start, start + predicting))
-        start += count
-    if not prompts and len(last_tokens) == start:
-        return sampling, prompts, None
-    return sampling, prompts, last_tokens + prompt_tokens
