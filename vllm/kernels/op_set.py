@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from vllm.exceptions import VLLMValidationError
+
+if TYPE_CHECKING:
+    import torch
 
 # Where each op is found, in this folder and in torch_ops/.
 _MODULES = {
@@ -29,9 +34,10 @@ PROVEN_ON_DEVICE: frozenset[str] = frozenset()
 """What a GPU runs of this package by default: names of `DEVICE_CHOICES` with a passing row in docs/gpu.md."""
 
 DEVICE_CHOICES = (
-    "rms_norm", "fused_add_rms_norm", "silu_and_mul", "paged_attention_varlen", "cuda_graphs",
+    "rms_norm", "fused_add_rms_norm", "silu_and_mul", "paged_attention_varlen", "marlin_gemm", "cuda_graphs",
 )  # fmt: skip
-"""Kernels that exist for GPUs under the names and with the arguments of the CPU's, and the replay of captured steps."""
+"""Kernels that exist for GPUs under the names and with the arguments of the CPU's; what keeps weights as codes there;
+and the replay of captured steps."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,13 @@ class OpSet:
     Attributes:
         recordable: whether calls can be replayed (layers/replay.py).
         screens_heads: whether vllm.kernels.screened_head reads these packed weights.
-        takes_codes: whether linear weights may be packed as codes; else they are dequantised while they are loaded.
+        pack_quantized_weight: packs a linear weight's codes for `linear_packed`, and gives None where it cannot; such
+            weights are dequantised while they are loaded, as all are where this is None.
     """
 
     recordable: bool
     screens_heads: bool
-    takes_codes: bool
+    pack_quantized_weight: Callable | None
     pack_linear_weight: Callable
     pack_gate_up_weight: Callable
     linear_packed: Callable
@@ -61,12 +68,21 @@ class OpSet:
 
 def native_ops() -> OpSet:
     """This package's kernels for the CPU."""
-    return OpSet(recordable=True, screens_heads=True, takes_codes=True, **_functions(frozenset(_MODULES)))
+    pack = import_module("vllm.kernels.quantized_linear").pack_quantized_weight
+    ops = _functions(frozenset(_MODULES))
+    return OpSet(recordable=True, screens_heads=True, pack_quantized_weight=pack, **ops)
 
 
-def torch_ops(own_kernels: frozenset[str] = frozenset()) -> OpSet:
-    """torch's ops, but for those of `own_kernels`, which torch's dispatcher takes to the kernel of the device."""
-    return OpSet(recordable=False, screens_heads=False, takes_codes=False, **_functions(own_kernels))
+def torch_ops(own_kernels: frozenset[str] = frozenset(), dtype: torch.dtype | None = None) -> OpSet:
+    """torch's ops, but for those of `own_kernels`, which torch's dispatcher takes to the kernel of the device.
+
+    dtype: of inputs of linear layers; it is needed with marlin_gemm.
+    """
+    pack = None
+    if "marlin_gemm" in own_kernels:
+        pack = partial(import_module("vllm.kernels.marlin").pack_quantized_weight, dtype=dtype)
+    ops = _functions(own_kernels)
+    return OpSet(recordable=False, screens_heads=False, pack_quantized_weight=pack, **ops)
 
 
 def device_kernels(given: str | None) -> frozenset[str]:

@@ -20,7 +20,7 @@ class Int8(LinearMethod):
 
     def quantized(self, weight: Tensor) -> QuantizedWeight:
         """weight [n, k] in floating point."""
-        return QuantizedWeight(*quantize_weight(weight, 8), None, bits=8, group_size=MAX_INPUT_GROUP)
+        return QuantizedWeight(*quantize_weight(weight.cpu(), 8), None, bits=8, group_size=MAX_INPUT_GROUP)
 
 
 class Int4(Int8):
@@ -28,4 +28,4 @@ class Int4(Int8):
 
     def quantized(self, weight: Tensor) -> QuantizedWeight:
         """weight [n, k] in floating point."""
-        return QuantizedWeight(*quantize_weight(weight, 4), None, bits=4, group_size=INT4_GROUP)
+        return QuantizedWeight(*quantize_weight(weight.cpu(), 4), None, bits=4, group_size=INT4_GROUP)

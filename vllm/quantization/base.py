@@ -1,5 +1,6 @@
 """What the methods have in common: codes with scales, and from them to packed weights."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
-from vllm.kernels.quantized_linear import pack_quantized_weight
 from vllm.partition import WHOLE, WHOLE_LAYER, Part, Tile
 
 # The input is quantised in groups of at most this many columns, so that one large value does not cost all others
@@ -58,16 +58,14 @@ class QuantizedWeight:
             weight = torch.empty_like(weight).index_copy_(1, self.permutation.long(), weight)
         return weight
 
-    def packed(self, gate_up: bool) -> Tensor:
-        return pack_quantized_weight(
-            self.codes,
-            self.scales.contiguous(),
-            None if self.zeros is None else self.zeros.contiguous(),
-            self.permutation,
-            bits=self.bits,
-            group_size=self.group_size,
-            gate_up=gate_up,
-        )
+    def packed(self, pack: Callable, device: torch.device, gate_up: bool) -> Any:
+        """What `pack`, an OpSet's pack_quantized_weight, makes of it on the device."""
+
+        def sent(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device).contiguous()
+
+        tensors = (self.codes, self.scales, self.zeros, self.permutation)
+        return pack(*map(sent, tensors), bits=self.bits, group_size=self.group_size, gate_up=gate_up)
 
 
 class LinearMethod:
@@ -93,7 +91,7 @@ class LinearMethod:
         columns: int,
         gate_up: bool = False,
         tiles: list[Tile] | None = None,
-    ) -> Tensor:
+    ) -> Any:
         """The packed weight of layers with the same input, a tile of each (None: all of it) below the other."""
         tiles = [WHOLE_LAYER] * len(names) if tiles is None else tiles
         parts = [
@@ -103,13 +101,15 @@ class LinearMethod:
         return packed(checkpoint, parts, gate_up)
 
 
-def packed(checkpoint: Checkpoint, parts: list[QuantizedWeight | Tensor], gate_up: bool = False) -> Tensor:
-    """The packed weight of what was read, one below the other."""
+def packed(checkpoint: Checkpoint, parts: list[QuantizedWeight | Tensor], gate_up: bool = False) -> Any:
+    """The packed weight of what was read, one below the other: what the linear ops of `checkpoint.ops` take."""
     quantized = [part for part in parts if isinstance(part, QuantizedWeight)]
     merged = stacked(quantized)
     ops = checkpoint.ops
-    if merged is not None and len(quantized) == len(parts) and ops.takes_codes:
-        return checkpoint.memory.place(merged.packed(gate_up))
+    if merged is not None and len(quantized) == len(parts) and ops.pack_quantized_weight is not None:
+        made = merged.packed(ops.pack_quantized_weight, checkpoint.device, gate_up)
+        if made is not None:
+            return checkpoint.memory.place(made) if isinstance(made, Tensor) else made
     dense = [p.dequantized() if isinstance(p, QuantizedWeight) else p for p in parts]
     weight = checkpoint.stack([part.to(checkpoint.device, checkpoint.dtype) for part in dense])
     return checkpoint.memory.place(ops.pack_gate_up_weight(weight) if gate_up else ops.pack_linear_weight(weight))

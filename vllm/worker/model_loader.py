@@ -3,7 +3,7 @@
 import torch
 
 from vllm.checkpoint import Checkpoint, DummyCheckpoint, SafetensorsCheckpoint
-from vllm.config import DeviceConfig, VllmConfig
+from vllm.config import VllmConfig
 from vllm.distributed.group import SINGLE_RANK, Group
 from vllm.kernels.op_set import OpSet, native_ops, torch_ops
 from vllm.models.interface import BuildContext, Model
@@ -13,9 +13,12 @@ from vllm.quantization import linear_method
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
-def ops_of(device: DeviceConfig) -> OpSet:
+def ops_of(config: VllmConfig) -> OpSet:
     """The ops that layers and the sampler use."""
-    return native_ops() if device.attention_backend == "CPU_ATTN" else torch_ops(device.own_kernels)
+    device = config.device_config
+    if device.attention_backend == "CPU_ATTN":
+        return native_ops()
+    return torch_ops(device.own_kernels, DTYPES[config.model_config.dtype])
 
 
 def load_model(config: VllmConfig, group: Group = SINGLE_RANK) -> Model:
@@ -29,7 +32,7 @@ def load_model(config: VllmConfig, group: Group = SINGLE_RANK) -> Model:
     else:
         ignored = model_class.ignored_weights(model_config.hf_config)
         checkpoint = SafetensorsCheckpoint(model_config.folder, dtype, ignored, device)
-    checkpoint.ops = ops_of(config.device_config)
+    checkpoint.ops = ops_of(config)
     checkpoint.group = group
     checkpoint.linear_method = linear_method(model_config.quantization, model_config.hf_config)
     context = BuildContext(

@@ -50,7 +50,7 @@ class ModelRunner:
         self._model = load()
         self._config = config
         self._format = CacheFormat.of(config.cache_config.cache_dtype, DTYPES[config.model_config.dtype])
-        self._sampler = Sampler(ops_of(config.device_config))
+        self._sampler = Sampler(ops_of(config))
         self._offloaded: OffloadedWeights | None = None
         self._asleep: set[str] = set()
         self.num_blocks = group.smallest(self._number_of_blocks())

@@ -1,10 +1,17 @@
-"""Linear layers. A packed weight is the weight itself, `[n, k]`; a merged projection has gate rows before up rows."""
+"""Linear layers. A packed weight is the weight itself, `[n, k]`, or a MarlinWeight, which brings its own product; a
+merged projection has gate rows before up rows.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from vllm.kernels.marlin import MarlinWeight
 
 
 def pack_linear_weight(weight: Tensor) -> Tensor:
@@ -15,20 +22,26 @@ def pack_linear_weight(weight: Tensor) -> Tensor:
 pack_gate_up_weight = pack_linear_weight
 
 
-def linear_packed(out: Tensor, input: Tensor, packed: Tensor, bias: Tensor | None = None) -> None:
+def linear_packed(out: Tensor, input: Tensor, packed: Tensor | MarlinWeight, bias: Tensor | None = None) -> None:
     """``out`` of another dtype than ``input`` receives sums that were rounded to that of ``input`` before."""
     if out.dtype != input.dtype:
-        out.copy_(F.linear(input, packed, bias))
+        out.copy_(_linear(input, packed, bias))
+    elif not isinstance(packed, Tensor):
+        packed.multiply(input, bias, out)
     elif bias is None:
         torch.mm(input, packed.t(), out=out)
     else:
         torch.addmm(bias, input, packed.t(), out=out)
 
 
-def linear_packed_silu_and_mul(out: Tensor, input: Tensor, packed: Tensor) -> None:
+def linear_packed_silu_and_mul(out: Tensor, input: Tensor, packed: Tensor | MarlinWeight) -> None:
     """Both projections are rounded to the dtype before the activation."""
-    gate, up = F.linear(input, packed).chunk(2, dim=-1)
+    gate, up = _linear(input, packed).chunk(2, dim=-1)
     torch.mul(F.silu(gate), up, out=out)
+
+
+def _linear(input: Tensor, packed: Tensor | MarlinWeight, bias: Tensor | None = None) -> Tensor:
+    return F.linear(input, packed, bias) if isinstance(packed, Tensor) else packed.multiply(input, bias)
 
 
 def gather_packed_rows(out: Tensor, packed: Tensor, ids: Tensor) -> None:

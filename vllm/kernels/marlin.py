@@ -1,0 +1,103 @@
+"""Weights that a GPU keeps as codes of 4 and 8 bits, as ``marlin_gemm`` of :mod:`vllm.kernels.wna16` reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vllm.kernels import wna16
+from vllm.scalar_type import ScalarType, scalar_types
+
+# Which column each place of a row of scales or zeros holds, by 64; and of a bias or the scales of whole columns, by 32.
+_GROUPED = [i + 8 * j for i in range(8) for j in range(8)]
+_SINGLE = [2 * i + j for i in range(4) for j in (0, 1, 8, 9, 16, 17, 24, 25)]
+# Which column each code of a word of zeros is of, by bits.
+_INTERLEAVED = {4: (0, 2, 4, 6, 1, 3, 5, 7), 8: (0, 2, 1, 3)}
+_K_MULTIPLE, _N_MULTIPLE = 32, 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarlinWeight:
+    """A weight [n, k] as codes.
+
+    words: of `gptq_marlin_repack`; scales [groups, n] of the inputs' dtype; zeros [groups, n * bits / 32] or None;
+    permutation: i32 [k], which column of the input each row of the words meets; None: all in order.
+    """
+
+    words: Tensor
+    scales: Tensor
+    zeros: Tensor | None
+    permutation: Tensor | None
+    element: ScalarType
+    n: int
+    k: int
+
+    @property
+    def nbytes(self) -> int:
+        return sum(x.nbytes for x in (self.words, self.scales, self.zeros) if x is not None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What products are computed in."""
+        return self.scales.dtype
+
+    def multiply(self, input: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """``input @ weight.T + bias``: input [m, k] and bias [n] of the scales' dtype; out [m, n], where it goes."""
+        workspace = self.words.new_empty(0)  # upstream's kernel needs one
+        return wna16.marlin_gemm(
+            input, out, self.words, None if bias is None else _in_order(bias, _SINGLE), self.scales, None, None,
+            self.zeros, None, self.permutation, workspace, self.element, input.shape[0], self.n, self.k,
+        )  # fmt: skip
+
+
+def pack_quantized_weight(
+    codes: Tensor,
+    scales: Tensor,
+    zeros: Tensor | None = None,
+    permutation: Tensor | None = None,
+    *,
+    bits: int,
+    group_size: int = -1,
+    gate_up: bool = False,
+    dtype: torch.dtype,
+) -> MarlinWeight | None:
+    """As that of :mod:`vllm.kernels.quantized_linear`, on the device of the codes, for inputs of `dtype`.
+
+    Scales are rounded to `dtype`. None where the kernel has no such weight: inputs are not bf16 or f16, sizes are not
+    multiples of 32 columns and 64 rows, the last group is not whole, or a zero is no code.
+    """
+    n, k = codes.shape
+    groups = scales.shape[1]
+    if dtype not in (torch.bfloat16, torch.float16) or k % _K_MULTIPLE or n % _N_MULTIPLE:
+        return None
+    if groups > 1 and groups * group_size != k:
+        return None
+    element = {4: scalar_types.uint4b8, 8: scalar_types.uint8b128}[bits]
+    if zeros is not None:
+        if not bool(((zeros >= 0) & (zeros < 2**bits)).all()):
+            return None
+        element = {4: scalar_types.uint4, 8: scalar_types.uint8}[bits]
+        interleaved = _regrouped(_in_order(zeros.t().to(torch.uint8), _GROUPED), _INTERLEAVED[bits])
+        zeros = _words(interleaved, bits)
+    unordered = codes.new_empty(0, dtype=torch.int32)
+    words = wna16.gptq_marlin_repack(_words(codes, bits).t().contiguous(), unordered, k, n, bits)
+    scales = _in_order(scales.t().to(dtype), _GROUPED if groups > 1 else _SINGLE)
+    return MarlinWeight(words, scales, zeros, permutation, element, n, k)
+
+
+def _in_order(x: Tensor, order: list[int]) -> Tensor:
+    """[..., n], contiguous, each stretch of columns in this order."""
+    return _regrouped(x, order).contiguous()
+
+
+def _regrouped(x: Tensor, order: list[int] | tuple[int, ...]) -> Tensor:
+    index = torch.tensor(order, device=x.device)
+    return x.unflatten(-1, (-1, len(order))).index_select(-1, index).flatten(-2)
+
+
+def _words(codes: Tensor, bits: int) -> Tensor:
+    """u8 [rows, columns] to i32 [rows, columns * bits / 32]: the first code of a word in its lowest bits."""
+    octets = codes if bits == 8 else codes[:, ::2] | codes[:, 1::2] << 4
+    return octets.contiguous().view(torch.int32)  # the lowest byte first, on every host and device that has such ops
