@@ -36,8 +36,9 @@ def test_weights_read_as_what_they_stand_for(model):
     ):
         weight = method.read(stored, f"model.layers.1.{layer}", rows, columns)
         expected = plain.take(f"model.layers.1.{layer}.weight", (rows, columns))
-        assert isinstance(weight, QuantizedWeight) != ALL[name].exact
-        got = weight.dequantized() if isinstance(weight, QuantizedWeight) else weight
+        assert isinstance(weight, QuantizedWeight)
+        assert weight.codes.is_floating_point() == ALL[name].exact
+        got = weight.dequantized()
         torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-7)
 
 

@@ -15,6 +15,8 @@ _GROUPED = [i + 8 * j for i in range(8) for j in range(8)]
 _SINGLE = [2 * i + j for i in range(4) for j in (0, 1, 8, 9, 16, 17, 24, 25)]
 # Which column each code of a word of zeros is of, by bits.
 _INTERLEAVED = {4: (0, 2, 4, 6, 1, 3, 5, 7), 8: (0, 2, 1, 3)}
+# The power of two in scales of e4m3: what its exponents' bias and the input type's differ by.
+_FOLDED = {torch.bfloat16: 120, torch.float16: 8}
 _K_MULTIPLE, _N_MULTIPLE = 32, 64
 
 
@@ -65,8 +67,9 @@ def pack_quantized_weight(
 ) -> MarlinWeight | None:
     """As that of :mod:`vllm.kernels.quantized_linear`, on the device of the codes, for inputs of `dtype`.
 
-    Scales are rounded to `dtype`. None where the kernel has no such weight: inputs are not bf16 or f16, sizes are not
-    multiples of 32 columns and 64 rows, the last group is not whole, or a zero is no code.
+    Codes may also be float8_e4m3fn, for ``scales * codes``. Scales are rounded to `dtype`. None where the kernel has no
+    such weight: inputs are not bf16 or f16, sizes are not multiples of 32 columns and 64 rows, the last group is not
+    whole, or a zero is no code.
     """
     n, k = codes.shape
     groups = scales.shape[1]
@@ -81,9 +84,15 @@ def pack_quantized_weight(
         element = {4: scalar_types.uint4, 8: scalar_types.uint8}[bits]
         interleaved = _regrouped(_in_order(zeros.t().to(torch.uint8), _GROUPED), _INTERLEAVED[bits])
         zeros = _words(interleaved, bits)
+    scales = scales.t().to(dtype)
+    if codes.dtype == torch.float8_e4m3fn:
+        element = scalar_types.float8_e4m3fn
+        codes, scales = codes.view(torch.uint8), scales * 2.0 ** _FOLDED[dtype]
+        if not bool(scales.isfinite().all()):
+            return None
     unordered = codes.new_empty(0, dtype=torch.int32)
     words = wna16.gptq_marlin_repack(_words(codes, bits).t().contiguous(), unordered, k, n, bits)
-    scales = _in_order(scales.t().to(dtype), _GROUPED if groups > 1 else _SINGLE)
+    scales = _in_order(scales, _GROUPED if groups > 1 else _SINGLE)
     return MarlinWeight(words, scales, zeros, permutation, element, n, k)
 
 

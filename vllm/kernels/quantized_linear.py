@@ -38,11 +38,11 @@ def pack_quantized_weight(
     bits: int,
     group_size: int = -1,
     gate_up: bool = False,
-) -> Tensor:
+) -> Tensor | None:
     """Pack the weight ``scales * (codes - zeros)``; the result is opaque, 1-D u8, the same for every instruction set.
 
     Args:
-        codes: u8 ``[n, k]``, below ``2 ** bits``.
+        codes: u8 ``[n, k]``, below ``2 ** bits``. No kernel takes codes of a floating-point type: the result is None.
         scales: f32 ``[n, groups]``; or, for ``bits=8`` without zeros, ``[n, 1]``: one for a whole row.
         zeros: i32 ``[n, groups]``; None: ``2 ** (bits - 1)``.
         permutation: i32 ``[k]``: column ``i`` of codes belongs to column ``permutation[i]`` of the input.
@@ -53,6 +53,8 @@ def pack_quantized_weight(
     Raises:
         RuntimeError: something does not fit.
     """
+    if codes.is_floating_point():
+        return None
     return _pack_quantized_weight(codes, scales, zeros, permutation, bits, group_size, gate_up)
 
 

@@ -22,6 +22,7 @@ class QuantizedWeight:
 
     codes u8 [n, k]; scales f32 [n, groups] or [n, 1]; zeros i32 [n, groups], None: 2 ** (bits - 1). A group is
     `group_size` columns, -1: all of them. Column i of the codes meets column permutation[i] of the input.
+    Codes of a floating-point type of 8 bits are ``scales * codes``.
     """
 
     codes: Tensor
@@ -52,8 +53,10 @@ class QuantizedWeight:
         n, k = self.codes.shape
         group_of = torch.arange(k) // (k if self.group_size == -1 else self.group_size)
         scales = self.scales.expand(n, int(group_of[-1]) + 1)
-        zeros = 2 ** (self.bits - 1) if self.zeros is None else self.zeros[:, group_of]
-        weight = scales[:, group_of] * (self.codes.float() - zeros)
+        weight = self.codes.float()
+        if not self.codes.is_floating_point():
+            weight -= 2 ** (self.bits - 1) if self.zeros is None else self.zeros[:, group_of]
+        weight *= scales[:, group_of]
         if self.permutation is not None:
             weight = torch.empty_like(weight).index_copy_(1, self.permutation.long(), weight)
         return weight
@@ -124,8 +127,8 @@ def stacked(parts: list[QuantizedWeight]) -> QuantizedWeight | None:
         same_order = (part.permutation is None) == (first.permutation is None) and (
             first.permutation is None or torch.equal(part.permutation, first.permutation)
         )
-        same_scales = part.scales.shape[1] == first.scales.shape[1]
-        if (part.bits, part.group_size) != (first.bits, first.group_size) or not (same_order and same_scales):
+        same_kind = part.scales.shape[1] == first.scales.shape[1] and part.codes.dtype == first.codes.dtype
+        if (part.bits, part.group_size) != (first.bits, first.group_size) or not (same_order and same_kind):
             return None
     zeros = None
     if any(part.zeros is not None for part in parts):

@@ -10,7 +10,7 @@ from vllm.exceptions import ModelError
 from vllm.partition import WHOLE_LAYER, Tile
 from vllm.quantization.base import LinearMethod, QuantizedWeight, group_count, group_part, require_whole_rows
 from vllm.quantization.bits import unpack_rows
-from vllm.quantization.fp8 import dequantized_fp8
+from vllm.quantization.fp8 import float8_weight
 
 _FORMATS = ("int-quantized", "pack-quantized", "float-quantized", "naive-quantized", "dense")
 
@@ -52,7 +52,7 @@ class CompressedTensors(LinearMethod):
         stored = checkpoint.take_stored(f"{name}.weight", (rows, columns), parts=tile)
         if stored.dtype == torch.float8_e4m3fn:
             scale = checkpoint.take_stored(f"{name}.weight_scale")
-            return dequantized_fp8(stored, scale, self._block, f"{name}.weight_scale", (rows, columns), tile)
+            return float8_weight(stored, scale, self._block, f"{name}.weight_scale", (rows, columns), tile)
         if stored.dtype != torch.int8:
             raise ModelError(f"weight '{name}.weight' is {stored.dtype}; supported with a scale: int8, float8_e4m3fn")
         return self._read_codes(checkpoint, name, stored.view(torch.uint8) ^ 128, 8, (rows, columns), tile)
