@@ -22,31 +22,35 @@ def qkv_norm_rope_cache(
     slot_mapping: Tensor,
 ) -> None:
     """Caches are contiguous ``[blocks, block_size, num_kv_heads, head_size]``; every slot must lie in them."""
-    heads = (num_heads, num_kv_heads, num_kv_heads)
-    query, key, value = qkv.unflatten(-1, (-1, head_size)).split(heads, dim=1)
-    key = norm_and_rotate_queries(query, key, positions, cos_sin_cache, q_weight, k_weight, epsilon, is_neox)
+    heads = (num_heads, num_kv_heads, head_size)
+    key, value = norm_and_rotate(qkv, positions, cos_sin_cache, q_weight, k_weight, epsilon, heads, is_neox)
     key_cache.flatten(0, 1).index_copy_(0, slot_mapping, key.to(key_cache.dtype))
     value_cache.flatten(0, 1).index_copy_(0, slot_mapping, value)
 
 
-def norm_and_rotate_queries(
-    query: Tensor,
-    key: Tensor,
+def norm_and_rotate(
+    qkv: Tensor,
     positions: Tensor,
     cos_sin_cache: Tensor | None,
     q_weight: Tensor | None,
     k_weight: Tensor | None,
     epsilon: float,
+    heads: tuple[int, int, int],
     is_neox: bool,
-) -> Tensor:
-    """Query and key are ``[tokens, heads, head_size]``. The query changes in place, the new key is returned in f32."""
+) -> tuple[Tensor, Tensor]:
+    """Queries change in place; returns keys in f32 and values as they are, ``[tokens, num_kv_heads, head_size]``.
+
+    ``heads``: num_heads, num_kv_heads and head_size; the rest as of the ops.
+    """
+    num_heads, num_kv_heads, head_size = heads
+    query, key, value = qkv.unflatten(-1, (-1, head_size)).split((num_heads, num_kv_heads, num_kv_heads), dim=1)
     cos_sin = None if cos_sin_cache is None else cos_sin_cache.index_select(0, positions)
     if cos_sin is not None or q_weight is not None:
-        query.copy_(_norm_and_rotate(query, q_weight, epsilon, cos_sin, is_neox))
-    return _norm_and_rotate(key, k_weight, epsilon, cos_sin, is_neox)
+        query.copy_(_rotated(query, q_weight, epsilon, cos_sin, is_neox))
+    return _rotated(key, k_weight, epsilon, cos_sin, is_neox), value
 
 
-def _norm_and_rotate(x: Tensor, weight: Tensor | None, epsilon: float, cos_sin: Tensor | None, is_neox: bool) -> Tensor:
+def _rotated(x: Tensor, weight: Tensor | None, epsilon: float, cos_sin: Tensor | None, is_neox: bool) -> Tensor:
     """x [tokens, heads, head_size] to the same in f32; cos_sin [tokens, rotary_size]."""
     x = x.float()
     if weight is not None:

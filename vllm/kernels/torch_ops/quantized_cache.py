@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from vllm.kernels.torch_ops.qkv import norm_and_rotate_queries
+from vllm.kernels.torch_ops.qkv import norm_and_rotate
 
 _LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0, torch.float8_e5m2: 57344.0}
 
@@ -33,9 +33,8 @@ def qkv_norm_rope_quantized_cache(
     slot_mapping: Tensor,
 ) -> None:
     """Every slot must lie in the caches."""
-    heads = (num_heads, num_kv_heads, num_kv_heads)
-    query, key, value = qkv.unflatten(-1, (-1, head_size)).split(heads, dim=1)
-    key = norm_and_rotate_queries(query, key, positions, cos_sin_cache, q_weight, k_weight, epsilon, is_neox)
+    heads = (num_heads, num_kv_heads, head_size)
+    key, value = norm_and_rotate(qkv, positions, cos_sin_cache, q_weight, k_weight, epsilon, heads, is_neox)
     _store(key, key_cache, k_scale, slot_mapping)
     _store(value.float(), value_cache, v_scale, slot_mapping)
 
