@@ -21,6 +21,7 @@ from kernels import seconds_per_call
 from limits import limit_parser, prepare
 
 from vllm.kernels import linear
+from vllm.kernels.quantized_linear import pack_quantized_weight
 from vllm.quantization.at_load import Int4, Int8
 
 MODELS = {
@@ -38,7 +39,7 @@ def pack(weight: torch.Tensor, kind: str, fused: bool) -> torch.Tensor:
     quantized = (Int4 if kind == "int4" else Int8)({}).quantized(weight)
     if kind == "w8a8":
         quantized.group_size = -1
-    return quantized.packed(fused)
+    return quantized.packed(pack_quantized_weight, weight.device, fused)
 
 
 def layer(n: int, k: int, fused: bool, dtype: torch.dtype, kind: str) -> tuple[list, Callable, Callable]:
