@@ -55,8 +55,9 @@ HWY_INLINE VU8 CodesPart(VU8 loaded, int part) {
 }
 
 // How products are summed: sum += four products of neighbouring codes of weight and input in each
-// lane. Sums are exact, so that all ways give the same.
+// lane. Sums are exact, so that all ways give the same. `kLess` is taken off each weight code.
 struct AnyProducts {
+  static constexpr int kLess = 0;
   static HWY_INLINE void Add(VI32& sum, VU8 codes, VI32 input) {
     const hn::Repartition<int8_t, I32> di8;
     sum = hn::SumOfMulQuadAccumulate(I32(), codes, hn::BitCast(di8, input), sum);
@@ -74,6 +75,7 @@ struct AnyProducts {
 // intrinsic, and because not every CPU of the targets AVX3 and AVX2 has it. The input is in a
 // register, not broadcast from memory by the instruction, which takes Ice Lake half as long again.
 struct VnniProducts {
+  static constexpr int kLess = 0;
   static HWY_INLINE void Add(VI32& sum, VU8 codes, VI32 input) {
     asm(VLLM_CPU_PRODUCTS : "+v"(sum.raw) : "v"(codes.raw), "v"(input.raw));
   }
@@ -137,6 +139,21 @@ HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTR
     b += kStepBytes;
   }
 }
+
+// 8-bit codes without VNNI: less 128, and with their signs moved to the input, two products fit 16
+// bits, so that neither has to be widened.
+struct SignedProducts {
+  static constexpr int kLess = 128;
+  static HWY_INLINE void Add(VI32& sum, VU8 codes, VI32 input) {
+    const hn::Repartition<int8_t, I32> di8;
+    const hn::Repartition<int16_t, I32> di16;
+    const auto weight = hn::BitCast(di8, hn::Xor(codes, hn::Set(U8(), uint8_t{128})));
+    const auto magnitude = hn::BitCast(U8(), hn::Abs(weight));  // of -128 it is 128
+    const auto factor = hn::IfNegativeThenNegOrUndefIfZero(weight, hn::BitCast(di8, input));
+    const auto pairs = hn::SatWidenMulPairwiseAdd(di16, magnitude, factor);
+    sum = hn::Add(sum, hn::WidenMulPairwiseAdd(I32(), pairs, hn::Set(di16, 1)));
+  }
+};
 
 // The same by way of sums that hold few products.
 template <int kBits, int kRows, int kVecs>
@@ -212,6 +229,8 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
   const F32 df;
   const I32 di;
   constexpr int kVecs = VecsFor(kRows);
+  constexpr bool kByPairs = std::is_same_v<Products, AnyProducts> && kHasPairProducts;
+  using Summed = std::conditional_t<kByPairs && kBits == 8, SignedProducts, Products>;
   constexpr int64_t kHead = (kScaled ? 64 : 0) + (kZeroed ? 64 : 0);
   constexpr int64_t kStepK = 4 * (8 / kBits);
   const float* row_scales = reinterpret_cast<const float*>(panel.data);
@@ -228,18 +247,19 @@ HWY_NOINLINE void QuantizedTile(const InputTile& input, const WeightPanel& panel
       HWY_UNROLL(32)
       for (int r = 0; r < kRows; ++r) {
         // Without zeros of its own a group's zero is the middle code.
-        const VI32 start = kZeroed ? hn::Zero(di) : hn::Set(di, -in.sums[r] * (1 << (kBits - 1)));
+        constexpr int kZero = kZeroed ? 0 : 1 << (kBits - 1);
+        const VI32 start = hn::Set(di, in.sums[r] * (Summed::kLess - kZero));
         HWY_UNROLL(32)
         for (int v = 0; v < kVecs; ++v) sum[r][v] = start;
       }
       if constexpr (kHead > 0) __builtin_prefetch(fetch, 0, 2);
       fetch += kHead * panel.fetch_step / kStepBytes;
       const uint8_t* codes = group + kHead + column * 4;
-      if constexpr (std::is_same_v<Products, AnyProducts> && kBits == 4 && kHasPairProducts) {
+      if constexpr (kByPairs && kBits == 4) {
         SumPairs<kBits, kRows, kVecs>(in.codes, codes, size / kStepK, fetch, panel.fetch_step, sum);
       } else {
-        SumSteps<Products, kBits, kRows, kVecs>(in.codes, codes, size / kStepK, fetch,
-                                                panel.fetch_step, sum);
+        SumSteps<Summed, kBits, kRows, kVecs>(in.codes, codes, size / kStepK, fetch,
+                                              panel.fetch_step, sum);
       }
       fetch += size / kStepK * panel.fetch_step;
       if constexpr (!kScaled && !kZeroed) {

@@ -51,10 +51,11 @@ def test_error_of_the_quantised_input_is_small(form):
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_largest_sums(form, sign):
-    """All codes as large as they can be, of one sign, as narrow sums hold them least."""
+@pytest.mark.parametrize("largest", [True, False])
+def test_largest_sums(form, sign, largest):
+    """All codes as large or as small as they can be, of one sign, as narrow sums hold them least."""
     weight, x = random_codes(40, 576, *form, 0), torch.full((7, 576), sign)
-    weight.codes.fill_(2**weight.bits - 1)
+    weight.codes.fill_(2**weight.bits - 1 if largest else 0)
     out = torch.empty(7, 40)
     linear.linear_packed(out, x, pack(weight))
     assert_close(out, quantized_input(x, weight.group) @ weight.dequantized().t(), terms=1.0)
