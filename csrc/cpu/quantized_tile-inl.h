@@ -93,6 +93,21 @@ constexpr bool kBestNeedsVnni =
 // Whether multiplying 8-bit codes and adding pairs of the products is one instruction.
 constexpr bool kHasPairProducts = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2;
 
+// 8-bit codes without VNNI: less 128, and with their signs moved to the input, two products fit 16
+// bits, so that neither has to be widened.
+struct SignedProducts {
+  static constexpr int kLess = 128;
+  static HWY_INLINE void Add(VI32& sum, VU8 codes, VI32 input) {
+    const hn::Repartition<int8_t, I32> di8;
+    const hn::Repartition<int16_t, I32> di16;
+    const auto weight = hn::BitCast(di8, hn::Xor(codes, hn::Set(U8(), uint8_t{128})));
+    const auto magnitude = hn::BitCast(U8(), hn::Abs(weight));  // of -128 it is 128
+    const auto factor = hn::IfNegativeThenNegOrUndefIfZero(weight, hn::BitCast(di8, input));
+    const auto pairs = hn::SatWidenMulPairwiseAdd(di16, magnitude, factor);
+    sum = hn::Add(sum, hn::WidenMulPairwiseAdd(I32(), pairs, hn::Set(di16, 1)));
+  }
+};
+
 // Pairs of products of 4-bit codes stay below 2^12, so that 16 bits hold the sum of eight: without
 // VNNI that halves the work and more.
 struct PairProducts {
@@ -139,21 +154,6 @@ HWY_INLINE void SumSteps(const int32_t* HWY_RESTRICT a, const uint8_t* HWY_RESTR
     b += kStepBytes;
   }
 }
-
-// 8-bit codes without VNNI: less 128, and with their signs moved to the input, two products fit 16
-// bits, so that neither has to be widened.
-struct SignedProducts {
-  static constexpr int kLess = 128;
-  static HWY_INLINE void Add(VI32& sum, VU8 codes, VI32 input) {
-    const hn::Repartition<int8_t, I32> di8;
-    const hn::Repartition<int16_t, I32> di16;
-    const auto weight = hn::BitCast(di8, hn::Xor(codes, hn::Set(U8(), uint8_t{128})));
-    const auto magnitude = hn::BitCast(U8(), hn::Abs(weight));  // of -128 it is 128
-    const auto factor = hn::IfNegativeThenNegOrUndefIfZero(weight, hn::BitCast(di8, input));
-    const auto pairs = hn::SatWidenMulPairwiseAdd(di16, magnitude, factor);
-    sum = hn::Add(sum, hn::WidenMulPairwiseAdd(I32(), pairs, hn::Set(di16, 1)));
-  }
-};
 
 // The same by way of sums that hold few products.
 template <int kBits, int kRows, int kVecs>
