@@ -25,6 +25,7 @@ if(NOT VLLM_CPU_FAMILIES)
     penalties
     qkv
     quantized_linear
+    rank_exchange
     rotary
     sampling
     scaled_quant

@@ -1,5 +1,6 @@
 """The processes of ranks: none outlives its engine, and when one dies the user hears why."""
 
+import gc
 import os
 import signal
 import threading
@@ -46,10 +47,13 @@ def test_a_rank_that_is_killed_ends_the_engine_with_the_cause(folder):
 
 
 def test_ranks_end_with_the_engine(folder):
+    before = psutil.Process().num_fds()
     llm = load(folder)
     assert len(processes_of_ranks()) == 1
     del llm
     wait_until(lambda: not processes_of_ranks(), what="no rank is left")
+    gc.collect()
+    assert psutil.Process().num_fds() <= before
 
 
 def test_an_error_of_another_rank_at_the_start_is_one_line(folder, monkeypatch):

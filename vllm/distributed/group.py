@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from vllm.distributed.shared_memory import SharedMemory
 from vllm.exceptions import VLLMValidationError
 from vllm.partition import Part
 
@@ -54,35 +55,63 @@ SINGLE_RANK = Group()
 
 
 class ProcessGroup(Group):
-    """Ranks in processes of their own on one machine, over torch.distributed: gloo, and NCCL for a GPU's tensors.
+    """Ranks in processes of their own on one machine.
 
-    What NCCL does is queued on the device like a kernel. torch.distributed's default group is left alone: it belongs to
-    the program that uses this package.
+    They exchange a GPU's tensors by torch.distributed's NCCL, which queues that on the device like a kernel; the host's
+    through memory that they share, or by gloo where there is none. torch.distributed's default group is left alone: it
+    belongs to the program that uses this package.
     """
 
-    def __init__(self, store: dist.Store, rank: int, size: int, device_type: str = "cpu"):
-        """Returns when all ranks have called it with the same store. PeerLostError where one does not come."""
+    def __init__(self, store: dist.Store, rank: int, size: int, device_type: str = "cpu", shared: int | None = None):
+        """Returns when all ranks have called it with the same store. PeerLostError where one does not come.
+
+        `shared`: the file of shared_memory.create, inherited or received by this process.
+        """
         self.rank, self.size = rank, size
         self._store = store  # of the rank that others find it at: as long as they may
-        self._host = _gloo(store, rank, size)
-        self._of_tensors = self._host if device_type == "cpu" else _nccl(store, rank, size)
+        self._host = _Collectives(_gloo(store, rank, size), rank, size)
+        self._of_tensors: _Collectives | SharedMemory = self._host
+        if device_type != "cpu":
+            self._of_tensors = _Collectives(_nccl(store, rank, size), rank, size)
+        elif shared is not None:
+            self._of_tensors = SharedMemory(shared, rank, size)
+            self.smallest(0)  # all have locked their bytes
+
+    def all_reduce(self, x: Tensor) -> None:
+        with _needing_peers():
+            self._of_tensors.all_reduce(x)
+
+    def gather(self, x: Tensor) -> list[Tensor]:
+        with _needing_peers():
+            return self._of_tensors.gather(x)
+
+    def smallest(self, number: int) -> int:
+        value = torch.tensor([number])
+        with _needing_peers():
+            self._host.take_smallest(value)
+        return int(value.item())
+
+
+class _Collectives:
+    """What a group needs of one of torch.distributed's backends."""
+
+    def __init__(self, backend: dist.Backend, rank: int, size: int):
+        self._backend, self._rank, self._size = backend, rank, size
         self._minimum = dist.AllreduceOptions()
         self._minimum.reduceOp = dist.ReduceOp.MIN
         self._to_first = dist.GatherOptions()
         self._to_first.rootRank = 0
 
     def all_reduce(self, x: Tensor) -> None:
-        _exchange(self._of_tensors.allreduce, [x])
+        self._backend.allreduce([x]).wait()
+
+    def take_smallest(self, x: Tensor) -> None:
+        self._backend.allreduce([x], self._minimum).wait()
 
     def gather(self, x: Tensor) -> list[Tensor]:
-        received = [torch.empty_like(x) for _ in range(self.size)] if self.rank == 0 else []
-        _exchange(self._of_tensors.gather, [received] if received else [], [x], self._to_first)
+        received = [torch.empty_like(x) for _ in range(self._size)] if self._rank == 0 else []
+        self._backend.gather([received] if received else [], [x], self._to_first).wait()
         return received
-
-    def smallest(self, number: int) -> int:
-        value = torch.tensor([number])
-        _exchange(self._host.allreduce, [value], self._minimum)
-        return int(value.item())
 
 
 def require_backends(device_type: str) -> None:
@@ -99,25 +128,21 @@ def require_backends(device_type: str) -> None:
         )
 
 
-def _exchange(start: Callable[..., dist.Work], *arguments: Any) -> None:
+@contextmanager
+def _needing_peers() -> Iterator[None]:
+    """What fails within fails because another rank does not do its part."""
     try:
-        start(*arguments).wait()
+        yield
     except RuntimeError as error:
-        raise _lost(error) from None
-
-
-def _lost(error: RuntimeError) -> PeerLostError:
-    return PeerLostError(str(error).partition("\n")[0])
+        raise PeerLostError(str(error).partition("\n")[0]) from None
 
 
 def _gloo(store: dist.Store, rank: int, size: int) -> dist.Backend:
     options = dist.ProcessGroupGloo._Options()
     options._devices = [dist.ProcessGroupGloo.create_device(hostname=LOOPBACK)]
     options._timeout = _CONNECT_TIMEOUT
-    try:
+    with _needing_peers():
         backend = dist.ProcessGroupGloo(dist.PrefixStore("gloo", store), rank, size, options)
-    except RuntimeError as error:
-        raise _lost(error) from None
     backend._set_default_timeout(_TIMEOUT)
     return backend
 

@@ -2,6 +2,7 @@
 
 import os
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 
 from vllm.config import VllmConfig
 from vllm.distributed import child_main
@@ -36,11 +37,13 @@ def _follow(connection: Connection, config: VllmConfig, rank: int) -> None:
     from vllm.worker.runner import ModelRunner
 
     connection.send(None)  # ready
-    store = TCPStore(LOOPBACK, connection.recv(), is_master=False)
+    port, shares_memory = connection.recv()
+    shared = recv_handle(connection) if shares_memory else None
+    store = TCPStore(LOOPBACK, port, is_master=False)
     device_type = config.device_config.device
     if device_type == "cuda":
         torch.cuda.set_device(rank)  # what "cuda" means from here on
-    group = ProcessGroup(store, rank, config.parallel_config.tensor_parallel_size, device_type)
+    group = ProcessGroup(store, rank, config.parallel_config.tensor_parallel_size, device_type, shared)
     follower = FollowingRank(ModelRunner(config, lambda: load_rank(config, group), group))
     while True:
         method, arguments = connection.recv()

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import send_handle
 from typing import TYPE_CHECKING, Any
 
 from vllm.config import VllmConfig
@@ -35,6 +36,7 @@ class Workers:
 
     def join(self) -> "Group":
         """Brings all ranks together. To be called within `together`."""
+        from vllm.distributed import shared_memory
         from vllm.distributed.group import LOOPBACK, ProcessGroup, require_backends
 
         require_backends(self._device_type)
@@ -43,8 +45,12 @@ class Workers:
         store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)
         for worker in self._workers:
             worker.wait_ready()
-        self._send(store.port)
-        return ProcessGroup(store, 0, self.size, self._device_type)
+        shared = shared_memory.create(self.size) if self._device_type == "cpu" else None
+        for worker in self._workers:
+            worker.connection.send((store.port, shared is not None))
+            if shared is not None:
+                send_handle(worker.connection, shared, worker.process.pid)
+        return ProcessGroup(store, 0, self.size, self._device_type, shared)
 
     def call(self, method: str, *arguments: Any) -> None:
         """Has every worker do this after what it was told before; what comes of it stays there."""
