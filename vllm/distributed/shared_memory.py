@@ -20,9 +20,10 @@ _LINE = 64
 
 def create(ranks: int) -> int | None:
     """A file for as many ranks, which each of them attaches to; None where this system has no such files."""
-    if not hasattr(os, "memfd_create"):
+    try:
+        descriptor = os.memfd_create("vllm-ranks")
+    except (AttributeError, OSError):  # not Linux, or a sandbox that refuses it
         return None
-    descriptor = os.memfd_create("vllm-ranks")
     os.truncate(descriptor, ranks * (_LINE + 2 * _SLOT_BYTES))
     return descriptor
 
