@@ -42,10 +42,10 @@ def packed(w: QuantizedWeight, dtype: torch.dtype = torch.bfloat16) -> MarlinWei
     return pack_quantized_weight(*tensors, bits=w.bits, group_size=w.group_size, dtype=dtype)
 
 
-def check(made: MarlinWeight, w: QuantizedWeight) -> None:
+def check(made: MarlinWeight, w: QuantizedWeight, times: float = 1.0) -> None:
     dtype = made.dtype
     assert made.nbytes < N * K * w.bits // 8 + 1600
-    x, bias = randn((5, K), dtype, 1), randn((N,), dtype, 2)
+    x, bias = randn((5, K), dtype, 1) * times, randn((N,), dtype, 2)
     expected = x.double() @ w.dequantized().double().t() + bias.double()
     size = (x.double().square() @ w.dequantized().double().square().t()).sqrt()
     error = (made.multiply(x, bias).double() - expected).abs()
@@ -69,6 +69,8 @@ def test_products_of_8_bit_floats(groups, dtype):
     w = weight(8, groups)
     w.codes, w.scales = randn((N, K), torch.float32, 3).to(torch.float8_e4m3fn), w.scales.to(dtype).float()
     check(packed(w, dtype), w)
+    w.scales *= 2.0**-9  # where f16 has few of its bits
+    check(packed(w, dtype), w, times=2.0**9)
     w.scales[1, 0] = 300.0  # as large as neither type has it with what is folded in
     assert packed(w, dtype) is None
 

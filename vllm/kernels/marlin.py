@@ -69,7 +69,7 @@ def pack_quantized_weight(
 
     Codes may also be float8_e4m3fn, for ``scales * codes``. Scales are rounded to `dtype`. None where the kernel has no
     such weight: inputs are not bf16 or f16, sizes are not multiples of 32 columns and 64 rows, the last group is not
-    whole, or a zero is no code.
+    whole, a scale is too large for `dtype`, or a zero is no code.
     """
     n, k = codes.shape
     groups = scales.shape[1]
@@ -84,12 +84,13 @@ def pack_quantized_weight(
         element = {4: scalar_types.uint4, 8: scalar_types.uint8}[bits]
         interleaved = _regrouped(_in_order(zeros.t().to(torch.uint8), _GROUPED), _INTERLEAVED[bits])
         zeros = _words(interleaved, bits)
-    scales = scales.t().to(dtype)
     if codes.dtype == torch.float8_e4m3fn:
         element = scalar_types.float8_e4m3fn
+        # Before they are rounded: f16 has few bits for scales as small as these.
         codes, scales = codes.view(torch.uint8), scales * 2.0 ** _FOLDED[dtype]
-        if not bool(scales.isfinite().all()):
-            return None
+    scales = scales.t().to(dtype)
+    if not bool(scales.isfinite().all()):
+        return None
     unordered = codes.new_empty(0, dtype=torch.int32)
     words = wna16.gptq_marlin_repack(_words(codes, bits).t().contiguous(), unordered, k, n, bits)
     scales = _in_order(scales, _GROUPED if groups > 1 else _SINGLE)
