@@ -1,15 +1,18 @@
 """vLLM's functions over the native ops, under its names and with its arguments.
 
-Activations and everything else without a function here are called as ``torch.ops._C.<op>``, as in vLLM; importing this
-module registers them.
+An op without a function here is found under its name: ``gelu_new`` is ``torch.ops._C.gelu_new``. Importing this module
+registers the ops.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from vllm.kernels import activation, attention  # noqa: F401  (their ops, and the fake ones that torch.compile needs)
+from vllm.kernels import activation, attention, companion  # noqa: F401  (their ops, and the fake ones that torch.compile needs)
 from vllm.kernels.cache import reshape_and_cache, reshape_and_cache_flash, swap_blocks
 from vllm.kernels.custom_all_reduce import (
     all_reduce,
@@ -19,6 +22,17 @@ from vllm.kernels.custom_all_reduce import (
     meta_size,
     register_buffer,
     register_graph_buffers,
+)
+from vllm.kernels.fused_quant import (
+    rms_norm_dynamic_per_token_quant,
+    rms_norm_per_block_quant,
+    silu_and_mul_per_block_quant,
+)
+from vllm.kernels.latent_cache import (
+    concat_and_cache_mla,
+    convert_fp8,
+    cp_gather_cache,
+    gather_and_maybe_dequant_cache,
 )
 from vllm.kernels.merge_states import merge_attn_states
 from vllm.kernels.moe import moe_align_block_size, moe_sum, moe_wna16_gemm, topk_softmax
@@ -56,6 +70,9 @@ __all__ = [
     "awq_dequantize",
     "awq_gemm",
     "awq_marlin_repack",
+    "concat_and_cache_mla",
+    "convert_fp8",
+    "cp_gather_cache",
     "cutlass_scaled_mm",
     "cutlass_scaled_mm_azp",
     "cutlass_scaled_mm_supports_block_fp8",
@@ -65,6 +82,7 @@ __all__ = [
     "cutlass_sparse_scaled_mm_supported",
     "dispose",
     "fused_add_rms_norm",
+    "gather_and_maybe_dequant_cache",
     "get_graph_buffer_ipc_meta",
     "gptq_gemm",
     "gptq_marlin_repack",
@@ -84,14 +102,28 @@ __all__ = [
     "reshape_and_cache",
     "reshape_and_cache_flash",
     "rms_norm",
+    "rms_norm_dynamic_per_token_quant",
+    "rms_norm_per_block_quant",
     "rotary_embedding",
     "scaled_fp8_quant",
     "scaled_int8_quant",
+    "silu_and_mul_per_block_quant",
     "swap_blocks",
     "topk_softmax",
     "wvSplitK",
     "wvSplitKQ",
 ]
+_NAMESPACES = ("_C", "_C_cache_ops", "_moe_C", "_C_cuda_utils", "_C_custom_ar")
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    if not name.startswith("__"):
+        companion.problem("_moe_C", "'vllm=*=cuda*'")  # loads it, where there is one
+        for namespace in _NAMESPACES:
+            op = getattr(getattr(torch.ops, namespace), name, None)
+            if op is not None:
+                return op
+    raise AttributeError(f"vllm._custom_ops has no {name!r}: this build of vllm has no such op")
 
 
 def paged_attention_v1(

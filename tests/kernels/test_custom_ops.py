@@ -1,5 +1,6 @@
 """vLLM's Python functions: argument names and order, as programs written for it call them."""
 
+import pytest
 import torch
 
 from support import kernel_reference as reference
@@ -59,3 +60,12 @@ def test_penalties_and_activations():
     x, out = randn((2, 16), torch.float32, 1), torch.empty(2, 8)
     torch.ops._C.silu_and_mul(out, x)
     assert_close(out, reference.gated(torch.nn.functional.silu)(x))
+
+
+def test_ops_without_a_function_are_found_by_name():
+    x = randn((2, 16), torch.float32, 0)
+    out = torch.empty_like(x)
+    ops.gelu_quick(out, x)
+    assert_close(out, x * torch.sigmoid(1.702 * x))
+    with pytest.raises(AttributeError, match=r"vllm\._custom_ops has no 'gelu_slow'"):
+        _ = ops.gelu_slow

@@ -19,13 +19,21 @@ def _ops():
     return torch.ops._moe_C
 
 
-def topk_softmax(topk_weights: Tensor, topk_ids: Tensor, token_expert_indices: Tensor, gating_output: Tensor) -> None:
+def topk_softmax(
+    topk_weights: Tensor,
+    topk_ids: Tensor,
+    token_expert_indices: Tensor,
+    gating_output: Tensor,
+    renormalize: bool = False,
+) -> None:
     """Write the largest weights of ``softmax(gating_output)`` ``[tokens, experts]`` and their experts.
 
     ``topk_weights`` is f32, ``topk_ids`` i32, both ``[tokens, top_k]``; ``token_expert_indices`` (i32, the same) gets
-    ``choice * tokens + token``.
+    ``choice * tokens + token``. With `renormalize` a token's weights sum to 1.
     """
     _ops().topk_softmax(topk_weights, topk_ids, token_expert_indices, gating_output)
+    if renormalize:
+        topk_weights /= topk_weights.sum(-1, keepdim=True)
 
 
 def moe_sum(input: Tensor, output: Tensor) -> None:

@@ -11,15 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vllm.kernels import load
+from vllm.kernels import gpu_only, load
 
 load()
 
 
 def _ops() -> Any:
-    if not hasattr(torch.ops._C, "cutlass_sparse_compress"):
-        raise ImportError("this build of vllm has no sparse products: conda install 'vllm=*=cuda*'")
-    return torch.ops._C
+    return gpu_only.ops("_C", "cutlass_sparse_compress", "has no sparse products")
 
 
 def register_fakes(namespace: str) -> None:

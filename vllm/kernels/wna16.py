@@ -11,16 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vllm.kernels import load
+from vllm.kernels import gpu_only, load
 from vllm.scalar_type import ScalarType
 
 load()
 
 
 def _ops() -> Any:
-    if not hasattr(torch.ops._C, "marlin_gemm"):
-        raise ImportError("this build of vllm multiplies such weights on the CPU only: conda install 'vllm=*=cuda*'")
-    return torch.ops._C
+    return gpu_only.ops("_C", "marlin_gemm", "multiplies such weights on the CPU only")
 
 
 def gptq_gemm(
