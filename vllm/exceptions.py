@@ -20,17 +20,20 @@ class EmptyPromptError(VLLMValidationError):
     """A prompt without any token."""
 
     def __init__(self) -> None:
-        super().__init__("the prompt is empty: give at least one token", "prompt")
+        super().__init__("the prompt cannot be empty: give at least one token", "prompt")
 
 
 class PromptTooLongError(VLLMValidationError):
-    """A prompt that leaves no room for a generated token within max_model_len or the KV cache."""
+    """A prompt that leaves no room for a generated token within max_model_len or the KV cache.
+
+    Clients look for "this model's maximum context length is", which OpenAI's message has, to know this error.
+    """
 
     def __init__(self, prompt_tokens: int, limit: int, limit_name: str = "max_model_len", advice: str = ""):
         advice = advice or "shorten the prompt or raise max_model_len"
         super().__init__(
-            f"the prompt has {prompt_tokens} tokens, but {limit_name} is {limit} and one is needed for the answer: "
-            f"at most {max(limit - 1, 0)} are accepted; {advice}",
+            f"this model's maximum context length is {limit} tokens ({limit_name}), but the prompt has {prompt_tokens} "
+            f"and one is needed for the answer: at most {max(limit - 1, 0)} are accepted; {advice}",
             "prompt",
         )
 
@@ -39,7 +42,8 @@ class TokenOutOfVocabularyError(VLLMValidationError):
     """A token id that the model's embedding table does not have."""
 
     def __init__(self, token_id: int, vocab_size: int, parameter: str = "prompt_token_ids"):
-        super().__init__(f"{parameter} holds {token_id}, accepted are ids from 0 to {vocab_size - 1}", parameter)
+        message = f"{parameter} holds {token_id}, which is out of vocabulary: give ids from 0 to {vocab_size - 1}"
+        super().__init__(message, parameter)
 
 
 class ModelError(ValueError):

@@ -184,13 +184,17 @@ def test_chat(llm):
 @pytest.mark.parametrize(
     ("prompt", "params", "expected"),
     [
-        ({"prompt_token_ids": []}, {}, "the prompt is empty"),
-        ("", {}, "the prompt is empty"),
-        ({"prompt_token_ids": [1, VOCAB_SIZE]}, {}, f"holds {VOCAB_SIZE}, accepted are ids from 0 to {VOCAB_SIZE - 1}"),
+        ({"prompt_token_ids": []}, {}, "the prompt cannot be empty"),
+        ("", {}, "the prompt cannot be empty"),
+        (
+            {"prompt_token_ids": [1, VOCAB_SIZE]},
+            {},
+            f"holds {VOCAB_SIZE}, .* out of vocabulary: give ids from 0 to {VOCAB_SIZE - 1}",
+        ),
         ({"prompt_token_ids": [-1]}, {}, "holds -1"),
         ({"prompt_token_ids": ["a"]}, {}, "must be a list of integers"),
         ({"text": "a"}, {}, "a prompt must be text"),
-        ({"prompt_token_ids": [5] * 256}, {}, "256 tokens, but max_model_len is 256"),
+        ({"prompt_token_ids": [5] * 256}, {}, "context length is 256 tokens .max_model_len., but the prompt has 256"),
         ("a", {"logprobs": 21}, "logprobs=21 is not accepted: max_logprobs is 20"),
         ("a", {"logit_bias": {400: 1.0}}, "logit_bias holds 400"),
         ("a", {"stop_token_ids": [400]}, "stop_token_ids holds 400"),
@@ -202,9 +206,20 @@ def test_refused_requests(llm, prompt, params, expected):
     assert not llm.llm_engine.has_unfinished_requests()
 
 
+def test_priorities(folder):
+    llm = LLM(str(folder), dtype="float32", max_model_len=64, scheduling_policy="priority")
+    params = SamplingParams(temperature=0, max_tokens=3)
+    alone = llm.generate("a", params, use_tqdm=False, priority=1)[0].outputs[0].token_ids
+    both = llm.generate(["a", "a"], params, use_tqdm=False, priority=[2, 0])
+    assert [o.outputs[0].token_ids for o in both] == [alone, alone]
+
+
 def test_refused_calls(llm):
     with pytest.raises(VLLMValidationError, match="2 prompts but 1 sampling_params"):
         llm.generate(["a", "b"], [SamplingParams()])
+    for wrong, said in (([], "2 prompts but 0 priorities"), ([1], "but 1 priorities"), (["a", 1], "priority='a'")):
+        with pytest.raises(VLLMValidationError, match=said):
+            llm.generate(["a", "b"], priority=wrong)
     with pytest.raises(NotOfferedError, match=r"LLM\.embed is not offered"):
         llm.embed("a")
     with pytest.raises(NotOfferedError, match="lora_request"):
@@ -222,7 +237,7 @@ def test_refused_arguments(folder):
 
 def test_prompt_larger_than_the_cache(folder):
     llm = LLM(str(folder), dtype="float32", block_size=8, num_gpu_blocks_override=4)
-    with pytest.raises(PromptTooLongError, match="the KV cache's size in tokens is 32"):
+    with pytest.raises(PromptTooLongError, match=r"is 32 tokens \(the KV cache's size\)"):
         llm.generate({"prompt_token_ids": [5] * 40}, use_tqdm=False)
     assert len(llm.generate({"prompt_token_ids": [5] * 20}, use_tqdm=False)[0].outputs[0].token_ids) > 0
 

@@ -139,7 +139,7 @@ def test_priority_policy_preempts_the_least_important():
 
 def test_prompt_that_can_never_fit_is_refused():
     scheduler, _ = make(num_blocks=4)
-    with pytest.raises(PromptTooLongError, match=r"16 tokens, but the KV cache's size in tokens is 16"):
+    with pytest.raises(PromptTooLongError, match=r"is 16 tokens \(the KV cache's size\), but the prompt has 16"):
         scheduler.add_request(request("a", [5] * 16))
     assert not scheduler.has_unfinished()
 

@@ -30,6 +30,16 @@ def _not_offered(name: str, advice: str) -> Callable[..., NoReturn]:
     return refuse
 
 
+def _priorities(prompts: int, given: Sequence[int] | int) -> list[int]:
+    each = [given] * prompts if isinstance(given, int) else list(given)
+    if len(each) != prompts:
+        raise VLLMValidationError(f"{prompts} prompts but {len(each)} priorities: give one for each", "priority")
+    for value in each:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise VLLMValidationError(f"priority={value!r} is not accepted: give integers", "priority")
+    return each
+
+
 class LLM:
     """A model that answers batches of prompts.
 
@@ -62,14 +72,14 @@ class LLM:
         *,
         use_tqdm: bool = True,
         lora_request: None = None,
-        priority: list[int] | None = None,
+        priority: Sequence[int] | int | None = None,
     ) -> list[RequestOutput]:
         """Answers prompts, all at once; outputs are in the order of the prompts.
 
         Args:
             prompts: text, {"prompt": text}, {"prompt_token_ids": ids}, or a list of these.
             sampling_params: for all prompts or one for each; None: the model's defaults.
-            priority: one for each prompt, lower earlier, with scheduling_policy="priority".
+            priority: for all prompts or one for each, lower earlier, with scheduling_policy="priority".
 
         Raises VLLMValidationError, before any work, where one of them is refused.
         """
@@ -151,15 +161,13 @@ class LLM:
         sampling_params: SamplingParams | Sequence[SamplingParams] | None,
         use_tqdm: bool,
         lora_request: None,
-        priority: list[int] | None,
+        priority: Sequence[int] | int | None,
         add_special_tokens: bool = True,
     ) -> list[RequestOutput]:
         if lora_request is not None:
             raise NotOfferedError("lora_request is not offered yet: leave it out", "lora_request")
         params = self._params_for(prompts, sampling_params)
-        priorities = [0] * len(prompts) if priority is None else priority
-        if len(priorities) != len(prompts):
-            raise VLLMValidationError(f"{len(prompts)} prompts but {len(priorities)} priorities", "priority")
+        priorities = _priorities(len(prompts), 0 if priority is None else priority)
         ids = [str(next(self._request_ids)) for _ in prompts]
         try:
             for request_id, prompt, each, rank in zip(ids, prompts, params, priorities, strict=True):

@@ -12,6 +12,7 @@ from vllm.entrypoints.openai.messages import render_chat
 from vllm.entrypoints.openai.requests import DETOKENIZE_RULES, TOKENIZE_RULES, DetokenizeRequest, TokenizeRequest
 from vllm.entrypoints.openai.responses import DetokenizeResponse, ModelCard, ModelList, TokenizeResponse
 from vllm.entrypoints.openai.state import ServerState, state_of
+from vllm.exceptions import TokenOutOfVocabularyError
 from vllm.version import __version__
 
 
@@ -70,7 +71,7 @@ async def detokenize(http_request: Request) -> Response:
     state.check_model(request.model)
     size = state.llm.config.model_config.vocab_size
     if (wrong := next((t for t in request.tokens if not 0 <= t < size), None)) is not None:
-        raise ApiError(400, f"tokens holds {wrong}, accepted are ids from 0 to {size - 1}", param="tokens")
+        raise TokenOutOfVocabularyError(wrong, size, "tokens")
     return json_response(DetokenizeResponse(state.tokenizer().decode(request.tokens)))
 
 

@@ -55,12 +55,13 @@ def is_echo_only(request: CompletionRequest) -> bool:
 
 def check_room(request: ProcessedInput, max_tokens: int | None, max_model_len: int) -> None:
     """Refuses an explicit max_tokens that cannot be reached."""
-    room = max_model_len - len(request.prompt_token_ids)
+    used = len(request.prompt_token_ids)
+    room = max_model_len - used
     if max_tokens is not None and max_tokens > room:
         raise ApiError(
             400,
-            f"max_tokens={max_tokens} is not accepted: the prompt has {len(request.prompt_token_ids)} tokens and "
-            f"max_model_len is {max_model_len}, which leaves {room}; give at most that",
+            f"max_tokens={max_tokens} is not accepted: this model's maximum context length is {max_model_len} tokens "
+            f"(max_model_len) and the prompt has {used}, which leaves {room}; give at most that",
             param="max_tokens",
             code="context_length_exceeded",
         )
