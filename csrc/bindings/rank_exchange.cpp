@@ -1,5 +1,6 @@
 #include "cpu/rank_exchange.h"
 
+#include "bindings/recording.h"
 #include "bindings/tensor.h"
 
 namespace vllm {
@@ -29,7 +30,9 @@ void sum_over_ranks(const Tensor& x, const Tensor& memory, int64_t rank, int64_t
   const DType dtype = FloatType(to);
   CheckContiguous(to);
   const TensorView shared = View("sum_over_ranks", "memory", memory);
-  SumOverRanks(Memory(shared, rank, ranks, locks), to.data, to.Numel(), dtype);
+  const RankMemory ours = Memory(shared, rank, ranks, locks);
+  Launch(
+      [ours, data = to.data, size = to.Numel(), dtype] { SumOverRanks(ours, data, size, dtype); });
 }
 
 void gather_on_first_rank(const Tensor& result, const Tensor& x, const Tensor& memory, int64_t rank,

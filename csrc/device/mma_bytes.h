@@ -63,7 +63,8 @@ VLLM_DEVICE int32_t DotBytes(uint32_t a, uint32_t b) {
 
 VLLM_DEVICE void MmaBytes(ByteSums<int8_t>& d, const BytesA& a, const BytesB& b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+r"(d.values[0]), "+r"(d.values[1]), "+r"(d.values[2]), "+r"(d.values[3])
       : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),
@@ -72,9 +73,9 @@ VLLM_DEVICE void MmaBytes(ByteSums<int8_t>& d, const BytesA& a, const BytesB& b)
   VLLM_UNROLL()
   for (int i = 0; i < 4; ++i) {
     const int half = i % 2;
-    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-        : "+r"(d.values[half * 2]), "+r"(d.values[half * 2 + 1])
-        : "r"(a.words[i]), "r"(b.words[i / 2]));
+    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+                 : "+r"(d.values[half * 2]), "+r"(d.values[half * 2 + 1])
+                 : "r"(a.words[i]), "r"(b.words[i / 2]));
   }
 #else
   VLLM_UNROLL(1)
@@ -102,7 +103,8 @@ VLLM_DEVICE uint32_t HalvesOfBytes(uint32_t word, int first) {
 
 VLLM_DEVICE void MmaBytes(ByteSums<Fp8E4M3>& d, const BytesA& a, const BytesB& b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
-  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
       "{%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d.values[0]), "+f"(d.values[1]), "+f"(d.values[2]), "+f"(d.values[3])
       : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),

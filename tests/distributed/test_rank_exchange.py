@@ -12,6 +12,7 @@ from torch import Tensor
 from vllm.distributed import shared_memory
 from vllm.distributed.shared_memory import SharedMemory
 from vllm.kernels.rank_exchange import gather_on_first_rank, sum_over_ranks
+from vllm.kernels.recording import record
 
 SLOT = 256  # bytes
 SIZES = (0, 1, 7, 64, 127, 128, 129, 1000, 70000)
@@ -92,6 +93,25 @@ def test_refusals(arguments, message):
 def test_a_result_of_another_size():
     with pytest.raises(RuntimeError, match="result has 5 elements, expected 6"):
         gather_on_first_rank(torch.empty(5), torch.ones(3), memory(2), 0, 2, -1)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_replayed_sums(ranks):
+    """What the memory holds when a sum is replayed is what is added."""
+    shared = memory(ranks)
+
+    def add(rank: int) -> list[Tensor]:
+        x, found = torch.full((300,), 1.0 + rank), []
+        recording = record(lambda: sum_over_ranks(x, shared, rank, ranks, -1))
+        for factor in (1, 10, 100):
+            found.append(x.clone())
+            x.fill_(factor * (1.0 + rank))
+            recording.replay()
+        return [*found, x]
+
+    total = ranks * (ranks + 1) / 2
+    for found in as_ranks(ranks, add):
+        assert [x.unique().tolist() for x in found] == [[total], [total], [total * 10], [total * 100]]
 
 
 needs_files = pytest.mark.skipif(shared_memory.create(1) is None, reason="this system has no files without names")

@@ -13,6 +13,7 @@ from vllm.profiling.model_parts import model_of
 
 GREEDY = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
 CACHE_BYTES, BLOCK = 1 << 19, 32
+REPLAYED = ("llama", "qwen2", "mistral", "qwen3")  # with their exchanges; see layers/replay.py
 
 
 def load(folder: Path, ranks: int, **options) -> LLM:
@@ -55,6 +56,8 @@ def test_the_same_tokens_as_with_one_rank(kind, ranks, overrides, tmp_path):
         shapes = [attention.shape for attention in model_of(llm.llm_engine).attentions]
         block_bytes = sum(2 * BLOCK * shape.num_kv_heads * shape.head_size * 4 for shape in shapes)
         assert llm.get_metrics().kv_cache_tokens == CACHE_BYTES // block_bytes * BLOCK
+        if kind in REPLAYED:
+            assert model_of(llm.llm_engine)._replay._recordings
 
 
 def test_a_quantised_checkpoint(tmp_path):

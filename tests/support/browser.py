@@ -1,7 +1,9 @@
 """Headless Chromium on the page at `/`; skips the test where there is no Chromium."""
 
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +24,9 @@ class Page:
         for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-extensions"):
             options.add_argument(f"--{flag}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(_program("chromedriver")))
+        self._files = tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True)
+        service = webdriver.ChromeService(_program("chromedriver"), env=os.environ | {"TMPDIR": self._files.name})
+        self.driver = webdriver.Chrome(options=options, service=service)
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.url = url
@@ -75,6 +79,7 @@ class Page:
 
     def close(self) -> None:
         self.driver.quit()
+        self._files.cleanup()
 
     def __enter__(self) -> "Page":
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 
 import torch
@@ -33,11 +33,16 @@ class Group:
 
     rank = 0
     size = 1
+    recordable = True  # see layers/replay.py
 
     @property
     def part(self) -> Part:
         """This rank's part of what is split evenly."""
         return Part(self.rank, self.size)
+
+    def needing_peers(self) -> AbstractContextManager[None]:
+        """Around replays of exchanges: what fails within is PeerLostError, as it is where they are called."""
+        return nullcontext()
 
     def all_reduce(self, x: Tensor) -> None:
         """Adds up x, contiguous and of the same shape everywhere, over the ranks, in place."""
@@ -76,6 +81,10 @@ class ProcessGroup(Group):
         elif shared is not None:
             self._of_tensors = SharedMemory(shared, rank, size)
             self.smallest(0)  # all have locked their bytes
+        self.recordable = isinstance(self._of_tensors, SharedMemory)
+
+    def needing_peers(self) -> AbstractContextManager[None]:
+        return _needing_peers()
 
     def all_reduce(self, x: Tensor) -> None:
         with _needing_peers():

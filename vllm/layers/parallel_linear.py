@@ -57,7 +57,7 @@ class RowParallelLinear(Linear):
         """The ranks, of which the first adds the bias [out_features]."""
         self._group = group
         self.bias = bias if group.rank == 0 else None
-        self.recordable = False  # what other ranks send is no kernel of this one
+        self.recordable = self.recordable and group.recordable
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
         """x [tokens, in_features] to out [tokens, out_features], contiguous; returns when all ranks have called it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable
 
+from vllm.distributed.group import SINGLE_RANK, Group
 from vllm.kernels.recording import Recording, record
 
 # Shapes kept, the longest unused dropped first; a recording of 30 layers takes about 50 KB.
@@ -14,10 +15,13 @@ class Replay:
     A shape is recorded when it comes a second time in a row, as shapes of decoding do.
     """
 
-    def __init__(self, parts: Iterable[object]):
-        """`parts` are what the function calls. Those that only call this package's kernels, over memory that lives
-        as long as they do, say so by `recordable = True`; where one does not, nothing is ever recorded.
+    def __init__(self, parts: Iterable[object], group: Group = SINGLE_RANK):
+        """`parts` are what the function calls, `group` the ranks with which they exchange.
+
+        Parts that only call this package's kernels, over memory that lives as long as they do, say so by
+        `recordable = True`; where one does not, nothing is ever recorded.
         """
+        self._group = group
         self._recordings: dict[Hashable, Recording] = {}
         self._last_key: Hashable = None
         self._possible = all(getattr(part, "recordable", False) for part in parts)
@@ -27,7 +31,8 @@ class Replay:
         recording = self._recordings.pop(key, None)
         if recording is not None:
             self._recordings[key] = recording  # the youngest again
-            recording.replay()
+            with self._group.needing_peers():
+                recording.replay()
         elif self._possible and key == self._last_key:
             self._record(key, function)
         else:

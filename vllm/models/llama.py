@@ -61,7 +61,8 @@ class LlamaForCausalLM:
         self._norm = RMSNorm.load(checkpoint, "model.norm", shape.hidden_size, shape.norm_epsilon)
         first = self._layers[0]
         self._num_heads, self._head_size = first.attention.shape.num_heads, first.attention.shape.head_size
-        self._replay = Replay(part for layer in self._layers for part in layer.parts)
+        parts = (part for layer in self._layers for part in layer.parts)
+        self._replay = Replay(parts, checkpoint.group)
         self._workspace = Workspace(
             context.max_tokens,
             context.dtype,
