@@ -5,14 +5,17 @@
 
 Rounds go through the numbers of ranks in turn; figures are medians, with the lowest and the highest. A decode step is
 the difference of answers of 33 tokens and of 1, by 32; a prefill is an answer of 1 token to one prompt of --prefill.
+Each engine has a process of its own, as it binds threads to cores, and rests while another is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import statistics
 import time
+from multiprocessing.connection import Connection
 
 from vllm import LLM, SamplingParams
 
@@ -47,6 +50,25 @@ def measure(llm: LLM, arguments: argparse.Namespace) -> list[float]:
     return [1000 * step / DECODED for step in steps] + [1000 * seconds(llm, 1, arguments.prefill, 1)]
 
 
+def engine(arguments: argparse.Namespace, ranks: int, connection: Connection) -> None:
+    """Loads, then measures whenever it is asked to, until it is told to end."""
+    llm = load(arguments, ranks)
+    while connection.recv():
+        connection.send(measure(llm, arguments))
+
+
+def start(arguments: argparse.Namespace, ranks: int) -> Connection:
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.get_context("spawn").Process(target=engine, args=(arguments, ranks, theirs)).start()
+    theirs.close()  # so that an engine that fails ends what waits for it
+    return ours
+
+
+def asked(connection: Connection) -> list[float]:
+    connection.send(True)
+    return connection.recv()
+
+
 def shown(times: tuple[float, ...]) -> str:
     return f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
 
@@ -61,10 +83,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds (default 3)")
     arguments = parser.parse_args()
     columns = [1, *arguments.ranks]
-    engines = [load(arguments, ranks) for ranks in columns]
-    rounds = [[measure(llm, arguments) for llm in engines] for _ in range(arguments.rounds + 1)][
-        1:
-    ]  # the first warms up
+    engines = [start(arguments, ranks) for ranks in columns]
+    rounds = [[asked(each) for each in engines] for _ in range(1 + arguments.rounds)]
+    del rounds[0]  # which warmed up
+    for each in engines:
+        each.send(False)
     print("| milliseconds | " + " | ".join(f"{ranks} rank{'s' * (ranks > 1)}" for ranks in columns) + " |")
     print("|---" * (1 + len(columns)) + "|")
     rows = [f"decode step of {count}" for count in arguments.sequences] + [f"prefill of {arguments.prefill} tokens"]
