@@ -29,9 +29,10 @@ std::tuple<Tensor, Tensor> screen_head(const Tensor& weight_tensor) {
   return {screen, norms};
 }
 
-std::tuple<Tensor, Tensor> screened_argmax(const Tensor& input_tensor, const Tensor& packed_tensor,
-                                           const Tensor& screen_tensor,
-                                           const Tensor& norms_tensor) {
+std::tuple<Tensor, Tensor, Tensor> screened_argmax(const Tensor& input_tensor,
+                                                   const Tensor& packed_tensor,
+                                                   const Tensor& screen_tensor,
+                                                   const Tensor& norms_tensor) {
   const char* op = "screened_argmax";
   const TensorView input = View(op, "input", input_tensor);
   const TensorView packed = View(op, "packed", packed_tensor);
@@ -57,9 +58,11 @@ std::tuple<Tensor, Tensor> screened_argmax(const Tensor& input_tensor, const Ten
   args.input_stride = input.Stride(0);
   Tensor tokens = torch::stable::new_empty(input_tensor, {args.m}, ScalarType::Long);
   args.tokens = static_cast<int64_t*>(tokens.data_ptr());
+  Tensor logits = torch::stable::new_empty(input_tensor, {args.m}, ScalarType::Float);
+  args.logits = static_cast<float*>(logits.data_ptr());
   Tensor computed = torch::stable::new_empty(input_tensor, {int64_t{1}}, ScalarType::Long);
   *static_cast<int64_t*>(computed.data_ptr()) = ScreenedArgmax(args);
-  return {tokens, computed};
+  return {tokens, logits, computed};
 }
 
 }  // namespace
@@ -68,7 +71,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
   m.def("screen_head(Tensor weight) -> (Tensor, Tensor)");
   m.def(
       "screened_argmax(Tensor input, Tensor packed, Tensor screen, Tensor norms) -> (Tensor, "
-      "Tensor)");
+      "Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) {

@@ -243,6 +243,7 @@ class Search {
     const int64_t token = found_[static_cast<size_t>(row)].token;
     return token < args_.head.n ? token : 0;
   }
+  float Logit(int64_t row) const { return found_[static_cast<size_t>(row)].logit; }
   int64_t Computed() const { return computed_.load(); }
 
  private:
@@ -344,7 +345,10 @@ int64_t ScreenedArgmax(const ScreenedArgmaxArgs& args) {
   search.Bound();
   search.ComputeLikeliestPanels();
   search.ComputeOthers();
-  for (int64_t row = 0; row < args.m; ++row) args.tokens[row] = search.Token(row);
+  for (int64_t row = 0; row < args.m; ++row) {
+    args.tokens[row] = search.Token(row);
+    args.logits[row] = search.Logit(row);
+  }
   return search.Computed();
 }
 

@@ -39,6 +39,7 @@ struct ScreenedArgmaxArgs {
   int64_t m;
   int64_t input_stride;  // elements between rows
   int64_t* tokens;       // [m]; of equal logits the first; 0 where all are NaN
+  float* logits;         // [m], theirs; -infinity where all are NaN
 };
 // Returns how many panels were computed for how many rows: at most m times the head's panels.
 int64_t ScreenedArgmax(const ScreenedArgmaxArgs& args);

@@ -9,6 +9,7 @@ from support.logprobs import prompt_logprobs
 from support.models import mixed_prompts, save_model
 from support.quantized_checkpoints import FORMATS, write_quantized
 from vllm import LLM, SamplingParams
+from vllm.layers.output_head import OutputHead
 from vllm.profiling.model_parts import model_of
 
 GREEDY = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
@@ -58,6 +59,19 @@ def test_the_same_tokens_as_with_one_rank(kind, ranks, overrides, tmp_path):
         assert llm.get_metrics().kv_cache_tokens == CACHE_BYTES // block_bytes * BLOCK
         if kind in REPLAYED:
             assert model_of(llm.llm_engine)._replay._recordings
+
+
+def test_heads_that_are_screened(tmp_path):
+    """Of greedy answers each rank sends the likeliest of its tokens, which it finds without all of its logits."""
+    folder = save_model("llama", tmp_path, vocab_size=140_001)
+    alone, together = load(folder, 1), load(folder, 2)
+    assert all(llm_head(llm).screened is not None for llm in (alone, together))
+    assert answers(together) == answers(alone)
+
+
+def llm_head(llm: LLM) -> OutputHead:
+    head = model_of(llm.llm_engine)._head
+    return head if isinstance(head, OutputHead) else head._head
 
 
 def test_a_quantised_checkpoint(tmp_path):

@@ -15,16 +15,18 @@ vocabularies = st.one_of(st.integers(1, 100), st.sampled_from([1000, 4099]))
 widths = st.one_of(st.integers(1, 70), st.sampled_from([127, 128, 129, 576]))
 
 
-def expected_tokens(x: torch.Tensor, packed: torch.Tensor, vocabulary: int) -> torch.Tensor:
+def all_logits(x: torch.Tensor, packed: torch.Tensor, vocabulary: int) -> torch.Tensor:
     logits = torch.empty(x.shape[0], vocabulary)
     linear_packed(logits, x, packed)
-    return logits.argmax(-1) if x.shape[0] else torch.empty(0, dtype=torch.int64)
+    return logits
 
 
 def check(x: torch.Tensor, weight: torch.Tensor) -> int:
     packed = pack_linear_weight(weight)
-    tokens, computed = screened_argmax(x, packed, *screen_head(weight))
-    assert torch.equal(tokens, expected_tokens(x, packed, weight.shape[0]))
+    tokens, logits, computed = screened_argmax(x, packed, *screen_head(weight))
+    expected = all_logits(x, packed, weight.shape[0])
+    assert torch.equal(tokens, expected.argmax(-1) if len(x) else torch.empty(0, dtype=torch.int64))
+    assert torch.equal(logits, expected.gather(1, tokens[:, None]).squeeze(1))
     return computed
 
 
@@ -72,8 +74,8 @@ def test_inputs_that_are_not_finite_harm_their_row_alone(value):
     x, weight = randn((4, 64), torch.bfloat16, 0), randn((300, 64), torch.bfloat16, 1)
     x[2, 5] = value
     packed = pack_linear_weight(weight)
-    tokens, _ = screened_argmax(x, packed, *screen_head(weight))
-    expected = expected_tokens(x, packed, 300)
+    tokens, _, _ = screened_argmax(x, packed, *screen_head(weight))
+    expected = all_logits(x, packed, 300).argmax(-1)
     assert torch.equal(tokens[[0, 1, 3]], expected[[0, 1, 3]])
     assert 0 <= tokens[2] < 300
 
@@ -83,8 +85,9 @@ def test_weights_that_are_not_finite_are_computed():
     weight[100, 3], weight[200, 4] = float("inf"), float("nan")
     x = randn((4, 64), torch.float32, 0).abs()
     packed = pack_linear_weight(weight)
-    tokens, _ = screened_argmax(x, packed, *screen_head(weight))
+    tokens, logits, _ = screened_argmax(x, packed, *screen_head(weight))
     assert tokens.tolist() == [100] * 4
+    assert logits.isinf().all()
 
 
 def test_few_panels_are_computed():

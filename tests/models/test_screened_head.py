@@ -23,7 +23,7 @@ def load(folder, **options):
 
 @pytest.fixture
 def screened(folder, monkeypatch):
-    monkeypatch.setattr("vllm.layers.embedding.MIN_ELEMENTS", 1)
+    monkeypatch.setattr("vllm.layers.output_head.MIN_ELEMENTS", 1)
     return load(folder, dtype="bfloat16")
 
 
@@ -43,7 +43,7 @@ def test_tokens_without_logits_are_those_of_the_logits(folder, screened, monkeyp
 
 
 def test_guessed_tokens_are_checked_by_the_screened_head(folder, screened, monkeypatch):
-    monkeypatch.setattr("vllm.layers.embedding.MIN_ELEMENTS", 1)
+    monkeypatch.setattr("vllm.layers.output_head.MIN_ELEMENTS", 1)
     guessing = load(folder, dtype="bfloat16", speculative_config={"method": "ngram", "num_speculative_tokens": 3})
     assert answers(guessing) == answers(screened)
 
@@ -57,7 +57,7 @@ def test_what_changes_logits_gets_them(folder, screened, params):
 
 def test_small_heads_and_codes_are_not_screened(folder, monkeypatch):
     assert model_of(load(folder, dtype="bfloat16").llm_engine)._head.screened is None
-    monkeypatch.setattr("vllm.layers.embedding.MIN_ELEMENTS", 1)
+    monkeypatch.setattr("vllm.layers.output_head.MIN_ELEMENTS", 1)
     quantized = load(folder, dtype="bfloat16", quantization="int8")
     assert model_of(quantized.llm_engine)._head.screened is None
 

@@ -92,7 +92,7 @@ def test_quantised_weights_count_at_their_packed_size(model_folder: Path) -> Non
 def test_a_screened_head_counts_as_its_screen_where_likeliest_tokens_are_wanted(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vllm.layers.embedding.MIN_ELEMENTS", 1)
+    monkeypatch.setattr("vllm.layers.output_head.MIN_ELEMENTS", 1)
     llm = load(model_folder, dtype="bfloat16")
     weight = HIDDEN * llm.llm_engine.config.model_config.vocab_size
     cost = cost_of(llm, torch.bfloat16)

@@ -59,13 +59,19 @@ class LeadingSteps:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden: consecutive rows of what `forward` returned last."""
-        start = (hidden.data_ptr() - self._hidden.data_ptr()) // self._hidden[:1].nbytes
         with self._workers.step():
-            self._workers.call("logits", start, start + hidden.shape[0])
+            self._workers.call("logits", *self._bounds(hidden))
             return self._steps.logits(hidden)
 
-    def greedy_tokens(self, hidden: Tensor) -> None:
-        """None: no rank knows all tokens."""
+    def greedy_tokens(self, hidden: Tensor) -> Tensor | None:
+        """hidden: as of `logits`."""
+        with self._workers.step():
+            self._workers.call("greedy_tokens", *self._bounds(hidden))
+            return self._steps.greedy_tokens(hidden)
+
+    def _bounds(self, hidden: Tensor) -> tuple[int, int]:
+        start = (hidden.data_ptr() - self._hidden.data_ptr()) // self._hidden[:1].nbytes
+        return start, start + hidden.shape[0]
 
 
 class FollowingRank:
@@ -87,6 +93,12 @@ class FollowingRank:
         """Of rows `start` to `end` of the last step's result."""
         with self._runner.warmup.held():
             self._runner.steps.logits(self._hidden[start:end])
+
+    @torch.inference_mode()
+    def greedy_tokens(self, start: int, end: int) -> None:
+        """Of the same rows."""
+        with self._runner.warmup.held():
+            self._runner.steps.greedy_tokens(self._hidden[start:end])
 
 
 def _sent(step: StepInput) -> list[Any]:

@@ -27,15 +27,16 @@ def screen_head(weight: Tensor) -> tuple[Tensor, Tensor]:
     return _screen_head(weight)
 
 
-def screened_argmax(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor) -> tuple[Tensor, int]:
-    """Tokens i64 ``[rows]``: for each row of ``input`` ``[rows, k]`` the argmax of ``linear_packed`` with f32 ``out``.
+def screened_argmax(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor) -> tuple[Tensor, Tensor, int]:
+    """For each row of ``input`` ``[rows, k]`` the argmax of ``linear_packed`` with f32 ``out``, and that logit.
 
-    Of equal logits it is the first; a row that is not finite gives token 0 or one whose logit is infinite. `screen` and
+    Tokens are i64 ``[rows]``, logits f32 ``[rows]``. Of equal logits it is the first; a row that is not finite gives
+    token 0 or one whose logit is infinite. `screen` and
     `norms` must be `screen_head`'s of the weight that `packed` was made of. The number says how many panels of 32
     logits were computed, for each row that needed one.
     """
-    tokens, computed = _screened_argmax(input, packed, screen, norms)
-    return tokens, int(computed)
+    tokens, logits, computed = _screened_argmax(input, packed, screen, norms)
+    return tokens, logits, int(computed)
 
 
 @torch.library.register_fake("_C::screen_head")
@@ -47,5 +48,7 @@ def _(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.library.register_fake("_C::screened_argmax")
-def _(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
-    return input.new_empty(input.shape[0], dtype=torch.int64), input.new_empty(1, dtype=torch.int64)
+def _(input: Tensor, packed: Tensor, screen: Tensor, norms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    rows = input.shape[0]
+    tokens, computed = (input.new_empty(size, dtype=torch.int64) for size in (rows, 1))
+    return tokens, input.new_empty(rows, dtype=torch.float32), computed

@@ -1,53 +1,14 @@
-"""Token embeddings and the output head."""
+"""Token embeddings, and how they are read together with the output head."""
 
 import torch
 from torch import Tensor
 
 from vllm.checkpoint import Checkpoint
 from vllm.exceptions import ModelError
-from vllm.kernels.op_set import OpSet
+from vllm.layers.output_head import OutputHead
 from vllm.layers.parallel_embedding import VocabParallelEmbedding, VocabParallelHead
-from vllm.layers.screened_head import MIN_ELEMENTS, ScreenedHead
 from vllm.partition import Part, Tile
 from vllm.quantization.base import packed as pack_weights
-
-
-class OutputHead:
-    """Hidden states to logits over the vocabulary."""
-
-    __slots__ = ("_logits", "ops", "packed", "screened", "vocab_size", "width")
-
-    def __init__(self, ops: OpSet, packed: Tensor, vocab_size: int, width: int):
-        """packed: of a weight [vocab_size, width] (vllm.kernels.linear)."""
-        self.ops = ops
-        self.vocab_size, self.width = vocab_size, width
-        self.packed = packed
-        # As large as any call needed: new memory for every step's megabytes costs more than some of its kernels.
-        self._logits = torch.empty(0, vocab_size, dtype=torch.float32)
-        self.screened: ScreenedHead | None = None
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """[rows, width] to [rows, vocab_size] f32, valid until the next call."""
-        rows = hidden.shape[0]
-        if rows > self._logits.shape[0]:
-            self._logits = hidden.new_empty(rows, self.vocab_size, dtype=torch.float32)
-        logits = self._logits[:rows]
-        self.ops.linear_packed(logits, hidden, self.packed)
-        return logits
-
-    def screen(self, weight: Tensor) -> None:
-        """Makes `greedy_tokens` faster than the logits, by an 8-bit copy of the weight; not for small heads."""
-        if weight.numel() >= MIN_ELEMENTS:
-            self.screened = ScreenedHead(weight, self.packed)
-
-    def greedy_tokens(self, hidden: Tensor) -> Tensor | None:
-        """[rows, width] to the argmax [rows] i64 of the logits, the first of several; None: it is in the logits."""
-        if self.screened is None:
-            return None
-        tokens = self.screened(hidden)
-        if not self.screened.pays:
-            self.screened = None
-        return tokens
 
 
 class Embedding:
@@ -89,7 +50,7 @@ def load_embedding_and_head(
         raise ModelError(f"a vocabulary of {rows} cannot be split between tensor_parallel_size={group.size} ranks")
     weight = method.read(checkpoint, name if tied else head_name, rows, width, Tile(rows=part))
     head = OutputHead(checkpoint.ops, pack_weights(checkpoint, [weight]), end - first, width)
-    if checkpoint.ops.screens_heads and group.size == 1 and isinstance(weight, Tensor):
+    if checkpoint.ops.screens_heads and isinstance(weight, Tensor):
         head.screen(weight.to(checkpoint.dtype))
     embedding: Embedding | TiedEmbedding
     if tied and not method.quantizes:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vllm.distributed.group import Group
+from vllm.layers.output_head import OutputHead
 
 
 class VocabParallelEmbedding:
@@ -31,8 +32,8 @@ class VocabParallelHead:
 
     __slots__ = ("_group", "_head", "_part_size", "_vocab_size")
 
-    def __init__(self, head: Callable[[Tensor], Tensor], part_size: int, vocab_size: int, group: Group):
-        """head: an OutputHead of at most `part_size` tokens."""
+    def __init__(self, head: OutputHead, part_size: int, vocab_size: int, group: Group):
+        """head: of at most `part_size` tokens."""
         self._head, self._part_size, self._vocab_size, self._group = head, part_size, vocab_size, group
 
     def __call__(self, hidden: Tensor) -> Tensor:
@@ -42,5 +43,15 @@ class VocabParallelHead:
         parts = self._group.gather(torch.nn.functional.pad(logits, (0, missing)) if missing else logits)
         return torch.cat(parts, dim=1)[:, : self._vocab_size].contiguous() if parts else logits
 
-    def greedy_tokens(self, hidden: Tensor) -> None:
-        """None: the logits say."""
+    def greedy_tokens(self, hidden: Tensor) -> Tensor:
+        """[rows, width] to the argmax [rows] i64 of the logits on the first rank; on others the result is of no use.
+
+        Of each row a rank sends the likeliest of its tokens and that one's logit instead of all logits.
+        """
+        tokens, logits = self._head.likeliest(hidden)
+        found = self._group.gather(torch.stack((logits, tokens.int().view(torch.float32)), dim=1))
+        if not found:
+            return tokens
+        logits, tokens = torch.stack(found, dim=2).unbind(dim=1)  # [rows, ranks]
+        rank = logits.argmax(dim=1, keepdim=True)  # of equal logits the first
+        return (tokens.gather(1, rank).view(torch.int32) + rank * self._part_size).squeeze(1)

@@ -24,12 +24,12 @@ class ScreenedHead:
         self._panels = -(-weight.shape[0] // PANEL_WIDTH)
         self._poor_calls = 0
 
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """[rows, width] to tokens [rows] i64."""
-        tokens, computed = screened_argmax(hidden, self._packed, self.screen, self._norms)
+    def __call__(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """[rows, width] to tokens [rows] i64 and their logits [rows] f32."""
+        tokens, logits, computed = screened_argmax(hidden, self._packed, self.screen, self._norms)
         poor = computed > hidden.shape[0] * self._panels * _POOR_SHARE
         self._poor_calls = max(0, self._poor_calls + (1 if poor else -1))
-        return tokens
+        return tokens, logits
 
     @property
     def pays(self) -> bool:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from vllm.attention.cache_format import CacheFormat
-from vllm.layers.embedding import OutputHead
 from vllm.layers.linear import Linear
 from vllm.layers.mlp import GatedMLP
+from vllm.layers.output_head import OutputHead
 from vllm.models.interface import Model
 from vllm.models.parts import named_parts
 from vllm.scheduler.output import ScheduledStep
