@@ -34,7 +34,8 @@ class EngineOutput(msgspec.Struct, omit_defaults=True):
     """What one step made for one sequence.
 
     `finish_reason` is "stop", "length", "abort", "error" or None. `stop_reason` is the stop token id that ended
-    the sequence, None for the end-of-sequence token. `error` says why with finish_reason "error".
+    the sequence, None for the end-of-sequence token. `error` says why with finish_reason "error". With its first tokens
+    comes when the sequence was first part of a step, by `time.time()`.
     """
 
     request_id: str
@@ -45,6 +46,7 @@ class EngineOutput(msgspec.Struct, omit_defaults=True):
     prompt_logprobs: list[TokenLogprobs | None] | None = None
     num_cached_tokens: int = 0
     error: str | None = None
+    scheduled_time: float = 0.0
 
 
 class EngineStats(msgspec.Struct):

@@ -10,6 +10,7 @@ class RequestMetrics:
     """When things happened to one request, in seconds of `time.time()`; None for what has not happened yet."""
 
     arrival_time: float
+    first_scheduled_time: float | None = None
     first_token_time: float | None = None
     last_token_time: float | None = None
     finished_time: float | None = None

@@ -36,6 +36,18 @@ def test_answer_has_openais_form(http):
     assert body["usage"]["completion_tokens"] == 20
 
 
+def test_what_was_not_asked_for_is_null(http):
+    body = chat(http)
+    assert body["prompt_logprobs"] is body["prompt_token_ids"] is body["choices"][0]["token_ids"] is None
+    assert not any({"prompt_logprobs", "prompt_token_ids"} & event.keys() for event in stream(http))
+
+
+def test_usage_of_streams_can_be_forced(tiny_model):
+    with Server(tiny_model, "--enable-force-include-usage", "--enable-prompt-tokens-details") as server:
+        *_, last = stream(server.http)
+    assert last["choices"] == [] and last["usage"]["prompt_tokens_details"] == {"cached_tokens": 0}
+
+
 def test_streamed_content_is_the_content(http):
     events = stream(http)
     assert events[0]["object"] == "chat.completion.chunk"
@@ -112,6 +124,14 @@ def test_text_parts_are_joined(http):
     parts = [{"type": "text", "text": "what is"}, {"type": "text", "text": "asked?"}]
     joined = [{"role": "user", "content": "what is\nasked?"}]
     assert content(http, messages=[{"role": "user", "content": parts}]) == content(http, messages=joined)
+
+
+def test_answers_are_sent_back_as_openai_gives_them(http):
+    answer = {"role": "assistant", "content": "b", "refusal": None, "annotations": [], "tool_calls": None}
+    question = {"role": "user", "content": "a"}
+    messages = [question, answer, question]
+    plain = [question, {"role": "assistant", "content": "b"}, question]
+    assert content(http, messages=messages, temperature=0) == content(http, messages=plain, temperature=0)
 
 
 def test_developer_is_the_system(http):

@@ -78,6 +78,19 @@ def test_continuous_usage_grows(http):
     assert counts[0] >= 1 and counts[-1] == 24
 
 
+def test_continuous_usage_needs_usage(http):
+    events = stream(http, stream_options={"include_usage": False, "continuous_usage_stats": True})
+    assert all("usage" not in event for event in events)
+
+
+def test_what_was_not_asked_for_is_null(http):
+    choice = complete(http)["choices"][0]
+    assert choice["logprobs"] is None
+    names = {"prompt_logprobs", "prompt_token_ids", "token_ids"}
+    assert all(choice[name] is None for name in names)
+    assert not any(names & event["choices"][0].keys() for event in stream(http))
+
+
 def test_events_without_options_have_no_usage(http):
     assert all("usage" not in event for event in stream(http))
 
@@ -198,6 +211,9 @@ def test_truncation_keeps_the_end(http):
     tokens = http.post("/tokenize", json={"prompt": PROMPT}).json()["tokens"]
     choice = complete(http, truncate_prompt_tokens=2, return_token_ids=True)["choices"][0]
     assert choice["prompt_token_ids"] == tokens[-2:]
+    for side, kept in (("left", tokens[-2:]), ("right", tokens[:2])):
+        choice = complete(http, truncate_prompt_tokens=2, truncation_side=side, return_token_ids=True)["choices"][0]
+        assert choice["prompt_token_ids"] == kept
 
 
 def test_logit_bias_and_allowed_tokens_choose_the_token(http):

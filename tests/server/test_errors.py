@@ -46,6 +46,31 @@ def test_what_is_not_json(http, path, body):
     check_error(http.post(path, content=body), 400, "not JSON")
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT, "/tokenize", "/invocations"])
+def test_bodies_that_say_they_are_something_else(http, path, kind):
+    response = http.post(path, content=b'{"prompt": "a"}', headers={"Content-Type": kind})
+    check_error(response, 415, "Content-Type: application/json")
+
+
+def test_bodies_that_do_not_say_what_they_are(http):
+    assert http.post(COMPLETIONS, content=b'{"prompt": "a", "max_tokens": 1}').status_code == 200
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert http.post(COMPLETIONS, content=b'{"prompt": "a", "max_tokens": 1}', headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("options", [{}, {"include_usage": True}, {"continuous_usage_stats": None}])
+def test_options_of_streams_need_a_stream(http, options):
+    body = {"stream_options": options, "stream": False}
+    check_error(http.post(COMPLETIONS, json={"prompt": "a", **body}), 400, "stream=true")
+    check_error(http.post(CHAT, json={"messages": HELLO, **body}), 400, "stream=true")
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/responses", "/rerank", "/sleep", "/v1/load_lora_adapter"])
+def test_paths_that_are_not_offered_say_so(http, path):
+    check_error(http.post(path, json={}), 404, f"{path} is not offered yet: ")
+
+
 @pytest.mark.parametrize("body", ["[]", '"text"', "5", "null", "true"])
 def test_what_is_not_an_object(http, body):
     check_error(http.post(COMPLETIONS, content=body), 400, "give an object")

@@ -64,6 +64,37 @@ def test_metrics_have_vllms_names(server, http):
     assert re.search(r'^vllm:request_success_total{.*finished_reason="length".*} [1-9]', response.text, re.MULTILINE)
 
 
+def test_metrics_of_what_requests_asked_for_and_how_long_they_took(server, http):
+    counted = {
+        "request_queue_time_seconds_count": 2,
+        "request_prefill_time_seconds_count": 2,
+        "request_decode_time_seconds_count": 2,
+        "request_inference_time_seconds_count": 2,
+        "request_params_max_tokens_sum": 14,
+        "request_params_n_sum": 2,
+        "request_params_n_count": 1,
+        "request_max_num_generation_tokens_sum": 7,
+        "iteration_tokens_total_sum": 2 * (3 + 7),
+    }
+    server.wait_idle()
+    before = {name: server.metric(name) for name in counted}
+    request = {"prompt": [5, 6, 7], "n": 2, "max_tokens": 7, "ignore_eos": True}
+    assert http.post("/v1/completions", json=request).status_code == 200
+    server.wait_idle()
+    assert {name: server.metric(name) - before[name] for name in counted} == counted
+    settings = re.search(r"^vllm:cache_config_info{(.*)} 1.0$", http.get("/metrics").text, re.MULTILINE)
+    assert settings is not None and 'block_size="32"' in settings[1] and 'enable_prefix_caching="True"' in settings[1]
+
+
+def test_one_path_for_both_kinds_of_completion(http):
+    prompt = {"prompt": "a b", "max_tokens": 3, "temperature": 0}
+    chat = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 3, "temperature": 0}
+    for path, body in (("/v1/completions", prompt), ("/v1/chat/completions", chat)):
+        first, second = (http.post(where, json=body).json() for where in (path, "/invocations"))
+        assert first["choices"] == second["choices"]
+    assert http.post("/invocations", json={"input": "a"}).status_code == 400
+
+
 def test_histograms_are_cumulative(http):
     text = http.get("/metrics").text
     counts = [float(v) for v in re.findall(r"^vllm:time_to_first_token_seconds_bucket{.*} (\S+)$", text, re.MULTILINE)]

@@ -20,20 +20,25 @@ class FinishedRequest:
     finish_reason: str
     metrics: RequestMetrics
     num_prompt_tokens: int
+    max_tokens: int
 
 
 @dataclass(slots=True)
 class ProcessedOutputs:
     """`requests_to_abort`: core request ids that a stop string ended; the caller tells the core.
 
-    The rest feeds metrics: seconds to the first token, seconds between tokens, and the sequences that finished.
+    The rest feeds metrics: seconds to the first token, seconds between tokens, the step's tokens (prompts count with
+    their first token), the sequences that finished, and of requests that did, how many answers they had and how many
+    tokens the longest.
     """
 
     request_outputs: list[RequestOutput] = field(default_factory=list)
     requests_to_abort: list[str] = field(default_factory=list)
     first_token_latencies: list[float] = field(default_factory=list)
     inter_token_latencies: list[float] = field(default_factory=list)
+    num_tokens: int = 0
     finished: list[FinishedRequest] = field(default_factory=list)
+    answered: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -120,6 +125,10 @@ class OutputProcessor:
     ) -> None:
         """Adds one sequence's news and what they mean for metrics."""
         if output.new_token_ids:
+            if sequence.metrics.first_token_time is None:
+                sequence.metrics.first_scheduled_time = output.scheduled_time
+                result.num_tokens += len(state.request.prompt_token_ids)
+            result.num_tokens += len(output.new_token_ids)
             _record_latency(sequence.metrics, len(output.new_token_ids), now, result)
         if output.prompt_logprobs is not None:
             state.prompt_logprobs = [p and decode_logprobs(p, self._tokenizer) for p in output.prompt_logprobs]
@@ -131,11 +140,12 @@ class OutputProcessor:
         if output.finish_reason is None:  # a stop string; the core does not know yet
             result.requests_to_abort.append(output.request_id)
         sequence.metrics.finished_time = now
-        prompt_tokens = len(state.request.prompt_token_ids)
-        result.finished.append(FinishedRequest(sequence.finish_reason, sequence.metrics, prompt_tokens))
+        result.finished.append(_finished(sequence, state.request))
         del self._sequences[output.request_id]
         state.unfinished -= 1
         if state.unfinished == 0:
+            most = max(each.metrics.num_generation_tokens for each in state.sequences)
+            result.answered.append((len(state.sequences), most))
             del self._requests[state.request.request_id]
 
     def _request_output(self, state: _RequestState, changed: list[SequenceOutput]) -> RequestOutput | None:
@@ -157,6 +167,11 @@ class OutputProcessor:
             num_cached_tokens=state.num_cached_tokens,
             error=state.error,
         )
+
+
+def _finished(sequence: SequenceOutput, request: ProcessedInput) -> FinishedRequest:
+    limit = request.engine_requests[sequence.index].sampling_params.max_tokens or 0
+    return FinishedRequest(sequence.finish_reason or "", sequence.metrics, len(request.prompt_token_ids), limit)
 
 
 def _record_latency(metrics: RequestMetrics, new_tokens: int, now: float, result: ProcessedOutputs) -> None:

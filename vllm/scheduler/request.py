@@ -14,6 +14,7 @@ class Request:
         "blocks",
         "draft",
         "eos_token_ids",
+        "first_scheduled_time",
         "greedy",
         "is_running",
         "lookup",
@@ -46,6 +47,7 @@ class Request:
         self.stop_token_ids = frozenset(params.stop_token_ids or ())
         self.priority = request.priority
         self.arrival_time = request.arrival_time
+        self.first_scheduled_time = 0.0  # of time.time(); 0 before
         self.order = order
         self.is_running = False
         self.lookup: PromptLookup | None = None  # makes drafts, where the request allows them

@@ -1,5 +1,7 @@
 """Continuous batching: every step computes the next tokens of running sequences and admits waiting ones."""
 
+import time
+
 from vllm.config import SchedulerConfig, SpeculativeConfig
 from vllm.exceptions import PromptTooLongError, VLLMValidationError
 from vllm.kvcache.manager import KVCacheManager
@@ -174,6 +176,7 @@ class Scheduler:
         if self._config.policy == "priority":
             self._running.sort(key=self._waiting.key)
         if request.num_cached_tokens < 0:
+            request.first_scheduled_time = time.time()
             request.num_cached_tokens = num_cached
             self._stats.prompt_tokens += request.num_prompt_tokens
             self._stats.prefix_cache_queries += request.num_prompt_tokens
@@ -189,6 +192,7 @@ class Scheduler:
         """Tokens up to the one that ends the sequence; the rest are dropped."""
         reason = stop = None
         kept = 0
+        is_first = request.num_output_tokens == 0
         for token in tokens:
             request.token_ids.append(token)
             kept += 1
@@ -208,6 +212,7 @@ class Scheduler:
             new_logprobs=logprobs and logprobs[:kept],
             prompt_logprobs=prompt_logprobs,
             num_cached_tokens=request.num_cached_tokens,
+            scheduled_time=request.first_scheduled_time if is_first else 0.0,
         )
 
     def _forget(self, request: Request) -> None:

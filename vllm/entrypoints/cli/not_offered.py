@@ -53,8 +53,7 @@ _REASONS = {
     "put a reverse proxy in front of the server": """
         enable-request-id-headers enable-ssl-refresh h11-max-header-count h11-max-incomplete-event-size middleware
         ssl-cert-reqs ssl-ciphers""",
-    "usage and load are always reported": """
-        enable-force-include-usage enable-prompt-tokens-details enable-server-load-tracking""",
+    "the engine always has a process of its own": "disable-frontend-multiprocessing",
     "the HTTP interface is fixed": """
         additional-config default-chat-template-kwargs disable-fastapi-docs enable-offline-docs
         enable-return-routed-experts enable-tokenizer-info-endpoint fingerprint-mode""",

@@ -16,6 +16,7 @@ from vllm.entrypoints.openai.chat import create_chat_completion
 from vllm.entrypoints.openai.completions import create_completion
 from vllm.entrypoints.openai.errors import ApiError, respond_to_exception
 from vllm.entrypoints.openai.gate import Gate
+from vllm.entrypoints.openai.invocations import invoke
 from vllm.entrypoints.openai.metrics import EngineMetrics
 from vllm.entrypoints.openai.state import ServerState
 from vllm.exceptions import EngineDeadError, VLLMValidationError
@@ -68,6 +69,7 @@ def _add_routes(app: FastAPI, metrics: EngineMetrics) -> None:
         "/detokenize": (information.detokenize, requests.DetokenizeRequest),
     }.items():
         app.add_api_route(path, handler, methods=["POST"], openapi_extra=_describe_body(body))
+    app.add_api_route("/invocations", invoke, methods=["POST"])
     if importlib.util.find_spec(_WEB_PAGE) is not None:
         app.include_router(importlib.import_module(_WEB_PAGE).build_router())
 

@@ -1,5 +1,7 @@
 """Request bodies: read within limits, parsed strictly, checked against a model of their fields."""
 
+from typing import Any, TypeVar
+
 import pydantic
 import pydantic_core
 from starlette.requests import ClientDisconnect, Request
@@ -10,16 +12,29 @@ from vllm.entrypoints.openai.fields import FieldRules
 # Room for a batch of prompts of 128k tokens as ids, far from what would trouble the server's memory.
 MAX_BODY_BYTES = 32 << 20
 _SHOWN_VALUE_CHARACTERS = 80
+Body = TypeVar("Body", bound=pydantic.BaseModel)
 
 
-async def parse_body(request: Request, model: type[pydantic.BaseModel], rules: FieldRules) -> pydantic.BaseModel:
-    """The request's body as `model`.
+async def read_object(request: Request) -> dict[str, Any]:
+    """The request's body.
 
     Raises:
-        ApiError: 413 for a body that is too large; 400 for one that is not a JSON object, has a field that is
-            unknown or not offered, or a value of the wrong type.
+        ApiError: 413 for a body that is too large; 415 for one that says it is not JSON, which a page of another
+            origin could send without being allowed to; 400 for one that is not a JSON object.
     """
-    fields = _parse_object(await _read(request))
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(415, f"the body's type is {kind[:100]!r}; send JSON with Content-Type: application/json")
+    return _parse_object(await _read(request))
+
+
+async def parse_body(request: Request, model: type[Body], rules: FieldRules) -> Body:
+    """The request's body as `model`. Raises ApiError as `read_object` and `parse_fields` do."""
+    return parse_fields(await read_object(request), model, rules)
+
+
+def parse_fields(fields: dict[str, Any], model: type[Body], rules: FieldRules) -> Body:
+    """A body as `model`. Raises ApiError 400 for a field that is unknown or not offered, or of the wrong type."""
     rules.check(fields)
     try:
         return model.model_validate(fields, strict=True)

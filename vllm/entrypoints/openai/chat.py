@@ -1,7 +1,7 @@
 """POST /v1/chat/completions."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vllm.engine.input_processor import ProcessedInput
-from vllm.entrypoints.openai.body import parse_body
+from vllm.entrypoints.openai.body import parse_fields, read_object
 from vllm.entrypoints.openai.completions import truncate_prompt
 from vllm.entrypoints.openai.generation import AnswerWriter, new_id
 from vllm.entrypoints.openai.logprobs import chat_logprobs, prompt_logprob_list
@@ -29,10 +29,17 @@ from vllm.entrypoints.openai.sampling import chat_max_tokens, chat_params, check
 from vllm.entrypoints.openai.state import ServerState, state_of
 from vllm.outputs import CompletionOutput, RequestOutput
 
+_Default = TypeVar("_Default", None, msgspec.UnsetType)
+
 
 async def create_chat_completion(http_request: Request) -> Response:
+    return await answer_chat(http_request, await read_object(http_request))
+
+
+async def answer_chat(http_request: Request, fields: dict[str, Any]) -> Response:
+    """`fields`: the body's."""
     state = state_of(http_request)
-    request = await parse_body(http_request, ChatCompletionRequest, CHAT_RULES)
+    request = parse_fields(fields, ChatCompletionRequest, CHAT_RULES)
     state.check_model(request.model)
     answer_id = new_id("chatcmpl", request)
     stream = await state.llm.submit([await _prepare(request, answer_id, state)])
@@ -44,7 +51,7 @@ async def _prepare(request: ChatCompletionRequest, answer_id: str, state: Server
     check_sequences(1, params.n)
     # Templates write the special tokens themselves.
     add_special_tokens = bool(request.add_special_tokens)
-    prompt = truncate_prompt(render_chat(request, state), request.truncate_prompt_tokens, state, add_special_tokens)
+    prompt = truncate_prompt(render_chat(request, state), request, state, add_special_tokens)
     prepared = await state.llm.prepare(
         answer_id, prompt, params, priority=request.priority, add_special_tokens=add_special_tokens
     )
@@ -88,7 +95,7 @@ class ChatWriter(AnswerWriter):
             logprobs=self._logprobs(completion),
             finish_reason=completion.finish_reason,
             stop_reason=completion.stop_reason,
-            token_ids=self._token_ids(completion),
+            token_ids=self._token_ids(completion, None),
         )
 
     def _delta_choice(self, completion: CompletionOutput) -> ChatChunkChoice:
@@ -98,7 +105,7 @@ class ChatWriter(AnswerWriter):
             logprobs=self._logprobs(completion),
             finish_reason=completion.finish_reason,
             stop_reason=UNSET if completion.finish_reason is None else completion.stop_reason,
-            token_ids=self._token_ids(completion),
+            token_ids=self._token_ids(completion, UNSET),
         )
 
     def _first_chunk(self, index: int, output: RequestOutput) -> ChatChunk:
@@ -124,5 +131,5 @@ class ChatWriter(AnswerWriter):
         num_top = self.request.top_logprobs or 0
         return chat_logprobs(completion.token_ids, completion.logprobs, num_top, self.as_token_ids)
 
-    def _token_ids(self, completion: CompletionOutput) -> list[int] | msgspec.UnsetType:
-        return list(completion.token_ids) if self.request.return_token_ids else UNSET
+    def _token_ids(self, completion: CompletionOutput, default: _Default) -> list[int] | _Default:
+        return list(completion.token_ids) if self.request.return_token_ids else default

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vllm.engine.input_processor import ProcessedInput
-from vllm.entrypoints.openai.body import parse_body
+from vllm.entrypoints.openai.body import parse_fields, read_object
 from vllm.entrypoints.openai.generation import AnswerWriter, new_id
 from vllm.entrypoints.openai.logprobs import CompletionLogprobWriter, join, prompt_logprob_list
-from vllm.entrypoints.openai.requests import COMPLETION_RULES, CompletionRequest
+from vllm.entrypoints.openai.requests import COMPLETION_RULES, CompletionRequest, GenerationRequest
 from vllm.entrypoints.openai.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
 from vllm.entrypoints.openai.sampling import check_room, check_sequences, completion_params, is_echo_only
 from vllm.entrypoints.openai.state import ServerState, state_of
@@ -20,8 +20,13 @@ from vllm.outputs import CompletionOutput, RequestOutput
 
 
 async def create_completion(http_request: Request) -> Response:
+    return await answer_completion(http_request, await read_object(http_request))
+
+
+async def answer_completion(http_request: Request, fields: dict[str, Any]) -> Response:
+    """`fields`: the body's."""
     state = state_of(http_request)
-    request = await parse_body(http_request, CompletionRequest, COMPLETION_RULES)
+    request = parse_fields(fields, CompletionRequest, COMPLETION_RULES)
     state.check_model(request.model)
     answer_id = new_id("cmpl", request)
     stream = await state.llm.submit(await _prepare(request, answer_id, state))
@@ -36,7 +41,7 @@ async def _prepare(request: CompletionRequest, answer_id: str, state: ServerStat
     for position, prompt in enumerate(prompts):
         one = await state.llm.prepare(
             f"{answer_id}-{position}",
-            truncate_prompt(prompt, request.truncate_prompt_tokens, state),
+            truncate_prompt(prompt, request, state),
             params.clone(),
             priority=request.priority,
             add_special_tokens=request.add_special_tokens is not False,
@@ -55,14 +60,17 @@ def _prompts(prompt: Any) -> list[str | dict[str, list[int]]]:
 
 
 def truncate_prompt(
-    prompt: str | dict[str, list[int]], limit: int | None, state: ServerState, add_special_tokens: bool = True
+    prompt: str | dict[str, list[int]], request: GenerationRequest, state: ServerState, add_special_tokens: bool = True
 ) -> str | dict[str, list[int]]:
-    """Keeps the last `limit` tokens; -1 is as many as fit."""
+    """Keeps `truncate_prompt_tokens` tokens, the last or, with `truncation_side` "right", the first; -1: what fits."""
+    limit = request.truncate_prompt_tokens
     if limit is None:
         return prompt
     is_text = isinstance(prompt, str)
     ids = state.tokenizer().encode(prompt, add_special_tokens) if is_text else prompt["prompt_token_ids"]
     keep = state.max_model_len - 1 if limit == -1 else limit
+    if request.truncation_side == "right":
+        return {"prompt_token_ids": ids[:keep]}
     return {"prompt_token_ids": ids[-keep:] if keep else []}
 
 
@@ -77,7 +85,11 @@ class CompletionWriter(AnswerWriter):
         self._echo_only = is_echo_only(self.request)
 
     def write_body(self, outputs: list[RequestOutput]) -> Completion:
-        choices = [self._choice(position, output, c) for position, output in enumerate(outputs) for c in output.outputs]
+        choices = [
+            self._choice(position, output, completion).complete()
+            for position, output in enumerate(outputs)
+            for completion in output.outputs
+        ]
         return self._completion(choices, self.usage())
 
     def write_chunks(self, position: int, output: RequestOutput) -> Iterable[Completion]:

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vllm.entrypoints.openai.not_offered import NOT_OFFERED_PATHS
 from vllm.exceptions import EngineDeadError, PromptTooLongError, VLLMValidationError
 
 
@@ -66,6 +67,8 @@ async def respond_to_exception(request: Request, error: Exception) -> Response:
 
 def _describe_routing_error(request: Request, error: HTTPException) -> ApiError:
     if error.status_code == http.HTTPStatus.NOT_FOUND:
+        if reason := NOT_OFFERED_PATHS.get(request.url.path):
+            return ApiError(404, f"{request.url.path} is not offered yet: {reason}")
         return ApiError(404, f"there is nothing at {request.url.path}; the interface is described at /openapi.json")
     if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "another method")

@@ -44,8 +44,8 @@ class AnswerWriter(ABC):
         self._cached_tokens: dict[str, int] = {}
         self._positions = {r.request_id: i for i, r in enumerate(stream.requests)}
         options = request.stream_options
-        self._include_usage = bool(options and options.include_usage)
-        self._continuous_usage = bool(options and options.continuous_usage_stats)
+        self._include_usage = bool(options and options.include_usage) or state.settings.enable_force_include_usage
+        self._continuous_usage = self._include_usage and bool(options and options.continuous_usage_stats)
 
     async def respond(self, http_request: Request) -> Response:
         """The response; the requests are freed when it ends, also when the client goes away."""

@@ -14,6 +14,8 @@ _NOT_OFFERED = {
     "function_call": "tool calls are not parsed",
     "audio": "models take text only",
 }
+# Of answers that are sent back: what OpenAI adds to them.
+_WITHOUT_EFFECT = ("annotations",)
 _OPTIONAL_TEXT = ("name", "refusal", "reasoning_content", "reasoning")
 
 
@@ -47,7 +49,7 @@ def _template_message(index: int, message: dict[str, Any], as_parts: bool) -> di
     ready: dict[str, Any] = {"role": _ROLE_ALIASES.get(role, role)}
     ready["content"] = _content(where, message.get("content"), as_parts)
     for name, value in message.items():
-        if name in ("role", "content") or value is None:
+        if name in ("role", "content", *_WITHOUT_EFFECT) or value is None:
             continue
         if name in _NOT_OFFERED and value:
             _refuse(f"{where}.{name}", f"it is not offered yet: {_NOT_OFFERED[name]}")

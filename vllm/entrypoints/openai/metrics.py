@@ -1,46 +1,46 @@
 """/metrics: Prometheus metrics with vLLM's names, made from the engine's counters when they are scraped."""
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from vllm.engine.async_llm import AsyncLLM
 from vllm.engine.output_processor import FinishedRequest, ProcessedOutputs
+from vllm.entrypoints.openai.histogram import Histogram
 from vllm.version import __version__
 
 _SECONDS_TO_FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10, 20, 40, 80)
 _SECONDS_BETWEEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2.5, 5, 10)
 _SECONDS_OF_REQUEST = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920)
 _TOKENS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
+_ANSWERS = (1, 2, 5, 10, 20)
+_STEP_TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+# Buckets -> the histograms that have them, and what they say.
+_HISTOGRAMS = {
+    _SECONDS_TO_FIRST: {"time_to_first_token_seconds": "Arrival to first token"},
+    _SECONDS_BETWEEN: {"inter_token_latency_seconds": "Between tokens"},
+    _SECONDS_OF_REQUEST: {
+        "e2e_request_latency_seconds": "Arrival to end",
+        "request_queue_time_seconds": "Arrival to the first step",
+        "request_prefill_time_seconds": "First step to first token",
+        "request_decode_time_seconds": "First token to last",
+        "request_inference_time_seconds": "First step to last token",
+    },
+    _TOKENS: {
+        "request_prompt_tokens": "Prompt tokens of finished sequences",
+        "request_generation_tokens": "Tokens made for finished sequences",
+        "request_max_num_generation_tokens": "Tokens of the longest answer of finished requests",
+        "request_params_max_tokens": "max_tokens of finished sequences",
+    },
+    _ANSWERS: {"request_params_n": "n of finished requests"},
+    _STEP_TOKENS: {"iteration_tokens_total": "Tokens of a step; prompts count with their first token"},
+}
 _FINISH_REASONS = ("stop", "length", "abort", "error")
 _LABELS = ("model_name", "engine")
-
-
-class Histogram:
-    """Counts of values by bucket; observing costs less than a microsecond, as it happens for every token."""
-
-    def __init__(self, name: str, documentation: str, bounds: tuple[float, ...]):
-        self._name, self._documentation, self._bounds = name, documentation, bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def collect(self, labels: tuple[str, ...]) -> Metric:
-        family = HistogramMetricFamily(self._name, self._documentation, labels=_LABELS)
-        total, buckets = 0, []
-        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
-            total += count
-            buckets.append(("+Inf" if bound == float("inf") else str(float(bound)), total))
-        family.add_metric(labels, buckets, self._sum)
-        return family
 
 
 class EngineMetrics(Collector):
@@ -49,11 +49,11 @@ class EngineMetrics(Collector):
     def __init__(self, llm: AsyncLLM):
         self._llm = llm
         self._labels = (llm.config.model_config.served_model_name[0], "0")
-        self._first = Histogram("vllm:time_to_first_token_seconds", "Arrival to first token", _SECONDS_TO_FIRST)
-        self._between = Histogram("vllm:inter_token_latency_seconds", "Between tokens", _SECONDS_BETWEEN)
-        self._request = Histogram("vllm:e2e_request_latency_seconds", "Arrival to end", _SECONDS_OF_REQUEST)
-        self._prompt = Histogram("vllm:request_prompt_tokens", "Prompt tokens of finished sequences", _TOKENS)
-        self._generation = Histogram("vllm:request_generation_tokens", "Tokens made for finished sequences", _TOKENS)
+        self._histograms = {
+            name: Histogram(f"vllm:{name}", documentation, bounds, _LABELS)
+            for bounds, named in _HISTOGRAMS.items()
+            for name, documentation in named.items()
+        }
         self._finished: Counter[str] = Counter(dict.fromkeys(_FINISH_REASONS, 0))
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -63,11 +63,16 @@ class EngineMetrics(Collector):
     def observe(self, outputs: ProcessedOutputs) -> None:
         """Takes in what one step gave."""
         for latency in outputs.first_token_latencies:
-            self._first.observe(latency)
+            self._histograms["time_to_first_token_seconds"].observe(latency)
         for latency in outputs.inter_token_latencies:
-            self._between.observe(latency)
+            self._histograms["inter_token_latency_seconds"].observe(latency)
+        if outputs.num_tokens:
+            self._histograms["iteration_tokens_total"].observe(outputs.num_tokens)
         for finished in outputs.finished:
             self._observe_finished(finished)
+        for answers, most_tokens in outputs.answered:
+            self._histograms["request_params_n"].observe(answers)
+            self._histograms["request_max_num_generation_tokens"].observe(most_tokens)
 
     def render(self) -> bytes:
         return generate_latest(self._registry)
@@ -75,15 +80,24 @@ class EngineMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._gauges()
         yield from self._counters()
-        for histogram in (self._first, self._between, self._request, self._prompt, self._generation):
+        for histogram in self._histograms.values():
             yield histogram.collect(self._labels)
 
     def _observe_finished(self, finished: FinishedRequest) -> None:
         self._finished[finished.finish_reason] += 1
-        self._prompt.observe(finished.num_prompt_tokens)
-        self._generation.observe(finished.metrics.num_generation_tokens)
-        if finished.metrics.finished_time is not None:
-            self._request.observe(finished.metrics.finished_time - finished.metrics.arrival_time)
+        self._histograms["request_prompt_tokens"].observe(finished.num_prompt_tokens)
+        self._histograms["request_generation_tokens"].observe(finished.metrics.num_generation_tokens)
+        self._histograms["request_params_max_tokens"].observe(finished.max_tokens)
+        times = finished.metrics
+        for name, begin, end in (
+            ("e2e_request_latency_seconds", times.arrival_time, times.finished_time),
+            ("request_queue_time_seconds", times.arrival_time, times.first_scheduled_time),
+            ("request_prefill_time_seconds", times.first_scheduled_time, times.first_token_time),
+            ("request_decode_time_seconds", times.first_token_time, times.last_token_time),
+            ("request_inference_time_seconds", times.first_scheduled_time, times.last_token_time),
+        ):
+            if begin is not None and end is not None:
+                self._histograms[name].observe(max(end - begin, 0.0))  # clocks are set back now and then
 
     def _gauges(self) -> Iterator[Metric]:
         stats = self._llm.stats
@@ -95,6 +109,22 @@ class EngineMetrics(Collector):
         info = GaugeMetricFamily("vllm:version_info", "The server's version", labels=("version",))
         info.add_metric((__version__,), 1)
         yield info
+        yield self._cache_config()
+
+    def _cache_config(self) -> Metric:
+        """Settings as labels, as vLLM gives them."""
+        config = self._llm.config
+        cache = config.cache_config
+        settings = {
+            "block_size": cache.block_size,
+            "cache_dtype": cache.cache_dtype,
+            "enable_prefix_caching": cache.enable_prefix_caching,
+            "gpu_memory_utilization": config.device_config.memory_utilization,
+            "num_gpu_blocks": self._llm.stats.kv_cache_tokens // cache.block_size,
+        }
+        family = GaugeMetricFamily("vllm:cache_config_info", "How the KV cache is set up", labels=(*settings, "engine"))
+        family.add_metric((*map(str, settings.values()), self._labels[1]), 1)
+        return family
 
     def _counters(self) -> Iterator[Metric]:
         stats = self._llm.stats

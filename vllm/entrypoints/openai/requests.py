@@ -1,8 +1,8 @@
 """What clients send. Types are strict, as OpenAI's are; ranges are checked by SamplingParams."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vllm.entrypoints.openai.fields import chat_rules, completion_rules, plain_rules
 
@@ -84,11 +84,18 @@ class GenerationRequest(_Body):
     bad_words: list[str] | None = None
     prompt_logprobs: int | None = None
     truncate_prompt_tokens: int | None = Field(default=None, ge=-1)
+    truncation_side: Literal["left", "right"] | None = None
     add_special_tokens: bool | None = None
     priority: int = 0
     request_id: str | None = Field(default=None, min_length=1, max_length=256)
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_stream_options(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options is accepted with stream=true alone")
+        return self
 
 
 class CompletionRequest(GenerationRequest):

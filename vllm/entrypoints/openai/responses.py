@@ -1,4 +1,7 @@
-"""What the server sends: plain structs that msgspec encodes fast. A field that is UNSET is left out."""
+"""What the server sends: plain structs that msgspec encodes fast. A field that is UNSET is left out.
+
+As in vLLM, a whole answer has all of its fields, null where there is nothing; an event has what it tells.
+"""
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -42,9 +45,16 @@ class CompletionChoice(msgspec.Struct):
     logprobs: CompletionLogprobs | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
-    token_ids: list[int] | UnsetType = UNSET
-    prompt_token_ids: list[int] | UnsetType = UNSET
-    prompt_logprobs: PromptLogprobList | UnsetType = UNSET
+    token_ids: list[int] | None | UnsetType = UNSET
+    prompt_token_ids: list[int] | None | UnsetType = UNSET
+    prompt_logprobs: PromptLogprobList | None | UnsetType = UNSET
+
+    def complete(self) -> "CompletionChoice":
+        """This one, of an answer that is sent in one piece."""
+        for name in ("token_ids", "prompt_token_ids", "prompt_logprobs"):
+            if getattr(self, name) is UNSET:
+                setattr(self, name, None)
+        return self
 
 
 class Completion(msgspec.Struct, tag_field="object", tag="text_completion"):
@@ -84,7 +94,7 @@ class ChatChoice(msgspec.Struct):
     logprobs: ChatLogprobs | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
-    token_ids: list[int] | UnsetType = UNSET
+    token_ids: list[int] | None = None
 
 
 class ChatCompletion(msgspec.Struct, tag_field="object", tag="chat.completion"):
@@ -93,8 +103,8 @@ class ChatCompletion(msgspec.Struct, tag_field="object", tag="chat.completion"):
     model: str
     choices: list[ChatChoice]
     usage: Usage
-    prompt_token_ids: list[int] | UnsetType = UNSET
-    prompt_logprobs: PromptLogprobList | UnsetType = UNSET
+    prompt_token_ids: list[int] | None = None
+    prompt_logprobs: PromptLogprobList | None = None
 
 
 class ChatDelta(msgspec.Struct):

@@ -37,6 +37,7 @@ class ServerSettings:
     trust_request_chat_template: bool = False
     response_role: str = "assistant"
     return_tokens_as_token_ids: bool = False
+    enable_force_include_usage: bool = False
 
     @classmethod
     def from_cli_args(cls, args: argparse.Namespace) -> "ServerSettings":
@@ -104,11 +105,15 @@ def _add_answer_flags(group) -> None:
     _add(group, "--trust-request-chat-template", "let requests bring their own chat template", action="store_true")
     _add(group, "--response-role", "role of the answer in a chat (default assistant)", metavar="ROLE")
     _add(group, "--return-tokens-as-token-ids", "name tokens in logprobs as token_id:ID", action="store_true")
+    _add(group, "--enable-force-include-usage", "end every stream with its usage", action="store_true")
+    _add(group, "--enable-prompt-tokens-details", "accepted; usage always says what was cached", action="store_true")
+    _add(group, "--enable-server-load-tracking", "accepted; /load always tells", action="store_true")
 
 
 def _add_logging_flags(group) -> None:
     _add(group, "--uvicorn-log-level", "what the HTTP server logs (default warning)", choices=_LOG_LEVELS)
     _add(group, "--disable-uvicorn-access-log", "no line a request, at any level", action="store_true")
+    _add(group, "--disable-log-requests", "accepted; see --enable-log-requests", action="store_true")
 
 
 class _JsonOrWords(argparse.Action):
