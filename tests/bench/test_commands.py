@@ -93,6 +93,19 @@ def test_serve_spreads_requests_at_a_rate(tmp_path: Path, server: Server) -> Non
     assert not [name for name in figures if "e2el" in name]
 
 
+def test_serve_writes_a_file_named_after_the_run(tmp_path: Path, server: Server) -> None:
+    folder = tmp_path / "new" / "results"
+    flags = ("--num-prompts", "2", "--random-input-len", "4", "--random-output-len", "2", "--max-concurrency", "2")
+    words = ("bench", "serve", "--base-url", server.url, *flags, "--save-result", "--result-dir", str(folder))
+    assert run_vllm(*words, "--metadata", "machine=a", "note=b=c").returncode == 0
+    (found,) = folder.iterdir()
+    assert re.fullmatch(r"openai-infqps-concurrency2-tiny-\d{8}-\d{6}\.json", found.name)
+    figures = json.loads(found.read_text())
+    assert (figures["completed"], figures["machine"], figures["note"]) == (2, "a", "b=c")
+    assert run_vllm(*words, "--result-filename", "mine.json").returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.json", found.name]
+
+
 def test_serve_with_a_sharegpt_file(tmp_path: Path, server: Server) -> None:
     path = tmp_path / "chats.json"
     path.write_text(json.dumps([{"conversations": [{"value": "the quick brown fox"}, {"value": "jumps over"}]}] * 3))
@@ -140,6 +153,9 @@ def test_help_lists_the_benchmarks() -> None:
         (("serve", "--percentile-metrics", "speed"), "'speed'"),
         (("serve", "--metric-percentiles", "50,101"), "101"),
         (("serve", "--output-json", "/nowhere/at/all/x.json"), "--output-json"),
+        (("serve", "--save-result", "--result-dir", "/proc/nothing"), "--result-dir /proc/nothing"),
+        (("serve", "--result-filename", "x.json"), "--save-result"),
+        (("serve", "--metadata", "x"), "KEY=VALUE"),
         (("startup", "--model", "/nowhere/at/all", "--num-iters", "1"), "/nowhere/at/all"),
         (("speed",), "latency, throughput, serve, startup"),
     ],

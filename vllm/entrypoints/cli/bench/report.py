@@ -44,13 +44,13 @@ def check_writable(path: str | None, flag: str = "--output-json") -> None:
         raise UsageError(f"{flag} {path}: give a file in a folder that exists and can be written to")
 
 
-def write_json(path: str | None, figures: dict[str, Any]) -> None:
+def write_json(path: str | Path | None, figures: dict[str, Any]) -> None:
     """Writes the file whole or not at all."""
     if path is not None:
         write_text(path, json.dumps(figures, indent=2) + "\n")
 
 
-def write_text(path: str, text: str) -> None:
+def write_text(path: str | Path, text: str) -> None:
     """Writes the file whole or not at all."""
     target = Path(path).absolute()
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -8,13 +8,14 @@ import asyncio
 import math
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 from vllm.entrypoints.cli.bench.client import Outcome, measure
 from vllm.entrypoints.cli.bench.report import check_writable, progress, write_json
 from vllm.entrypoints.cli.bench.samples import Sample, add_dataset_flags, check_dataset_flags, make_samples
 from vllm.entrypoints.cli.bench.serve_flags import ENDPOINTS, add_load_flags, add_report_flags, add_server_flags
-from vllm.entrypoints.cli.bench.serve_report import METRICS, figures_of, print_figures
+from vllm.entrypoints.cli.bench.serve_report import METRICS, figures_of, print_figures, result_path
 from vllm.entrypoints.cli.bench.target import Target, connect
 from vllm.entrypoints.cli.registry import UsageError
 
@@ -29,13 +30,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_writable(args.output_json)
+    _check_result_flags(args)
     check_dataset_flags(args)
     args.percentile_metrics = _metric_names(args.percentile_metrics)
     args.endpoint = args.endpoint or ENDPOINTS[args.backend]
     if args.ignore_eos is None:
         args.ignore_eos = args.dataset_name == "random"
     return asyncio.run(_run(args))
+
+
+def _check_result_flags(args: argparse.Namespace) -> None:
+    """Makes --metadata a dict and --result-dir a folder; raises UsageError for what would not be written."""
+    pairs = [pair.partition("=") for pair in args.metadata]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise UsageError(f"--metadata has {wrong[0]!r}: give KEY=VALUE")
+    args.metadata = {name: value for name, _, value in pairs}
+    if not args.save_result and (args.result_dir or args.result_filename):
+        raise UsageError("--result-dir and --result-filename say where --save-result writes: give that, too")
+    if args.result_dir:
+        try:
+            Path(args.result_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--result-dir {args.result_dir}: {error.strerror}") from None
+    check_writable(args.output_json)
+    if args.save_result:
+        check_writable(str(Path(args.result_dir or ".") / (args.result_filename or "result.json")), "--result-filename")
 
 
 def _metric_names(text: str) -> list[str]:
@@ -59,7 +78,7 @@ async def _run(args: argparse.Namespace) -> int:
         duration = time.perf_counter() - started
     figures = figures_of(args, target.model, outcomes, duration)
     print_figures(args, figures, outcomes)
-    write_json(args.output_json, figures)
+    write_json(result_path(args, target.model), figures)
     return EXIT_FAILED if figures["failed"] else 0
 
 

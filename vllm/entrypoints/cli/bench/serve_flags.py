@@ -86,4 +86,8 @@ def add_report_flags(parser: argparse.ArgumentParser) -> None:
         help="percentiles to report, as 50,90,99 (default 99)",
     )
     add_output_flag(report)
+    report.add_argument("--save-result", action="store_true", help="write the figures to a file named after the run")
+    report.add_argument("--result-dir", metavar="FOLDER", help="its folder, made if need be (default: this one)")
+    report.add_argument("--result-filename", metavar="NAME", help="its name")
+    report.add_argument("--metadata", nargs="*", default=[], metavar="KEY=VALUE", help="more entries for that file")
     add_progress_flag(report)

@@ -5,6 +5,7 @@ import datetime
 import math
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from vllm.entrypoints.cli.bench.client import Outcome
@@ -22,7 +23,7 @@ _SHOWN_ERRORS = 3
 
 
 def figures_of(args: argparse.Namespace, model: str, outcomes: list[Outcome], duration: float) -> dict[str, Any]:
-    """Everything that was measured; times in milliseconds where the name says so, else in seconds."""
+    """Everything that was measured, and --metadata; times in milliseconds where the name says so, else in seconds."""
     done = [outcome for outcome in outcomes if outcome.error is None]
     prompt_tokens, output_tokens = sum(o.prompt_tokens for o in done), sum(o.output_tokens for o in done)
     figures = {
@@ -46,7 +47,19 @@ def figures_of(args: argparse.Namespace, model: str, outcomes: list[Outcome], du
         values = [_MS * seconds for outcome in done for seconds in METRICS[name][1](outcome)]
         summary = summarize(values, args.metric_percentiles)
         figures |= {f"{statistic}_{name}_ms": value for statistic, value in summary.items()}
-    return figures
+    return figures | args.metadata
+
+
+def result_path(args: argparse.Namespace, model: str) -> Path | None:
+    """Where --output-json or --save-result puts the figures, under vLLM's names."""
+    if args.output_json is not None:
+        return Path(args.output_json)
+    if not args.save_result:
+        return None
+    concurrency = f"-concurrency{args.max_concurrency}" if args.max_concurrency else ""
+    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = f"{args.backend}-{args.request_rate:g}qps{concurrency}-{model.rpartition('/')[2]}-{time}.json"
+    return Path(args.result_dir or ".") / (args.result_filename or name)
 
 
 def print_figures(args: argparse.Namespace, figures: dict[str, Any], outcomes: list[Outcome]) -> None:
