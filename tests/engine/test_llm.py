@@ -250,6 +250,13 @@ def test_without_tokenizer(folder):
         llm.generate("text", use_tqdm=False)
 
 
+def test_without_text_no_token_is_decoded(llm):
+    output = ask(llm, detokenize=False, logprobs=2, prompt_logprobs=1)
+    assert output.outputs[0].text == ""
+    decoded = [entry for each in output.prompt_logprobs[1:] + output.outputs[0].logprobs for entry in each.values()]
+    assert all(entry.decoded_token is None for entry in decoded)
+
+
 def test_default_sampling_params(folder):
     assert LLM(str(folder), load_format="dummy").get_default_sampling_params() == SamplingParams()
     overridden = LLM(str(folder), load_format="dummy", override_generation_config={"temperature": 0.5, "top_k": 7})

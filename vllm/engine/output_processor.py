@@ -131,7 +131,8 @@ class OutputProcessor:
             result.num_tokens += len(output.new_token_ids)
             _record_latency(sequence.metrics, len(output.new_token_ids), now, result)
         if output.prompt_logprobs is not None:
-            state.prompt_logprobs = [p and decode_logprobs(p, self._tokenizer) for p in output.prompt_logprobs]
+            tokenizer = self._tokenizer if state.request.params.detokenize else None
+            state.prompt_logprobs = [p and decode_logprobs(p, tokenizer) for p in output.prompt_logprobs]
         state.num_cached_tokens = max(state.num_cached_tokens, output.num_cached_tokens)
         state.error = output.error or state.error
         sequence.append(output)

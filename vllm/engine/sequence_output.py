@@ -22,10 +22,11 @@ class SequenceOutput:
         self.stop_reason: int | str | None = None
         self.metrics = RequestMetrics(arrival_time)
         self._params = params
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer if params.detokenize else None
         self._detokenizer = None
-        if tokenizer is not None and params.detokenize:
-            self._detokenizer = IncrementalDetokenizer(tokenizer, request.prompt_token_ids, params.skip_special_tokens)
+        if self._tokenizer is not None:
+            special = params.skip_special_tokens
+            self._detokenizer = IncrementalDetokenizer(self._tokenizer, request.prompt_token_ids, special)
         # A stop string may begin in text that is already there: so much is held back from streams.
         longest = max((len(s) for s in params.stop or []), default=1)
         self._held_back = 0 if params.include_stop_str_in_output else longest - 1
