@@ -14,6 +14,16 @@ from vllm.hf_config import read_json
 _SPECIAL_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 
 
+class TokenizedText(dict[str, Any]):
+    """What calling a tokenizer gives: `input_ids` and `attention_mask`, as items and as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no {name!r}, only {', '.join(self)}") from None
+
+
 class Tokenizer:
     """Reads tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat templates of a folder.
 
@@ -22,8 +32,11 @@ class Tokenizer:
         chat_templates: {"default": template, ...}; empty where the model has none.
         all_special_ids: ids that skip_special_tokens leaves out.
 
-    Raises ModelError naming the file that is missing or damaged.
+    Raises ModelError naming the file that is missing or damaged. Methods have the names and the defaults that they have
+    in transformers.
     """
+
+    is_fast = True
 
     def __init__(self, folder: Path):
         path = folder / "tokenizer.json"
@@ -40,6 +53,14 @@ class Tokenizer:
         self.chat_templates = read_chat_templates(folder, config)
         added = self._backend.get_added_tokens_decoder()
         self.all_special_ids = sorted(i for i, token in added.items() if token.special)
+
+    def __call__(self, text: str | list[str], add_special_tokens: bool = True) -> TokenizedText:
+        """Token ids of a text, or lists of them for several; nothing is cut off or filled up."""
+        ids = self.encode_batch([text] if isinstance(text, str) else text, add_special_tokens)
+        masks = [[1] * len(each) for each in ids]
+        if isinstance(text, str):
+            return TokenizedText(input_ids=ids[0], attention_mask=masks[0])
+        return TokenizedText(input_ids=ids, attention_mask=masks)
 
     def __len__(self) -> int:
         return self.vocab_size
@@ -61,6 +82,14 @@ class Tokenizer:
     def pad_token_id(self) -> int | None:
         return self._special_id("pad_token")
 
+    @cached_property
+    def unk_token_id(self) -> int | None:
+        return self._special_id("unk_token")
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        return self.convert_ids_to_tokens(self.all_special_ids)
+
     @property
     def eos_token(self) -> str | None:
         return self.special_tokens.get("eos_token")
@@ -68,6 +97,10 @@ class Tokenizer:
     @property
     def bos_token(self) -> str | None:
         return self.special_tokens.get("bos_token")
+
+    @property
+    def pad_token(self) -> str | None:
+        return self.special_tokens.get("pad_token")
 
     @property
     def chat_template(self) -> str | None:
@@ -86,6 +119,9 @@ class Tokenizer:
     def decode(self, token_ids: Sequence[int] | int, skip_special_tokens: bool = False) -> str:
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
         return self._backend.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def batch_decode(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = False) -> list[str]:
+        return [self.decode(token_ids, skip_special_tokens) for token_ids in sequences]
 
     def convert_ids_to_tokens(self, token_ids: Sequence[int]) -> list[str]:
         """Tokens as the vocabulary spells them; "" for ids without one (padding of the embedding table)."""
@@ -121,10 +157,14 @@ class Tokenizer:
         )
 
     def apply_chat_template(
-        self, conversation: list[dict[str, Any]], tokenize: bool = True, **arguments: Any
+        self,
+        conversation: list[dict[str, Any]],
+        tokenize: bool = True,
+        add_generation_prompt: bool = False,
+        **arguments: Any,
     ) -> str | list[int]:
-        """As transformers has it: token ids, or with tokenize=False the text."""
-        text = self.render_chat_template(conversation, **arguments)
+        """Token ids, or with tokenize=False the text."""
+        text = self.render_chat_template(conversation, add_generation_prompt=add_generation_prompt, **arguments)
         return self.encode(text, add_special_tokens=False) if tokenize else text
 
     def _special_id(self, name: str) -> int | None:

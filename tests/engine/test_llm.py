@@ -257,6 +257,18 @@ def test_without_text_no_token_is_decoded(llm):
     assert all(entry.decoded_token is None for entry in decoded)
 
 
+def test_what_programs_ask_an_engine_for(llm):
+    engine = llm.llm_engine
+    assert engine.vllm_config.model_config is engine.model_config is llm.model_config
+    assert engine.get_tokenizer() is llm.get_tokenizer()
+    assert engine.cache_config.block_size > 0
+    engine.add_request("a", "x", SamplingParams(max_tokens=2))
+    assert engine.get_num_unfinished_requests() == 1
+    while engine.has_unfinished_requests():
+        engine.step()
+    assert engine.get_num_unfinished_requests() == 0
+
+
 def test_default_sampling_params(folder):
     assert LLM(str(folder), load_format="dummy").get_default_sampling_params() == SamplingParams()
     overridden = LLM(str(folder), load_format="dummy", override_generation_config={"temperature": 0.5, "top_k": 7})

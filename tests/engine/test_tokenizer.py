@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,27 @@ def test_round_trip_and_specials(tokenizer):
     assert tokenizer.all_special_ids == [0, 1, 2, 3]
     assert len(tokenizer) == 260
     assert tokenizer.encode_batch(["a", "b"]) == [tokenizer.encode("a"), tokenizer.encode("b")]
+
+
+def test_calls_are_those_of_transformers(tokenizer, tmp_path):
+    save_tokenizer(tmp_path, TEMPLATE)
+    known = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("héllo", ["a", "bcd"]):
+        made, expected = tokenizer(text), known(text)
+        assert made.input_ids == made["input_ids"] == expected["input_ids"]
+        assert made.attention_mask == expected["attention_mask"]
+    ids = known(["a", "b</s>"])["input_ids"]
+    for skip in (False, True):
+        made = tokenizer.batch_decode(ids, skip_special_tokens=skip)
+        assert made == known.batch_decode(ids, skip_special_tokens=skip)
+    for name in ("unk_token_id", "pad_token", "eos_token", "is_fast", "vocab_size"):
+        assert getattr(tokenizer, name) == getattr(known, name), name
+    assert set(tokenizer.all_special_tokens) >= set(known.all_special_tokens)
+    for more in ({}, {"add_generation_prompt": True}):
+        made = tokenizer.apply_chat_template(HELLO, tokenize=False, **more)
+        assert made == known.apply_chat_template(HELLO, tokenize=False, **more)
+    with pytest.raises(AttributeError, match="there is no 'token_type_ids', only input_ids, attention_mask"):
+        _ = tokenizer("a").token_type_ids
 
 
 def test_ids_beyond_the_vocabulary_have_no_text(tokenizer):
@@ -68,9 +90,9 @@ def test_endless_broken_bytes_do_not_pile_up(tokenizer):
 def test_chat_template(tokenizer):
     assert tokenizer.render_chat_template(HELLO) == "[user] hello</s>[assistant] "
     assert tokenizer.render_chat_template(HELLO, add_generation_prompt=False) == "[user] hello</s>"
-    ids = tokenizer.apply_chat_template(HELLO)
+    ids = tokenizer.apply_chat_template(HELLO, add_generation_prompt=True)
     assert tokenizer.decode(ids) == "[user] hello</s>[assistant] "
-    assert tokenizer.apply_chat_template(HELLO, tokenize=False) == "[user] hello</s>[assistant] "
+    assert tokenizer.apply_chat_template(HELLO, tokenize=False) == "[user] hello</s>"
 
 
 def test_continue_final_message(tokenizer):

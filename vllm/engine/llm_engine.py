@@ -1,6 +1,6 @@
 """The engine for one process: text in, text out, a step at a time."""
 
-from vllm.config import VllmConfig
+from vllm.config import CacheConfig, ModelConfig, VllmConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.core import EngineCore
 from vllm.engine.input_processor import InputProcessor
@@ -61,8 +61,26 @@ class LLMEngine:
             self._core.abort_requests(processed.requests_to_abort)
         return processed.request_outputs
 
+    @property
+    def vllm_config(self) -> VllmConfig:
+        return self.config
+
+    @property
+    def model_config(self) -> ModelConfig:
+        return self.config.model_config
+
+    @property
+    def cache_config(self) -> CacheConfig:
+        return self.config.cache_config
+
+    def get_tokenizer(self) -> Tokenizer | None:
+        return self.tokenizer
+
+    def get_num_unfinished_requests(self) -> int:
+        return self._output.num_unfinished
+
     def has_unfinished_requests(self) -> bool:
-        return self._output.has_unfinished()
+        return self._output.num_unfinished > 0
 
     def abort_request(self, request_ids: list[str]) -> None:
         """Drops requests; unknown ids are ignored. No output is made for them."""

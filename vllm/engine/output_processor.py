@@ -79,8 +79,9 @@ class OutputProcessor:
     def has_request(self, request_id: str) -> bool:
         return request_id in self._requests
 
-    def has_unfinished(self) -> bool:
-        return bool(self._requests)
+    @property
+    def num_unfinished(self) -> int:
+        return len(self._requests)
 
     def process(self, outputs: list[EngineOutput]) -> ProcessedOutputs:
         """Outputs of unknown (aborted) requests are skipped."""

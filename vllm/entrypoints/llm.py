@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vllm.chat_template import text_messages
+from vllm.config import ModelConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.llm_engine import LLMEngine
 from vllm.exceptions import NotOfferedError, VLLMValidationError
@@ -115,6 +116,10 @@ class LLM:
             for conversation in conversations
         ]
         return self._run(prompts, sampling_params, use_tqdm, lora_request, None, add_special_tokens=False)
+
+    @property
+    def model_config(self) -> ModelConfig:
+        return self.llm_engine.model_config
 
     def get_tokenizer(self) -> Tokenizer:
         if self.llm_engine.tokenizer is None:
