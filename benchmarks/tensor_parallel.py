@@ -11,9 +11,11 @@ Each engine has a process of its own, as it binds threads to cores, and rests wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import random
 import statistics
+import sys
 import time
 from multiprocessing.connection import Connection
 
@@ -51,10 +53,14 @@ def measure(llm: LLM, arguments: argparse.Namespace) -> list[float]:
 
 
 def engine(arguments: argparse.Namespace, ranks: int, connection: Connection) -> None:
-    """Loads, then measures whenever it is asked to, until it is told to end."""
-    llm = load(arguments, ranks)
-    while connection.recv():
-        connection.send(measure(llm, arguments))
+    """Loads, then measures whenever it is asked to, until the other end is closed."""
+    try:
+        llm = load(arguments, ranks)
+    except ValueError as error:  # a refusal, or a model that cannot be read
+        sys.exit(str(error))
+    with contextlib.suppress(EOFError):
+        while connection.recv():
+            connection.send(measure(llm, arguments))
 
 
 def start(arguments: argparse.Namespace, ranks: int) -> Connection:
@@ -84,10 +90,14 @@ def main() -> None:
     arguments = parser.parse_args()
     columns = [1, *arguments.ranks]
     engines = [start(arguments, ranks) for ranks in columns]
-    rounds = [[asked(each) for each in engines] for _ in range(1 + arguments.rounds)]
+    try:
+        rounds = [[asked(each) for each in engines] for _ in range(1 + arguments.rounds)]
+    except (EOFError, OSError):
+        sys.exit("an engine has failed; it says above why")
+    finally:
+        for each in engines:
+            each.close()
     del rounds[0]  # which warmed up
-    for each in engines:
-        each.send(False)
     print("| milliseconds | " + " | ".join(f"{ranks} rank{'s' * (ranks > 1)}" for ranks in columns) + " |")
     print("|---" * (1 + len(columns)) + "|")
     rows = [f"decode step of {count}" for count in arguments.sequences] + [f"prefill of {arguments.prefill} tokens"]

@@ -12,7 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vllm.kernels import activation, attention, companion  # noqa: F401  (their ops, and the fake ones that torch.compile needs)
+from vllm.kernels import (
+    activation,  # noqa: F401  (its ops, and the fake ones that torch.compile needs)
+    attention,  # noqa: F401  (the same)
+    companion,
+)
 from vllm.kernels.cache import reshape_and_cache, reshape_and_cache_flash, swap_blocks
 from vllm.kernels.custom_all_reduce import (
     all_reduce,

@@ -155,6 +155,7 @@ def test_help_lists_the_benchmarks() -> None:
         (("serve", "--output-json", "/nowhere/at/all/x.json"), "--output-json"),
         (("serve", "--save-result", "--result-dir", "/proc/nothing"), "--result-dir /proc/nothing"),
         (("serve", "--result-filename", "x.json"), "--save-result"),
+        (("serve", "--save-result", "--output-json", "x.json"), "give one of them"),
         (("serve", "--metadata", "x"), "KEY=VALUE"),
         (("startup", "--model", "/nowhere/at/all", "--num-iters", "1"), "/nowhere/at/all"),
         (("speed",), "latency, throughput, serve, startup"),

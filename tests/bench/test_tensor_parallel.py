@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from support.benchmark import run_benchmark
 from support.models import save_model
 
@@ -16,3 +18,10 @@ def test_a_table_of_steps(tmp_path: Path) -> None:
     names = ("decode step of 1", "decode step of 3", "prefill of 40 tokens")
     for row, name in zip(rows, names, strict=True):
         assert re.fullmatch(rf"\| {name} \| {cell} \| {cell} \|", row), row
+
+
+def test_an_engine_that_fails_ends_the_run(tmp_path: Path) -> None:
+    folder = save_model("llama", tmp_path)
+    words = ["--model", str(folder), "--ranks", "3", "--prefill", "40", "--rounds", "1"]
+    with pytest.raises(AssertionError, match=r"^\d+ heads .* cannot be split .*\nan engine has failed; .*\n$"):
+        run_benchmark("tensor_parallel.py", *words)

@@ -45,6 +45,8 @@ def _check_result_flags(args: argparse.Namespace) -> None:
     if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
         raise UsageError(f"--metadata has {wrong[0]!r}: give KEY=VALUE")
     args.metadata = {name: value for name, _, value in pairs}
+    if args.save_result and args.output_json is not None:
+        raise UsageError("--save-result and --output-json both name a file for the figures: give one of them")
     if not args.save_result and (args.result_dir or args.result_filename):
         raise UsageError("--result-dir and --result-filename say where --save-result writes: give that, too")
     if args.result_dir:
