@@ -71,3 +71,8 @@ def test_the_scheduler_knows_no_torch(package: str):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert "torch" not in {name.split(".")[0] for name in names}, path
+
+
+def test_its_page_stays_short():
+    """One look must be enough; reasons are in docs/decisions.md."""
+    assert len((VLLM.parent / "docs/structure.md").read_text().splitlines()) <= 60
