@@ -10,6 +10,8 @@ more bytes of it than --max-spill in any kernel make the exit status 1. --log re
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -67,10 +69,32 @@ def parse(log: str) -> list[Kernel]:
     ]
 
 
+def cutlass_headers() -> Path | None:
+    """Of VLLM_CUTLASS_SRC_DIR, or of PyPI's nvidia-cutlass."""
+    if folder := os.environ.get("VLLM_CUTLASS_SRC_DIR"):
+        return Path(folder) / "include"
+    wheel = importlib.util.find_spec("cutlass_library")
+    return Path(wheel.submodule_search_locations[0]) / "source/include" if wheel else None
+
+
+def compilable(sources: list[Path], arch: str) -> list[Path]:
+    """Those that compile for `arch` with the headers at hand; says which do not."""
+    left = [source for source in sources if "hopper" not in source.parts]
+    if arch == "9.0a" and cutlass_headers():
+        return sources
+    if left != sources:
+        print("kernel_resources: left out csrc/hopper, which takes --arch 9.0a and CUTLASS's headers "
+              "(pip install nvidia-cutlass, or VLLM_CUTLASS_SRC_DIR)", file=sys.stderr)  # fmt: skip
+    return left
+
+
 def compile_log(source: Path, arch: str) -> str:
     """What ptxas says of one source."""
+    include = ["-I", str(ROOT / "csrc")]
+    if "hopper" in source.parts:
+        include += ["-isystem", str(cutlass_headers()), "--expt-relaxed-constexpr"]
     with tempfile.TemporaryDirectory() as folder:
-        flags = ["-std=c++17", "-O3", f"-arch=sm_{arch.replace('.', '')}", "-Xptxas", "-v", "-I", str(ROOT / "csrc")]
+        flags = ["-std=c++17", "-O3", "-DNDEBUG", f"-arch=sm_{arch.replace('.', '')}", "-Xptxas", "-v", *include]
         command = ["nvcc", *flags, "-cubin", str(source), "-o", str(Path(folder) / "out.cubin")]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -92,7 +116,7 @@ def main() -> None:
     if not options.log and not shutil.which("nvcc"):
         sys.exit("kernel_resources: nvcc is not on PATH; install CUDA's compiler or pass --log with a build's output")
     logs = [options.log.read_text()] if options.log else None
-    sources = options.sources or sorted((ROOT / "csrc").rglob("*.cu"))
+    sources = compilable(options.sources or sorted((ROOT / "csrc").rglob("*.cu")), options.arch)
     kernels = [
         kernel for log in logs or (compile_log(source, options.arch) for source in sources) for kernel in parse(log)
     ]

@@ -22,7 +22,7 @@ function(find_cutlass)
   if(VLLM_CUTLASS_INCLUDE_DIR)
     add_library(vllm::cutlass INTERFACE IMPORTED GLOBAL)
     set_target_properties(vllm::cutlass PROPERTIES
-      INTERFACE_INCLUDE_DIRECTORIES "${VLLM_CUTLASS_INCLUDE_DIR};${VLLM_CUTLASS_INCLUDE_DIR}/../tools/util/include")
+      INTERFACE_INCLUDE_DIRECTORIES "${VLLM_CUTLASS_INCLUDE_DIR}")
   elseif(VLLM_CUTLASS_SRC_DIR)
     message(FATAL_ERROR "VLLM_CUTLASS_SRC_DIR is '${VLLM_CUTLASS_SRC_DIR}', which has no include/cutlass/cutlass.h: "
       "name a CUTLASS checkout, or unset it to use the installed one")

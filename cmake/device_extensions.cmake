@@ -32,14 +32,29 @@ foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
 endforeach()
 list(APPEND VLLM_DEVICE_SOURCES csrc/device/scaled_mm_block.cu csrc/device/wna16_convert.cu)
 
+# Products by Hopper's own instructions.
+set(hopper_archs ${VLLM_GPU_ARCHS})
+list(FILTER hopper_archs INCLUDE REGEX "^9\\.0a")
+if(hopper_archs AND TARGET vllm::cutlass)
+  set(sources csrc/hopper/scaled_mm.cu csrc/hopper/scaled_mm_fp8.cu csrc/hopper/scaled_mm_int8.cu)
+  set_gencode_flags_for_srcs(SRCS ${sources} CUDA_ARCHS ${hopper_archs})
+  set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS --expt-relaxed-constexpr)
+  list(APPEND VLLM_DEVICE_SOURCES ${sources})
+  set(VLLM_HOPPER_LIBRARIES vllm::cutlass)
+  set(VLLM_HOPPER_DEFINITIONS VLLM_HOPPER)
+elseif(hopper_archs)
+  message(WARNING "CUTLASS's headers were not found: products of bytes will not use Hopper's own instructions; "
+    "install cutlass (conda) or nvidia-cutlass (pip), or set VLLM_CUTLASS_SRC_DIR to a checkout")
+endif()
+
 # The CPU's kernels are in it, too: one library serves tensors on either device.
 define_extension_target(_C
   DESTINATION vllm
   LANGUAGE ${VLLM_DEVICE_LANGUAGE}
   SOURCES ${VLLM_CPU_SOURCES} ${VLLM_DEVICE_BINDINGS}
   DEVICE_SOURCES ${VLLM_DEVICE_SOURCES}
-  LIBRARIES ${VLLM_CPU_LIBRARIES}
-  DEFINITIONS ${VLLM_CPU_DEFINITIONS})
+  LIBRARIES ${VLLM_CPU_LIBRARIES} ${VLLM_HOPPER_LIBRARIES}
+  DEFINITIONS ${VLLM_CPU_DEFINITIONS} ${VLLM_HOPPER_DEFINITIONS})
 
 # Mixtures of experts: routing, and linear layers of quantised experts.
 define_extension_target(_moe_C

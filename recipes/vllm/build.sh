@@ -31,5 +31,5 @@ rm -rf "$SP_DIR"/vllm-*.dist-info/direct_url.json "${SP_DIR:?}/bin"
 sed -i -e '/direct_url\.json,/d' -e '/bin\/vllm,/d' -e '/^vllm\/[^/,]*\/[^/,]*\.so,/d' -e 's/\(\.so\),sha256=.*/\1,,/' "$SP_DIR"/vllm-*.dist-info/RECORD
 
 # rattler-build copies this folder for every package that takes files from this build: what none of them needs is gone.
-find . -type f ! -name LICENSE ! -name 'compile_record.jsonl' ! -name 'conda_build*' ! -name 'build_env.sh' -delete
+find . -type f ! -name 'LICENSE*' ! -name 'compile_record.jsonl' ! -name 'conda_build*' ! -name 'build_env.sh' -delete
 find . -type d -empty -delete

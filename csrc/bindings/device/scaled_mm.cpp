@@ -1,3 +1,4 @@
+#include "hopper/scaled_mm.h"
 #include "bindings/device/scaled_product.h"
 
 namespace vllm {
@@ -44,6 +45,13 @@ device::ScaledMm RowScaled(const DeviceCall& call, const Operands& o) {
   return mm;
 }
 
+void RunRowScaled(const device::ScaledMm& mm) {
+#if defined(VLLM_HOPPER)
+  if (hopper::RunScaledMm(mm)) return;
+#endif
+  device::RunScaledMm(mm);
+}
+
 // [rows of a, blocks of k] and [blocks of k, blocks of n], with any strides.
 void RunBlockScaled(const DeviceCall& call, const Operands& o) {
   const int64_t m = o.a.Size(0), n = o.b.Size(1), k = o.a.Size(1);
@@ -83,7 +91,7 @@ void cutlass_scaled_mm(const Tensor& out, const Tensor& a, const Tensor& b, cons
   if (!by_row && o.a_scales.dim == 2 && o.b_scales.dim == 2 && !o.a.Is(ScalarType::Char)) {
     return RunBlockScaled(call, o);
   }
-  device::RunScaledMm(RowScaled(call, o));
+  RunRowScaled(RowScaled(call, o));
 }
 
 void cutlass_scaled_mm_azp(const Tensor& out, const Tensor& a, const Tensor& b,
@@ -94,7 +102,7 @@ void cutlass_scaled_mm_azp(const Tensor& out, const Tensor& a, const Tensor& b,
       RowScaled(call, CheckedOperands(call, out, a, b, a_scales, b_scales, bias, true));
   mm.adjust = Values<int32_t>(call.View("azp_adj", azp_adj), ScalarType::Int, mm.n);
   if (azp) mm.zero_points = Values<int32_t>(call.View("azp", *azp), ScalarType::Int, mm.m);
-  device::RunScaledMm(mm);
+  RunRowScaled(mm);
 }
 
 // Whether there are instructions that multiply or widen e4m3; elsewhere kernels take many for it.
