@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vllm.exceptions import VLLMValidationError
 
@@ -34,7 +34,8 @@ PROVEN_ON_DEVICE: frozenset[str] = frozenset()
 """What a GPU runs of this package by default: names of `DEVICE_CHOICES` with a passing row in docs/gpu.md."""
 
 DEVICE_CHOICES = (
-    "rms_norm", "fused_add_rms_norm", "silu_and_mul", "paged_attention_varlen", "marlin_gemm", "cuda_graphs",
+    "rms_norm", "fused_add_rms_norm", "silu_and_mul", "paged_attention_varlen", "scaled_mm", "marlin_gemm",
+    "cuda_graphs",
 )  # fmt: skip
 """Kernels that exist for GPUs under the names and with the arguments of the CPU's; what keeps weights as codes there;
 and the replay of captured steps."""
@@ -78,9 +79,12 @@ def torch_ops(own_kernels: frozenset[str] = frozenset(), dtype: torch.dtype | No
 
     dtype: of inputs of linear layers; it is needed with marlin_gemm.
     """
-    pack = None
+    packers: list[Callable] = []
+    if "scaled_mm" in own_kernels:
+        packers.append(import_module("vllm.kernels.scaled_weight").pack_quantized_weight)
     if "marlin_gemm" in own_kernels:
-        pack = partial(import_module("vllm.kernels.marlin").pack_quantized_weight, dtype=dtype)
+        packers.append(partial(import_module("vllm.kernels.marlin").pack_quantized_weight, dtype=dtype))
+    pack = partial(_first_that_packs, packers) if packers else None
     ops = _functions(own_kernels)
     return OpSet(recordable=False, screens_heads=False, pack_quantized_weight=pack, **ops)
 
@@ -97,6 +101,12 @@ def device_kernels(given: str | None) -> frozenset[str]:
             "VLLM_DEVICE_KERNELS",
         )
     return names
+
+
+def _first_that_packs(packers: list[Callable], *weight: Any, **options: Any) -> Any:
+    """What the first of `packers` that takes the weight makes of it; None where none does."""
+    made = (pack(*weight, **options) for pack in packers)
+    return next((packed for packed in made if packed is not None), None)
 
 
 def _functions(own: frozenset[str]) -> dict[str, Callable]:
