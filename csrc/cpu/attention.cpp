@@ -128,7 +128,7 @@ void CopyPackedKeys(const AttentionArgs& args, const T* from, typename KvTile<T>
 template <typename T>
 KvTileView<T> LoadTile(const AttentionArgs& args, const AttentionItem& item, int64_t begin,
                        int64_t end, const ItemMemory<T>& memory) {
-  if (args.code != KvCode::kNone) {
+  if (args.code != KvCode::kNone || KvTile<T>::Widens(args)) {
     return WidenedView<T>(args, item.seq, item.kv_head, begin, end, memory.keys, memory.values);
   }
   const int64_t count = std::min(kKvTile, end - begin);
@@ -161,9 +161,8 @@ KvTileView<T> LoadTile(const AttentionArgs& args, const AttentionItem& item, int
                                   ? reinterpret_cast<const typename KvTile<T>::A*>(
                                         FindGroup<T>(args, item.seq, item.kv_head, begin + i).key)
                                   : memory.keys + i * tile.key_stride;
-    const int64_t ahead = begin + kKvTile + i;
-    if (ahead < end) tile.next[i / kKvGroup] = FindGroup<T>(args, item.seq, item.kv_head, ahead);
   }
+  tile.FindNext(args, item.seq, item.kv_head, end);
   return tile;
 }
 

@@ -40,7 +40,7 @@ using CacheOperands =
 template <typename T>
 constexpr int64_t kCachePair = std::is_same_v<T, hwy::bfloat16_t> ? 2 : 1;
 
-// Walks over the positions of one sequence and KV head.
+// Walks over the positions of one sequence and KV head, in vLLM's layouts.
 template <typename T>
 class CacheCursor {
  public:
@@ -55,13 +55,6 @@ class CacheCursor {
     const T* block = static_cast<const T*>(args_.key_cache) + *blocks_ * args_.key_strides.block +
                      head_ * args_.key_strides.head;
     if (args_.layout == KvLayout::kRows) return block + slot_ * args_.key_strides.slot;
-    if (args_.layout == KvLayout::kPacked) {
-      constexpr int64_t kPair = kCachePair<T>;
-      for (int64_t d = 0; d < args_.head_size; d += kPair) {
-        std::memcpy(buffer + d, block + d * args_.block_size + slot_ * kPair, kPair * sizeof(T));
-      }
-      return buffer;
-    }
     constexpr int64_t kSplit = 16 / sizeof(T);
     for (int64_t d = 0; d < args_.head_size; d += kSplit) {
       std::memcpy(buffer + d, block + d * args_.block_size + slot_ * kSplit, 16);
@@ -72,12 +65,6 @@ class CacheCursor {
     const T* block = static_cast<const T*>(args_.value_cache) +
                      *blocks_ * args_.value_strides.block + head_ * args_.value_strides.head;
     if (args_.layout == KvLayout::kRows) return block + slot_ * args_.value_strides.slot;
-    if (args_.layout == KvLayout::kPacked) {
-      constexpr int64_t kPair = kCachePair<T>;
-      const T* pair = block + slot_ / kPair * kPair * args_.head_size + slot_ % kPair;
-      for (int64_t d = 0; d < args_.head_size; ++d) buffer[d] = pair[d * kPair];
-      return buffer;
-    }
     for (int64_t d = 0; d < args_.head_size; ++d) buffer[d] = block[d * args_.block_size + slot_];
     return buffer;
   }
@@ -214,6 +201,56 @@ struct PackedTile {
   int runs = 0;
 };
 
+// Zeros the values [pairs][head_size][kPair] of positions [from, to).
+template <int64_t kPair, typename T>
+HWY_INLINE void ClearValues(T* values, int64_t head_size, int64_t from, int64_t to) {
+  for (; from % kPair != 0 && from < to; ++from) {
+    T* row = values + from / kPair * kPair * head_size + from % kPair;
+    for (int64_t d = 0; d < head_size; ++d) std::memset(row + d * kPair, 0, sizeof(T));
+  }
+  std::memset(values + from * head_size, 0,
+              static_cast<size_t>((to - from) * head_size) * sizeof(T));
+}
+
+// `rows` rows of `columns` (a multiple of 8) units to f32; the halves of units that are pairs
+// become rows of their own.
+template <class Operands>
+HWY_INLINE void WidenUnits(const typename Operands::B* HWY_RESTRICT from, int64_t stride,
+                           int64_t rows, int64_t columns, float* HWY_RESTRICT to,
+                           int64_t to_stride) {
+  const auto widen = [&](auto df, int64_t i) {
+    const auto unit = Operands::LoadB(df, from + i);
+    for (int s = 0; s < Operands::kSub; ++s) {
+      hn::StoreU(Operands::Part(df, unit, s), df, to + s * to_stride + i);
+    }
+  };
+  const hn::CappedTag<float, 16> df;
+  const hn::CappedTag<float, 8> d8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  for (int64_t row = 0; row < rows; ++row, from += stride, to += Operands::kSub * to_stride) {
+    int64_t i = 0;
+    for (; i + lanes <= columns; i += lanes) widen(df, i);
+    for (; i < columns; i += static_cast<int64_t>(hn::Lanes(d8))) widen(d8, i);
+  }
+}
+
+// Positions [begin, end) of the packed layout as f32: keys [head_size][kKvTile], values
+// [kKvTile][head_size], zero past `end`.
+template <typename T>
+void WidenPackedTile(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t begin,
+                     int64_t end, float* keys, float* values) {
+  constexpr int64_t kPair = PackedRun<T>::kPair;
+  const int64_t size = args.head_size, count = end - begin;
+  const int64_t padded = (count + kKvGroup - 1) / kKvGroup * kKvGroup;
+  for (int64_t first = 0, some; first < padded; first += some) {
+    const PackedRun<T> run = FirstRun<T>(args, seq, kv_head, begin + first);
+    some = std::min(run.count, padded - first);
+    WidenUnits<CacheOperands<T>>(run.keys, run.key_step, size / kPair, some, keys + first, kKvTile);
+    WidenUnits<CacheOperands<T>>(run.values, size, some / kPair, size, values + first * size, size);
+  }
+  ClearValues<1>(values, size, count, padded);
+}
+
 // Keys of positions [position, position + count) as rows of A [padded][Units(head_size)]; rows from
 // `count` on are zero. Values as A [padded / kPair][head_size], the positions of a pair together.
 template <typename T>
@@ -228,6 +265,11 @@ struct KvTile {
   static bool ReadsKeysInPlace(const AttentionArgs& args) {
     return sizeof(A) == kPair * sizeof(T) && args.layout != KvLayout::kSplitKey &&
            args.block_size % kKvGroup == 0 && args.key_strides.slot % kPair == 0;
+  }
+
+  // Whether packed keys and values are widened, a tile at a time.
+  static bool Widens(const AttentionArgs& args) {
+    return args.layout == KvLayout::kPacked && sizeof(A) != kPair * sizeof(T);
   }
 
   static void LoadKeys(CacheCursor<T> cursor, int64_t head_size, int64_t count, int64_t padded,

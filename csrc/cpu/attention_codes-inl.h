@@ -63,17 +63,6 @@ struct TileScales {
   HWY_ALIGN float value[kKvTile];
 };
 
-// Zeros the values [pairs][head_size][kPair] of positions [from, to).
-template <int64_t kPair, typename T>
-HWY_INLINE void ClearValues(T* values, int64_t head_size, int64_t from, int64_t to) {
-  for (; from % kPair != 0 && from < to; ++from) {
-    T* row = values + from / kPair * kPair * head_size + from % kPair;
-    for (int64_t d = 0; d < head_size; ++d) std::memset(row + d * kPair, 0, sizeof(T));
-  }
-  std::memset(values + from * head_size, 0,
-              static_cast<size_t>((to - from) * head_size) * sizeof(T));
-}
-
 // Calls `widen` with (first position within the tile, positions, codes, codes to fetch meanwhile)
 // for the blocks of positions [begin, end). What is fetched is the next tile of this sequence, up
 // to `limit`, or else `after`.

@@ -68,9 +68,16 @@ struct KvTileView {
   const TileScales* scales;
   // The tile after this one, fetched meanwhile.
   GroupRows<T> next[kKvTile / kKvGroup];
+
+  // Of the positions up to `last`.
+  void FindNext(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t last) {
+    for (int64_t i = 0; i < padded && begin + kKvTile + i < last; i += kKvGroup) {
+      next[i / kKvGroup] = FindGroup<T>(args, seq, kv_head, begin + kKvTile + i);
+    }
+  }
 };
 
-// Positions [begin, min(begin + kKvTile, end)) of a cache of codes, widened. `keys` and the
+// Positions [begin, min(begin + kKvTile, end)) of the packed layout, widened. `keys` and the
 // `values` behind them are [kKvTile][head_size] units of 4 bytes.
 template <typename T>
 KvTileView<T> WidenedView(const AttentionArgs& args, int64_t seq, int64_t kv_head, int64_t begin,
@@ -82,7 +89,12 @@ KvTileView<T> WidenedView(const AttentionArgs& args, int64_t seq, int64_t kv_hea
   tile.key_stride = kKvTile;
   tile.transposed = true;
   tile.values = values;
-  if constexpr (std::is_same_v<typename KvTile<T>::A, typename PackedRun<T>::B>) {
+  if (args.code == KvCode::kNone) {
+    if constexpr (std::is_same_v<typename KvTile<T>::A, float>) {
+      WidenPackedTile<T>(args, seq, kv_head, begin, tile_end, keys, values);
+    }
+    tile.FindNext(args, seq, kv_head, end);
+  } else if constexpr (std::is_same_v<typename KvTile<T>::A, typename PackedRun<T>::B>) {
     tile.values =
         WidenTile<T>(args, seq, kv_head, begin, tile_end, end, KvSpan{}, keys).run[0].values;
   } else {
@@ -208,6 +220,21 @@ HWY_INLINE void StoreProbabilityPair(D df, hn::Vec<D> p0, hn::Vec<D> p1, uint32_
   hn::StoreU(hn::Or(lo, hn::ShiftLeft<16>(hi)), du, to);
 }
 
+// Over `count` (a multiple of 16) positions; in four chains, as a maximum takes several cycles.
+template <int kWidth, class D>
+HWY_INLINE hn::Vec<D> HighestLogits(D df, const float* HWY_RESTRICT logits, int64_t count) {
+  hn::Vec<D> highest[4];
+  HWY_UNROLL(4)
+  for (int chain = 0; chain < 4; ++chain) highest[chain] = hn::LoadU(df, logits + chain * kWidth);
+  for (int64_t i = 4; i < count; i += 4) {
+    HWY_UNROLL(4)
+    for (int chain = 0; chain < 4; ++chain) {
+      highest[chain] = hn::Max(highest[chain], hn::LoadU(df, logits + (i + chain) * kWidth));
+    }
+  }
+  return hn::Max(hn::Max(highest[0], highest[1]), hn::Max(highest[2], highest[3]));
+}
+
 // Turns logits into probabilities relative to the new maxima; updates maxima and sums and leaves
 // in `rescale` the factors for what was accumulated before. `scales` of the values, or null.
 template <typename T, int kWidth>
@@ -221,9 +248,7 @@ HWY_INLINE void Softmax(const float* HWY_RESTRICT logits, int64_t count, float f
   const auto scale = hn::Set(df, factor);
   for (int v = 0; v < kVecs; ++v) {
     const float* from = logits + v * kLanes;
-    auto highest = hn::LoadU(df, from);
-    for (int64_t i = 1; i < count; ++i)
-      highest = hn::Max(highest, hn::LoadU(df, from + i * kWidth));
+    const auto highest = HighestLogits<kWidth>(df, from, count);
     const auto old_max = hn::LoadU(df, max + v * kLanes);
     const auto new_max = hn::Max(old_max, hn::Mul(highest, scale));
     const auto correction = Exp2(df, hn::Sub(old_max, new_max));
