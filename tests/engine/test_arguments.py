@@ -1,6 +1,7 @@
 """Engine arguments from Python and from the command line, environment variables, and what importing costs."""
 
 import argparse
+import re
 import subprocess
 import sys
 
@@ -86,7 +87,14 @@ def test_not_offered(arguments, expected):
         ({"enable_chunked_prefill": False, "max_num_batched_tokens": 256}, "at least max_model_len, which is 512"),
         ({"scheduling_policy": "random"}, "scheduling_policy='random' is not accepted"),
         ({"kv_cache_memory_bytes": -1}, "kv_cache_memory_bytes=-1 is not accepted"),
-        ({"attention_backend": "FLASH"}, "attention_backend='FLASH' is not accepted: give one of CPU_ATTN, TORCH_SDPA"),
+        (
+            {"attention_backend": "FLASH"},
+            "attention_backend='FLASH' is not accepted: give one of CPU_ATTN, FLASH_ATTN, ",
+        ),
+        (
+            {"attention_backend": "FLASH_ATTN"},
+            "'FLASH_ATTN' is not accepted: it needs an NVIDIA GPU; give that, or CPU_",
+        ),
         ({"gpu_memory_utilization": 1.5}, "gpu_memory_utilization=1.5 is not accepted: give a share greater than 0"),
     ],
 )
@@ -98,12 +106,30 @@ def test_refused(folder, arguments, expected):
 def test_a_gpu_is_used_by_torchs_ops_where_the_platform_is_one(folder, monkeypatch):
     monkeypatch.setattr(config_builder, "current_platform", GpuPlatform(PlatformEnum.CUDA))
     config = EngineArgs(model=folder, gpu_memory_utilization=0.5, enforce_eager=True).create_engine_config()
-    assert config.device_config == DeviceConfig("cuda", "TORCH_SDPA", PROVEN_ON_DEVICE, 0.5, True)
-    assert config.scheduler_config.max_num_batched_tokens == 2048
+    assert config.device_config == DeviceConfig("cuda", "FLASH_ATTN", PROVEN_ON_DEVICE, 0.5, True)
+    assert (config.scheduler_config.max_num_batched_tokens, config.cache_config.block_size) == (2048, 256)
     monkeypatch.setenv("VLLM_DEVICE_KERNELS", "rms_norm")
     assert EngineArgs(model=folder).create_engine_config().device_config.own_kernels == {"rms_norm"}
     config = EngineArgs(model=folder, attention_backend="CPU_ATTN").create_engine_config()
     assert config.device_config == DeviceConfig()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ({"dtype": "float32"}, "dtype bfloat16 or float16"),
+        ({"kv_cache_dtype": "fp8"}, "a KV cache of the model's dtype (kv_cache_dtype auto)"),
+        ({"block_size": 16}, "block_size 256"),
+    ],
+)
+def test_what_flash_attention_cannot_do_is_left_to_other_ops(folder, arguments, needed, monkeypatch):
+    monkeypatch.setattr(config_builder, "current_platform", GpuPlatform(PlatformEnum.CUDA))
+    config = EngineArgs(model=folder, **arguments).create_engine_config()
+    assert config.device_config.attention_backend == "TORCH_SDPA"
+    assert config.cache_config.block_size == arguments.get("block_size", 32)
+    message = f"attention_backend='flash_attn' is not accepted: it needs {needed}; give that, or TORCH_SDPA"
+    with pytest.raises(VLLMValidationError, match=f"^{re.escape(message)}$"):
+        EngineArgs(model=folder, attention_backend="flash_attn", **arguments).create_engine_config()
 
 
 def test_each_rank_needs_a_gpu(folder, monkeypatch):

@@ -50,6 +50,15 @@ def test_own_kernels(case, kernels, monkeypatch):
     assert (got - expected).abs().mean() < 0.05 * expected.std()
 
 
+def test_flash_attention(case, device):
+    """What `attention_backend=None` is on NVIDIA's GPUs, in bf16, beside torch's other ops."""
+    if device != "cuda" or torch.version.hip:
+        pytest.skip("FLASH_ATTN needs an NVIDIA GPU")
+    got, expected = (_logprobs(case, attention_backend=name, block_size=None) for name in ("FLASH_ATTN", "TORCH_SDPA"))
+    assert got.isfinite().all()
+    assert (got - expected).abs().mean() < 0.05 * expected.std()
+
+
 @pytest.mark.parametrize(("cache", "bound"), [("fp8", 0.1), ("fp8_e5m2", 0.2), ("int8", 0.05)])
 def test_8_bit_caches(case, cache, bound):
     got, expected = (_logprobs(case, kv_cache_dtype=c, block_size=16) for c in (cache, "auto"))

@@ -71,7 +71,7 @@ class EngineArgs:
     seed: int = _arg(0, "seed of requests without their own", group="model")
     enforce_eager: bool = _arg(False, "never replay captured steps on a GPU; the CPU has none", group="model")
 
-    block_size: int | None = _arg(None, "tokens in a KV cache block (default 32)", group="cache")
+    block_size: int | None = _arg(None, "tokens in a KV cache block (default 32; with FLASH_ATTN 256)", group="cache")
     kv_cache_dtype: str = _arg(
         "auto",
         "auto (as dtype), int8 (a scale for each token and head), fp8 or fp8_e5m2 (the checkpoint's scales, or none); "
@@ -111,8 +111,8 @@ class EngineArgs:
     )
     attention_backend: str | None = _arg(
         None,
-        "CPU_ATTN: the CPU, by this package's kernels; TORCH_SDPA: a GPU, else the CPU, by torch's ops "
-        "(default: CPU_ATTN without a GPU, TORCH_SDPA with one)",
+        "CPU_ATTN: the CPU, by this package's kernels; FLASH_ATTN: an NVIDIA GPU, by torch's flash attention, in bf16 "
+        "and f16; TORCH_SDPA: a GPU, else the CPU, by torch's other ops (default: the first of these that can)",
         group="engine",
     )
     enable_sleep_mode: bool = _arg(

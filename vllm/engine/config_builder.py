@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllm import envs, kernels
-from vllm.attention.registry import choose_backend
+from vllm.attention.registry import FLASH_BLOCK_SIZE, choose_backend
 from vllm.config import (
     CacheConfig,
     DeviceConfig,
@@ -44,6 +44,7 @@ _CACHE_DTYPES = {
     "int8": "int8_per_token_head",
     "int8_per_token_head": "int8_per_token_head",
 }
+_BLOCK_SIZES = (8, 16, 32, 64, 128, 256)
 _QUANTIZED_BLOCK_MULTIPLE = 16
 _AUTO_DTYPES = {"bfloat16": "bfloat16", "float16": "float16", "float32": "bfloat16"}
 _GPU_BATCHED_TOKENS = 2048  # of a step: a GPU is full from more tokens on than a CPU
@@ -52,11 +53,11 @@ _DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence 
 
 def build_config(args: "EngineArgs") -> VllmConfig:
     _require_kernels()
-    device = _device_config(args)
     model = _model_config(args)
+    device = _device_config(args, model.dtype)
     return VllmConfig(
         model_config=model,
-        cache_config=_cache_config(args, model.dtype),
+        cache_config=_cache_config(args, model.dtype, device.attention_backend),
         scheduler_config=_scheduler_config(args, model.max_model_len, device.device),
         disable_log_stats=args.disable_log_stats,
         speculative_config=_speculative_config(args.speculative_config),
@@ -73,8 +74,9 @@ def _require_kernels() -> None:
         raise VLLMValidationError(str(error)) from None
 
 
-def _device_config(args: "EngineArgs") -> DeviceConfig:
-    backend = choose_backend(args.attention_backend, current_platform.device_type)
+def _device_config(args: "EngineArgs", dtype: str) -> DeviceConfig:
+    own_cache_dtype = args.kv_cache_dtype != "auto" and _DTYPES.get(args.kv_cache_dtype) != dtype
+    backend = choose_backend(args.attention_backend, current_platform, dtype, own_cache_dtype, args.block_size)
     built_for = kernels.target_device()
     if built_for in ("cuda", "rocm") and current_platform.is_cpu():
         _log.warning("vllm's %s build runs on the CPU: there is no GPU that the installed torch can use", built_for)
@@ -156,15 +158,18 @@ def _max_model_len(given: int | None, hf_config: dict[str, Any]) -> int:
     return given
 
 
-def _cache_config(args: "EngineArgs", dtype: str) -> CacheConfig:
+def _cache_config(args: "EngineArgs", dtype: str, backend: str) -> CacheConfig:
     config = CacheConfig(memory_bytes=args.kv_cache_memory_bytes, num_blocks=args.num_gpu_blocks_override)
+    if backend == "FLASH_ATTN":
+        config.block_size = FLASH_BLOCK_SIZE
     if args.block_size is not None:
         config.block_size = args.block_size
     if args.enable_prefix_caching is not None:
         config.enable_prefix_caching = args.enable_prefix_caching
-    if config.block_size not in (8, 16, 32, 64, 128):
+    if config.block_size not in _BLOCK_SIZES:
         raise VLLMValidationError(
-            f"block_size={config.block_size!r} is not accepted: give 8, 16, 32, 64 or 128", "block_size"
+            f"block_size={config.block_size!r} is not accepted: give one of {', '.join(map(str, _BLOCK_SIZES))}",
+            "block_size",
         )
     for name in ("kv_cache_memory_bytes", "num_gpu_blocks_override"):
         if getattr(args, name) is not None:
