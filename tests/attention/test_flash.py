@@ -107,7 +107,7 @@ def test_this_machine_has_none():
 
 @pytest.mark.parametrize(("kind", "kernels"), [("qwen3", "cuda_graphs"), ("mistral", "")])
 def test_transformers_tokens(op, kind, kernels, tmp_path):
-    """Heads of their own size and padded steps; a sliding window. Where TORCH_SDPA would be, as the CPU is refused FLASH_ATTN."""
+    """Heads of their own size and padded steps; a sliding window. In TORCH_SDPA's place, as the CPU is refused it."""
     op.setitem(registry._MODULES, "TORCH_SDPA", flash.__name__)
     op.setenv("VLLM_DEVICE_KERNELS", kernels)
     case = GreedyCase(kind, tmp_path, count=8, num_tokens=40, attention_backend="TORCH_SDPA")

@@ -49,12 +49,12 @@ class OpSet:
         recordable: whether calls can be replayed (layers/replay.py).
         screens_heads: whether vllm.kernels.screened_head reads these packed weights.
         pack_quantized_weight: packs a linear weight's codes for `linear_packed`, and gives None where it cannot; such
-            weights are dequantised while they are loaded, as all are where this is None.
+            weights are dequantised while they are loaded.
     """
 
     recordable: bool
     screens_heads: bool
-    pack_quantized_weight: Callable | None
+    pack_quantized_weight: Callable
     pack_linear_weight: Callable
     pack_gate_up_weight: Callable
     linear_packed: Callable
@@ -77,14 +77,15 @@ def native_ops() -> OpSet:
 def torch_ops(own_kernels: frozenset[str] = frozenset(), dtype: torch.dtype | None = None) -> OpSet:
     """torch's ops, but for those of `own_kernels`, which torch's dispatcher takes to the kernel of the device.
 
-    dtype: of inputs of linear layers; it is needed with marlin_gemm.
+    dtype: of inputs of linear layers, where weights may be codes.
     """
     packers: list[Callable] = []
     if "scaled_mm" in own_kernels:
         packers.append(import_module("vllm.kernels.scaled_weight").pack_quantized_weight)
     if "marlin_gemm" in own_kernels:
         packers.append(partial(import_module("vllm.kernels.marlin").pack_quantized_weight, dtype=dtype))
-    pack = partial(_first_that_packs, packers) if packers else None
+    packers.append(partial(import_module("vllm.kernels.torch_ops.scaled_weight").pack_quantized_weight, dtype=dtype))
+    pack = partial(_first_that_packs, packers)
     ops = _functions(own_kernels)
     return OpSet(recordable=False, screens_heads=False, pack_quantized_weight=pack, **ops)
 

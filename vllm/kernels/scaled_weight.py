@@ -10,10 +10,10 @@ from torch import Tensor
 
 from vllm.kernels import load
 from vllm.kernels.scaled_quant import cutlass_scaled_mm_supports_fp8
+from vllm.kernels.torch_ops.scaled_weight import multiplies_bytes, row_scaled
 
 # Rows and columns of a weight that share a scale, where its scales are of blocks.
 _BLOCK = 128
-_SIZE_MULTIPLE = 16
 _LARGEST_E4M3 = 448.0
 # What a scale is at least, so that rows of zeros have one to divide by.
 _SMALLEST_MAGNITUDE = 1e-10
@@ -80,20 +80,19 @@ def pack_quantized_weight(
     blocks of 128 x 128), sizes that are not multiples of 16, and e4m3 on a device that cannot multiply it.
     """
     n, k = codes.shape
-    if bits != 8 or zeros is not None or permutation is not None or n % _SIZE_MULTIPLE or k % _SIZE_MULTIPLE:
-        return None
     float8 = codes.dtype == torch.float8_e4m3fn
     if float8 and not multiplies_float8(codes.device):
         return None
-    if scales.shape[1] > 1:
-        of_blocks = scales[::_BLOCK]
-        in_blocks = float8 and group_size == _BLOCK and k % _BLOCK == 0
-        if not in_blocks or not torch.equal(of_blocks.repeat_interleave(_BLOCK, 0)[:n], scales):
-            return None
-        return ScaledWeight(codes, of_blocks.t().contiguous())
-    if group_size != -1:  # the weight has one scale a row, but its inputs need more
+    if scales.shape[1] == 1:
+        made = row_scaled(codes, scales, zeros, permutation, bits, group_size)
+        return None if made is None else ScaledWeight(*made)
+    of_blocks = scales[::_BLOCK]
+    in_blocks = (
+        float8 and group_size == _BLOCK and k % _BLOCK == 0 and multiplies_bytes(codes, zeros, permutation, bits)
+    )
+    if not in_blocks or not torch.equal(of_blocks.repeat_interleave(_BLOCK, 0)[:n], scales):
         return None
-    return ScaledWeight(codes if float8 else (codes ^ 128).view(torch.int8), scales.t().contiguous())
+    return ScaledWeight(codes, of_blocks.t().contiguous())
 
 
 def multiplies_float8(device: torch.device) -> bool:

@@ -109,7 +109,7 @@ def packed(checkpoint: Checkpoint, parts: list[QuantizedWeight | Tensor], gate_u
     quantized = [part for part in parts if isinstance(part, QuantizedWeight)]
     merged = stacked(quantized)
     ops = checkpoint.ops
-    if merged is not None and len(quantized) == len(parts) and ops.pack_quantized_weight is not None:
+    if merged is not None and len(quantized) == len(parts):
         made = merged.packed(ops.pack_quantized_weight, checkpoint.device, gate_up)
         if made is not None:
             return checkpoint.memory.place(made) if isinstance(made, Tensor) else made
