@@ -137,8 +137,8 @@ KvTileView<T> LoadTile(const AttentionArgs& args, const AttentionItem& item, int
   tile.padded = (count + kKvGroup - 1) / kKvGroup * kKvGroup;
   tile.values = memory.values;
   const CacheCursor<T> cursor(args, item.seq, item.kv_head, begin);
-  const bool in_place = KvTile<T>::ReadsKeysInPlace(args);
-  const bool packed = in_place && args.layout == KvLayout::kPacked;
+  const bool packed = args.layout == KvLayout::kPacked;
+  const bool in_place = packed || KvTile<T>::ReadsKeysInPlace(args);
   // Large heads are turned around: many rows read a tile, and its units lie lines apart.
   const bool copied = packed && args.head_size > kMaxTransposedHead;
   tile.transposed = packed && !copied;
