@@ -53,6 +53,7 @@ _DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence 
 
 def build_config(args: "EngineArgs") -> VllmConfig:
     _require_kernels()
+    _warn_of_unused_gpu_kernels()
     model = _model_config(args)
     device = _device_config(args, model.dtype)
     return VllmConfig(
@@ -74,12 +75,15 @@ def _require_kernels() -> None:
         raise VLLMValidationError(str(error)) from None
 
 
-def _device_config(args: "EngineArgs", dtype: str) -> DeviceConfig:
-    own_cache_dtype = args.kv_cache_dtype != "auto" and _DTYPES.get(args.kv_cache_dtype) != dtype
-    backend = choose_backend(args.attention_backend, current_platform, dtype, own_cache_dtype, args.block_size)
+def _warn_of_unused_gpu_kernels() -> None:
     built_for = kernels.target_device()
     if built_for in ("cuda", "rocm") and current_platform.is_cpu():
         _log.warning("vllm's %s build runs on the CPU: there is no GPU that the installed torch can use", built_for)
+
+
+def _device_config(args: "EngineArgs", dtype: str) -> DeviceConfig:
+    own_cache_dtype = args.kv_cache_dtype != "auto" and _DTYPES.get(args.kv_cache_dtype) != dtype
+    backend = choose_backend(args.attention_backend, current_platform, dtype, own_cache_dtype, args.block_size)
     share = args.gpu_memory_utilization
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise VLLMValidationError(
