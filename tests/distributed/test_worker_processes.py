@@ -3,6 +3,9 @@
 import gc
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 
 import psutil
@@ -13,6 +16,7 @@ from support.tiny_model import write_tiny_model
 from vllm import LLM, SamplingParams
 from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
 from vllm.executor.interrupts import interrupts_deferred
+from vllm.executor.workers import LOST_A_PEER
 
 KILLED = r"the process of rank 1 was killed \(SIGKILL; where memory is short, by the system\)"
 
@@ -27,7 +31,14 @@ def load(folder, **options) -> LLM:
 
 
 def processes_of_ranks(pid: int | None = None) -> list[psutil.Process]:
-    return [p for p in psutil.Process(pid).children() if any("vllm.executor" in word for word in p.cmdline())]
+    return [p for p in psutil.Process(pid).children() if any("vllm.executor" in word for word in words(p))]
+
+
+def words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.ZombieProcess:
+        return []
 
 
 def kill_soon(process: psutil.Process, seconds: float) -> None:
@@ -54,6 +65,20 @@ def test_ranks_end_with_the_engine(folder):
     wait_until(lambda: not processes_of_ranks(), what="no rank is left")
     gc.collect()
     assert psutil.Process().num_fds() <= before
+
+
+def test_a_rank_that_fails_when_nobody_listens_any_more_says_nothing():
+    ours, theirs = socket.socketpair()
+    ours.close()
+    code = (
+        "from multiprocessing.connection import Connection; from vllm.executor.worker_process import _end; "
+        f"_end(Connection({theirs.fileno()}), ValueError('a mistake'))"
+    )
+    with theirs:
+        done = subprocess.run(
+            [sys.executable, "-c", code], pass_fds=(theirs.fileno(),), capture_output=True, text=True, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (LOST_A_PEER, "")
 
 
 def test_an_error_of_another_rank_at_the_start_is_one_line(folder, monkeypatch):

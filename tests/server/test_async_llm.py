@@ -1,10 +1,15 @@
 """AsyncLLM as programs written for vLLM use it."""
 
 import asyncio
+import errno
+import os
+import signal
 
 import pytest
 
 from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
+from vllm.distributed.child_process import ChildProcess
+from vllm.engine import core_child
 from vllm.engine.async_llm import AsyncLLM
 from vllm.engine.request_stream import RequestAbortedError
 from vllm.exceptions import EngineDeadError, ModelError, NotOfferedError, VLLMValidationError
@@ -121,10 +126,38 @@ def test_closing_and_aborting_free_the_request(arguments):
     assert run(arguments, scenario) == 0
 
 
-def test_death_of_the_core_is_told_and_repaired(arguments):
-    import os
-    import signal
+class EndsAtOnce(ChildProcess):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
 
+
+def cannot_be_started(*_):
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+@pytest.mark.parametrize(
+    ("start", "cause"),
+    [
+        (EndsAtOnce, "SIGKILL.* while it loaded the model"),
+        (cannot_be_started, "the engine process cannot be started: .*Cannot allocate memory"),
+    ],
+)
+def test_an_engine_that_does_not_come_back_is_given_up(arguments, monkeypatch, start, cause):
+    async def scenario(llm):
+        await collect(llm, "x", SamplingParams(**GREEDY), "before")
+        monkeypatch.setattr(core_child, "ChildProcess", start)
+        os.kill(llm.core_pid, signal.SIGKILL)
+        while not llm.is_stopped:
+            await asyncio.sleep(0.05)
+        with pytest.raises(EngineDeadError, match=cause):
+            await llm.check_health()
+
+    run(arguments, scenario)
+
+
+def test_death_of_the_core_is_told_and_repaired(arguments):
     async def scenario(llm):
         running = llm.generate("x", SamplingParams(max_tokens=4000, ignore_eos=True), "running")
         await anext(running)

@@ -137,18 +137,23 @@ class CoreClient(asyncio.Protocol):
         """Reports the death and starts cores until one is ready or too many have died."""
         exit_status = await asyncio.to_thread(self._core.describe_exit)
         cause = f"the engine process failed: {self._failure}" if self._failure else exit_status
+        ready_at = self._core.ready_at
         while True:
             self._report_death(cause)
-            if self._give_up(cause):
+            if self._give_up(cause, ready_at):
                 return
             # None at first; then 1, 2, ... seconds: what killed it may need time to pass.
             await asyncio.sleep(2 ** (self._quick_deaths - 2) if self._quick_deaths > 1 else 0)
             self._core.connection.close()
-            self._core = CoreProcess(self._config)
+            ready_at = None
             try:
+                self._core = CoreProcess(self._config)
                 await asyncio.to_thread(self._core.wait_ready)
             except (ModelError, EngineDeadError) as error:
                 cause = str(error)
+                continue
+            except OSError as error:
+                cause = f"the engine process cannot be started: {error}"
                 continue
             await self.attach()
             logger.info("the engine is ready again")
@@ -162,8 +167,7 @@ class CoreClient(asyncio.Protocol):
         self._replies.clear()
         self._on_death(cause)
 
-    def _give_up(self, cause: str) -> bool:
-        ready_at = self._core.ready_at
+    def _give_up(self, cause: str, ready_at: float | None) -> bool:
         is_quick = ready_at is None or time.monotonic() - ready_at < QUICK_DEATH_SECONDS
         self._quick_deaths = self._quick_deaths + 1 if is_quick else 0
         if self._quick_deaths < MAX_QUICK_DEATHS:

@@ -13,12 +13,13 @@ from vllm.exceptions import EngineDeadError, ModelError
 
 
 class CoreProcess:
-    """One life of the core: a child process and the socket to it."""
+    """One life of the core: a child process and the socket to it. OSError where none can be started."""
 
     def __init__(self, config: VllmConfig):
         self.connection, theirs = wire.socket_pair()
         self._process = ChildProcess("vllm.engine.core_process", "the engine process", theirs)
-        self.connection.sendall(wire.pack(Kind.CONFIG, pickle.dumps(config)))
+        with contextlib.suppress(OSError):  # it has ended already: wait_ready says how
+            self.connection.sendall(wire.pack(Kind.CONFIG, pickle.dumps(config)))
         self.ready_at: float | None = None
 
     @property

@@ -56,5 +56,8 @@ def _end(connection: Connection, error: Exception) -> None:
 
     if isinstance(error, PeerLostError):
         os._exit(LOST_A_PEER)
-    connection.send(child_main.describe_failure(error))
+    try:
+        connection.send(child_main.describe_failure(error))
+    except OSError:  # rank 0 has ended already, and said why
+        os._exit(LOST_A_PEER)
     os._exit(EXIT_FAILED)
