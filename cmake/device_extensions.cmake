@@ -22,24 +22,33 @@ set(VLLM_DEVICE_FAMILIES
   wna16)
 set(VLLM_DEVICE_SOURCES csrc/device/all_reduce.cu csrc/device/cache_copy.cu csrc/device/cache_write.cu
   csrc/device/peer_memory.cu)
-set(VLLM_DEVICE_BINDINGS csrc/bindings/device/attention.cpp csrc/bindings/device/attributes.cpp
-  csrc/bindings/device/call.cpp csrc/bindings/device/custom_all_reduce.cpp
-  csrc/bindings/device/cache.cpp csrc/bindings/device/marlin.cpp
-  csrc/bindings/device/paged_arguments.cpp csrc/bindings/device/rows.cpp)
+set(VLLM_DEVICE_BINDINGS csrc/bindings/device/attributes.cpp csrc/bindings/device/custom_all_reduce.cpp
+  csrc/bindings/device/cache.cpp csrc/bindings/device/marlin.cpp csrc/bindings/device/rows.cpp)
 foreach(family IN LISTS VLLM_DEVICE_FAMILIES)
   list(APPEND VLLM_DEVICE_SOURCES csrc/device/${family}.cu)
   list(APPEND VLLM_DEVICE_BINDINGS csrc/bindings/device/${family}.cpp)
 endforeach()
-list(APPEND VLLM_DEVICE_SOURCES csrc/device/scaled_mm_block.cu csrc/device/wna16_convert.cu)
+list(APPEND VLLM_DEVICE_SOURCES csrc/device/wna16_convert.cu)
+
+# What the modules below have in common.
+set(shared_bindings csrc/bindings/tensor.cpp csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
+  csrc/bindings/device/paged_arguments.cpp)
+set(shared_kernels csrc/device/flash_attention.cu csrc/device/join_splits.cu csrc/device/paged_attention.cu
+  csrc/device/scaled_mm_block.cu)
+list(REMOVE_ITEM VLLM_CPU_SOURCES ${shared_bindings})
+list(REMOVE_ITEM VLLM_DEVICE_SOURCES ${shared_kernels})
+define_shared_objects(device_objects
+  LANGUAGE ${VLLM_DEVICE_LANGUAGE}
+  SOURCES ${shared_bindings}
+  DEVICE_SOURCES ${shared_kernels})
 
 # Products by Hopper's own instructions.
 set(hopper_archs ${VLLM_GPU_ARCHS})
 list(FILTER hopper_archs INCLUDE REGEX "^9\\.0a")
 if(hopper_archs AND TARGET vllm::cutlass)
-  set(sources csrc/hopper/scaled_mm.cu csrc/hopper/scaled_mm_fp8.cu csrc/hopper/scaled_mm_int8.cu)
-  set_gencode_flags_for_srcs(SRCS ${sources} CUDA_ARCHS ${hopper_archs})
-  set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS --expt-relaxed-constexpr)
-  list(APPEND VLLM_DEVICE_SOURCES ${sources})
+  set_gencode_flags_for_srcs(SRCS csrc/hopper/scaled_mm.cu CUDA_ARCHS ${hopper_archs})
+  set_property(SOURCE csrc/hopper/scaled_mm.cu APPEND PROPERTY COMPILE_OPTIONS --expt-relaxed-constexpr)
+  list(APPEND VLLM_DEVICE_SOURCES csrc/hopper/scaled_mm.cu)
   set(VLLM_HOPPER_LIBRARIES vllm::cutlass)
   set(VLLM_HOPPER_DEFINITIONS VLLM_HOPPER)
 elseif(hopper_archs)
@@ -53,24 +62,25 @@ define_extension_target(_C
   LANGUAGE ${VLLM_DEVICE_LANGUAGE}
   SOURCES ${VLLM_CPU_SOURCES} ${VLLM_DEVICE_BINDINGS}
   DEVICE_SOURCES ${VLLM_DEVICE_SOURCES}
-  LIBRARIES ${VLLM_CPU_LIBRARIES} ${VLLM_HOPPER_LIBRARIES}
+  LIBRARIES device_objects ${VLLM_CPU_LIBRARIES} ${VLLM_HOPPER_LIBRARIES}
   DEFINITIONS ${VLLM_CPU_DEFINITIONS} ${VLLM_HOPPER_DEFINITIONS})
 
 # Mixtures of experts: routing, and linear layers of quantised experts.
 define_extension_target(_moe_C
   DESTINATION vllm
   LANGUAGE ${VLLM_DEVICE_LANGUAGE}
-  SOURCES csrc/moe/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
-  DEVICE_SOURCES csrc/moe/order.cu csrc/moe/topk_softmax.cu csrc/moe/wna16.cu)
+  SOURCES csrc/moe/bindings.cpp
+  DEVICE_SOURCES csrc/moe/order.cu csrc/moe/topk_softmax.cu csrc/moe/wna16.cu
+  LIBRARIES device_objects)
 
 # Products of a weight and a few rows, and attention, under the names that programs for AMD GPUs call.
 if(VLLM_TARGET_DEVICE STREQUAL "rocm")
   define_extension_target(_rocm_C
     DESTINATION vllm
     LANGUAGE HIP
-    SOURCES csrc/rocm/bindings.cpp csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
-      csrc/bindings/device/paged_arguments.cpp csrc/bindings/tensor.cpp
-    DEVICE_SOURCES csrc/rocm/skinny_gemm.cu csrc/device/paged_attention.cu)
+    SOURCES csrc/rocm/bindings.cpp
+    DEVICE_SOURCES csrc/rocm/skinny_gemm.cu
+    LIBRARIES device_objects)
 endif()
 
 # Memory that can be given back and made again at the same addresses, for sleep mode. No kernels.
@@ -83,11 +93,6 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     INCLUDE_DIRECTORIES ${CUDAToolkit_INCLUDE_DIRS})
 endif()
 
-# A source has the same architectures in every module; without this, those of the first module that has it.
-if(VLLM_TARGET_DEVICE STREQUAL "cuda")
-  set_gencode_flags_for_srcs(SRCS csrc/device/join_splits.cu CUDA_ARCHS ${VLLM_GPU_ARCHS})
-endif()
-
 # Decode attention over latents (MLA), for GPUs whose blocks have 156 KB of shared memory or more, from Hopper on.
 if(VLLM_TARGET_DEVICE STREQUAL "cuda")
   set(flashmla_archs ${VLLM_GPU_ARCHS})
@@ -96,9 +101,9 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
     define_extension_target(_flashmla_C
       DESTINATION vllm
       LANGUAGE CUDA
-      SOURCES csrc/flashmla/bindings.cpp csrc/bindings/device/attention.cpp csrc/bindings/device/call.cpp
-        csrc/bindings/tensor.cpp
-      DEVICE_SOURCES csrc/flashmla/decode.cu csrc/device/join_splits.cu
+      SOURCES csrc/flashmla/bindings.cpp
+      DEVICE_SOURCES csrc/flashmla/decode.cu
+      LIBRARIES device_objects
       ARCHITECTURES ${flashmla_archs})
   endif()
 endif()
@@ -110,27 +115,27 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
   define_extension_target(_deepgemm_C
     DESTINATION vllm/deep_gemm
     LANGUAGE CUDA
-    SOURCES csrc/deepgemm/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
-    DEVICE_SOURCES csrc/deepgemm/bf16_gemm.cu csrc/device/scaled_mm_block.cu)
+    SOURCES csrc/deepgemm/bindings.cpp
+    DEVICE_SOURCES csrc/deepgemm/bf16_gemm.cu
+    LIBRARIES device_objects)
 endif()
 
 # Attention under the names of vLLM's fork of flash-attention.
 if(VLLM_TARGET_DEVICE STREQUAL "cuda")
-  set(VLLM_FLASH_ATTN_SOURCES csrc/flash_attn/varlen.cpp csrc/bindings/device/attention.cpp
-    csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp)
   define_extension_target(_vllm_fa2_C
     DESTINATION vllm/vllm_flash_attn
     LANGUAGE CUDA
-    SOURCES csrc/flash_attn/fa2.cpp ${VLLM_FLASH_ATTN_SOURCES}
-    DEVICE_SOURCES csrc/device/flash_attention.cu csrc/device/join_splits.cu)
+    SOURCES csrc/flash_attn/fa2.cpp csrc/flash_attn/varlen.cpp
+    LIBRARIES device_objects)
   set(fa3_archs ${VLLM_GPU_ARCHS})
   list(FILTER fa3_archs INCLUDE REGEX "^9\\.0")
   if(fa3_archs)
     define_extension_target(_vllm_fa3_C
       DESTINATION vllm/vllm_flash_attn
       LANGUAGE CUDA
-      SOURCES csrc/flash_attn/fa3.cpp ${VLLM_FLASH_ATTN_SOURCES}
-      DEVICE_SOURCES csrc/flash_attn/pipelined.cu csrc/device/join_splits.cu
+      SOURCES csrc/flash_attn/fa3.cpp csrc/flash_attn/varlen.cpp
+      DEVICE_SOURCES csrc/flash_attn/pipelined.cu
+      LIBRARIES device_objects
       ARCHITECTURES ${fa3_archs})
   endif()
 endif()
@@ -140,6 +145,7 @@ if(VLLM_TARGET_DEVICE STREQUAL "cuda")
   define_extension_target(_flashinfer_C
     DESTINATION vllm/flashinfer
     LANGUAGE CUDA
-    SOURCES csrc/flashinfer/bindings.cpp csrc/bindings/device/call.cpp csrc/bindings/tensor.cpp
-    DEVICE_SOURCES csrc/flashinfer/sampling.cu)
+    SOURCES csrc/flashinfer/bindings.cpp
+    DEVICE_SOURCES csrc/flashinfer/sampling.cu
+    LIBRARIES device_objects)
 endif()

@@ -1,21 +1,40 @@
 # Extension modules: NAME.abi3.so over torch's stable ABI, without libpython, for every Python and every torch >= 2.10.
 
+set(_one_value DESTINATION LANGUAGE)
+set(_many_values SOURCES DEVICE_SOURCES ARCHITECTURES LIBRARIES DEFINITIONS INCLUDE_DIRECTORIES)
+
 # define_extension_target(NAME DESTINATION dir [LANGUAGE CXX|CUDA|HIP] SOURCES ... [DEVICE_SOURCES ...]
 #                         [ARCHITECTURES ...] [LIBRARIES ...] [DEFINITIONS ...] [INCLUDE_DIRECTORIES ...])
 # SOURCES are C++. DEVICE_SOURCES are compiled as LANGUAGE for ARCHITECTURES (default: VLLM_GPU_ARCHS, all that the build is
 # for), or for what set_gencode_flags_for_srcs gave to the source. The module is installed into DESTINATION of the package.
 function(define_extension_target NAME)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "DESTINATION;LANGUAGE"
-    "SOURCES;DEVICE_SOURCES;ARCHITECTURES;LIBRARIES;DEFINITIONS;INCLUDE_DIRECTORIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "${_one_value}" "${_many_values}")
+  if(NOT arg_DESTINATION)
+    message(FATAL_ERROR "define_extension_target(${NAME}): DESTINATION is required")
+  endif()
+  _add_compiled_target(${NAME} MODULE ${ARGN})
+  _set_module_properties(${NAME} ${arg_DESTINATION} "${arg_LIBRARIES}")
+  install(TARGETS ${NAME} LIBRARY DESTINATION ${arg_DESTINATION} COMPONENT ${NAME})
+endfunction()
+
+# define_shared_objects(NAME [LANGUAGE ...] SOURCES ... [DEVICE_SOURCES ...] ...)
+# What several modules have, compiled once: each that names NAME among its LIBRARIES takes those objects that it refers to.
+function(define_shared_objects NAME)
+  _add_compiled_target(${NAME} STATIC ${ARGN})
+  set_target_properties(${NAME} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+endfunction()
+
+# Adds a MODULE or STATIC library with the sources and options of define_extension_target.
+function(_add_compiled_target NAME TYPE)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "${_one_value}" "${_many_values}")
   if(NOT arg_LANGUAGE)
     set(arg_LANGUAGE CXX)
   endif()
-  if(NOT arg_DESTINATION OR NOT arg_SOURCES OR arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "define_extension_target(${NAME}): DESTINATION and SOURCES are required; "
-      "unknown arguments: '${arg_UNPARSED_ARGUMENTS}'")
+  if(NOT arg_SOURCES OR arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "${NAME}: SOURCES are required; unknown arguments: '${arg_UNPARSED_ARGUMENTS}'")
   endif()
   if(NOT arg_LANGUAGE MATCHES "^(CXX|CUDA|HIP)$" OR (arg_LANGUAGE STREQUAL "CXX" AND arg_DEVICE_SOURCES))
-    message(FATAL_ERROR "define_extension_target(${NAME}): LANGUAGE is '${arg_LANGUAGE}', it must be CXX, CUDA or HIP, "
+    message(FATAL_ERROR "${NAME}: LANGUAGE is '${arg_LANGUAGE}', it must be CXX, CUDA or HIP, "
       "and CUDA or HIP where there are DEVICE_SOURCES")
   endif()
   if(NOT arg_ARCHITECTURES)
@@ -23,7 +42,7 @@ function(define_extension_target NAME)
   endif()
   list(PREPEND arg_INCLUDE_DIRECTORIES ${PROJECT_SOURCE_DIR}/csrc)
 
-  add_library(${NAME} MODULE ${arg_SOURCES})
+  add_library(${NAME} ${TYPE} ${arg_SOURCES})
   target_include_directories(${NAME} PRIVATE ${arg_INCLUDE_DIRECTORIES})
   target_compile_features(${NAME} PRIVATE cxx_std_17)
   target_compile_definitions(${NAME} PRIVATE ${arg_DEFINITIONS})
@@ -39,8 +58,9 @@ function(define_extension_target NAME)
     target_link_libraries(${NAME} PRIVATE torch::device vllm::hip_runtime)
   endif()
   _set_compile_options(${NAME})
-  _set_module_properties(${NAME} ${arg_DESTINATION} "${arg_LIBRARIES}")
-  install(TARGETS ${NAME} LIBRARY DESTINATION ${arg_DESTINATION} COMPONENT ${NAME})
+  set_target_properties(${NAME} PROPERTIES
+    CXX_EXTENSIONS OFF
+    CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 endfunction()
 
 function(_add_cuda_sources NAME SOURCES ARCHITECTURES)
@@ -97,8 +117,6 @@ function(_set_module_properties NAME DESTINATION LIBRARIES)
   endif()
   set_target_properties(${NAME} PROPERTIES
     PREFIX "" SUFFIX ".abi3.so"
-    CXX_EXTENSIONS OFF
-    CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
     BUILD_WITH_INSTALL_RPATH ON
     INSTALL_RPATH "${rpath}")
 endfunction()

@@ -11,8 +11,4 @@ namespace vllm::hopper {
 // False: nothing was queued. Throws where the launch is refused.
 bool RunScaledMm(const device::ScaledMm& mm);
 
-// Of int8 and of e4m3, a source each, as they take long to compile; for RunScaledMm alone.
-void RunScaledInt8(const device::ScaledMm& mm);
-void RunScaledFp8(const device::ScaledMm& mm);
-
 }  // namespace vllm::hopper

@@ -115,6 +115,29 @@ def test_only_what_changed_is_compiled_again(tmp_path):
     assert compiled() == [], "configuring again changes nothing"
 
 
+def test_shared_objects_are_compiled_once_and_linked_where_they_are_referred_to(tmp_path):
+    program("c++")
+    lines = """
+define_shared_objects(common SOURCES one.cpp two.cpp)
+define_extension_target(_a_C DESTINATION vllm SOURCES a.cpp LIBRARIES common)
+define_extension_target(_b_C DESTINATION vllm SOURCES b.cpp LIBRARIES common)
+"""
+    sources = {
+        "one_cpp": 'int One() { return "text of one"[0]; }\n',
+        "two_cpp": 'const char* Two() { return "text of two"; }\n',
+        "a_cpp": "int One();\n" + LIBRARY.replace("VALUE", "One()"),
+        "b_cpp": "const char* Two();\n" + LIBRARY.replace("VALUE", "Two()[0]"),
+    }
+    project = write_project(tmp_path / "p", lines, **sources)
+    assert configure(project, "-DCMAKE_BUILD_TYPE=Release").returncode == 0
+    assert sorted(re.findall(r" -c \S*/(\w+\.cpp)", build(project))) == ["a.cpp", "b.cpp", "one.cpp", "two.cpp"]
+    first, second = (project / f"build/{name}.abi3.so" for name in ("_a_C", "_b_C"))
+    assert b"text of two" in second.read_bytes() and b"text of two" not in first.read_bytes()
+    import torch  # noqa: F401  (the library's run-time path leads from an installed package to torch, not from here)
+
+    assert ctypes.CDLL(str(first)).Answer() == ctypes.CDLL(str(second)).Answer() == ord("t")
+
+
 def test_an_extension_in_a_folder_of_its_own_finds_torch_from_there(tmp_path):
     program("c++")
     lines = "define_extension_target(_x_C DESTINATION vllm/x SOURCES a.cpp DEFINITIONS VALUE=1)"

@@ -150,7 +150,9 @@ def test_cutlass_checkout_without_headers_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("SOURCES a.cpp", "DESTINATION and SOURCES are required"),
+        ("SOURCES a.cpp", "DESTINATION is required"),
+        ("DESTINATION vllm", "SOURCES are required"),
+        ("FAST DESTINATION vllm SOURCES a.cpp", "unknown arguments: 'FAST'"),
         ("DESTINATION vllm SOURCES a.cpp LANGUAGE Fortran", "LANGUAGE is 'Fortran', it must be CXX, CUDA or HIP"),
         ("DESTINATION vllm SOURCES a.cpp DEVICE_SOURCES a.cu", "CUDA or HIP where there are DEVICE_SOURCES"),
     ],
