@@ -12,7 +12,7 @@ export CMAKE_ARGS="${CMAKE_ARGS:-} -DVLLM_TORCH_DIR=$PREFIX"
 # A compiler cache is asked for, as scripts/build does under SCCACHE_DIR; one that happens to be on PATH is not.
 [[ -n ${SCCACHE_SERVER_UDS:-} ]] || CMAKE_ARGS+=" -DVLLM_COMPILER_CACHE=OFF"
 # What neither the lane nor the user sets is left to CMake.
-for name in VLLM_CPU_BASELINE TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH MAX_JOBS SCCACHE_SERVER_UDS; do
+for name in VLLM_CPU_BASELINE VLLM_CPU_DISABLE_AVX512 TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH MAX_JOBS SCCACHE_SERVER_UDS; do
   [[ -n ${!name:-} ]] || unset "$name"
 done
 

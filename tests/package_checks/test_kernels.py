@@ -63,6 +63,14 @@ def test_an_instruction_set_without_kernels(findings, with_library, missing, nam
     assert found == {"instructions": f"no kernel for {name}, which a build for every linux-64 promises"}
 
 
+def test_a_build_that_was_asked_to_leave_avx512_out(findings, with_library, monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_DISABLE_AVX512", "on")
+    assert findings(vllm(with_library, SSE2, AVX2, AVX_VNNI)) == {}
+    assert findings(vllm(with_library, SSE2, AVX2)) == {
+        "instructions": "no kernel for avx2_vnni, which a build for every linux-64 promises"
+    }
+
+
 def test_moves_and_scalar_arithmetic_are_no_kernels(findings, with_library):
     found = findings(vllm(with_library, "movups %xmm0, %xmm1", "mulss %xmm0, %xmm1", *V3))
     assert "no kernel for sse2" in found["instructions"]

@@ -6,6 +6,7 @@ That nothing uses more than a CPU has cannot be seen this way; tests under emula
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 
@@ -42,6 +43,10 @@ PROMISED = {
 }
 """Instruction sets by platform and baseline (`vllm_cpu_baseline`)."""
 
+AVX512 = {"avx512", "avx512_bf16", "amx"}
+DISABLE_AVX512 = "VLLM_CPU_DISABLE_AVX512"
+"""What a build promises no kernels for where this variable asks it to leave them out."""
+
 SLIM = {"x86-64-v3": {"sse2"}, "x86-64-v4": {"sse2"}}
 """What a build with a higher baseline leaves out."""
 
@@ -53,6 +58,8 @@ def find(package: Package) -> Iterator[str]:
     promised = PROMISED.get((package.subdir, baseline))
     if package.name != PACKAGE or promised is None:
         return
+    if os.environ.get(DISABLE_AVX512, "").upper() in ("1", "ON", "YES", "TRUE"):
+        promised = promised - AVX512
     found = set().union(*map(instruction_sets, package.libraries))
     what = f"baseline {baseline}" if baseline else f"a build for every {package.subdir}"
     for missing in sorted(promised - found):
