@@ -17,6 +17,15 @@ from tooling.layout import Layout
 from tooling.one_architecture import LANE, compile_cuda
 from tooling.progress import Progress
 
+MOST_WORKERS = 4
+"""Processes that run tests at a time, an engine in each: no more than memory is sure to hold."""
+
+
+def at_once() -> list[str]:
+    """pytest's arguments for all tests: a process for each of this machine's cores takes a file of them at a time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ["-n", str(min(cores, MOST_WORKERS)), "--dist", "loadfile"] if cores > 1 else []
+
 
 def main(arguments: list[str]) -> int:
     """Set up what is missing, lint unless tests were selected, run pytest; its exit status, or lint's."""
@@ -26,6 +35,7 @@ def main(arguments: list[str]) -> int:
         print(*serving.plan(layout), *(f"lint: {step}" for step in ([] if arguments else lint.plan())), sep="\n")
         if not arguments:
             print(f"compile: lane {LANE} for one architecture")
+            arguments = at_once()
         print(f"install: the same packages and {testing.REQUIREMENTS} into {layout.environments / testing.NAME}")
         print(f"run: {shlex.join(['python', '-m', 'pytest', *arguments])}")
         return 0
@@ -40,7 +50,9 @@ def main(arguments: list[str]) -> int:
     environment = variables(prefix)
     # Tests see the installed vllm, never the checkout's folder of that name.
     environment |= {"PYTHONSAFEPATH": "1", "PATH": f"{environment['PATH']}{os.pathsep}{programs}"}
-    command = [str(prefix / "bin" / "python"), "-m", "pytest", *arguments]
+    # Threads that spin while they wait would take the cores from the other processes' tests.
+    environment.setdefault("OMP_WAIT_POLICY", "passive")
+    command = [str(prefix / "bin" / "python"), "-m", "pytest", *(arguments or at_once())]
     return (
         subprocess.run(command, cwd=layout.root, env=environment).returncode
         or lint_status
