@@ -128,7 +128,7 @@ class CoreClient(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._closed:
-            self.cause = "the engine process ended"
+            self.cause = "the engine process ended; it is being started again"  # how it ended is known in a moment
             self._supervisor = asyncio.get_running_loop().create_task(self._replace())
 
     # Restarting
