@@ -1,7 +1,7 @@
 """From EngineArgs to a complete, checked VllmConfig."""
 
 import logging
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,6 +256,10 @@ def _speculative_config(given: dict[str, Any] | None) -> SpeculativeConfig | Non
     for each in known[1:]:
         _check_int(f"{name}.{each}", getattr(config, each), 1)
     if config.prompt_lookup_min > config.prompt_lookup_max:
+        if "prompt_lookup_min" not in given:
+            return replace(config, prompt_lookup_min=config.prompt_lookup_max)
+        if "prompt_lookup_max" not in given:
+            return replace(config, prompt_lookup_max=config.prompt_lookup_min)
         raise VLLMValidationError(
             f"{name}.prompt_lookup_min={config.prompt_lookup_min} is not accepted: it must be at most "
             f"prompt_lookup_max, which is {config.prompt_lookup_max}",
