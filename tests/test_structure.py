@@ -18,7 +18,7 @@ LAYERS = [
     {"worker"},
     {"executor"},
     {"engine", "grpc"},
-    {"profiling"},
+    {"profiling", "v1"},
     {"entrypoints"},
 ]
 RANKS = {name: rank for rank, row in enumerate(LAYERS, start=1) for name in row}

@@ -15,4 +15,4 @@ class TokensPrompt(TypedDict):
     prompt_token_ids: list[int]
 
 
-PromptType = str | TextPrompt | TokensPrompt
+PromptType = str | list[int] | TextPrompt | TokensPrompt

@@ -65,3 +65,4 @@ class EngineStats(msgspec.Struct):
     num_drafts: int = 0
     num_draft_tokens: int = 0
     num_accepted_tokens: int = 0  # draft tokens that the model would have chosen, too
+    num_accepted_at: list[int] = []  # of them, by their position in the draft

@@ -56,7 +56,7 @@ def test_the_same_tokens_as_with_one_rank(kind, ranks, overrides, tmp_path):
     for llm in (alone, together):  # the KV cache's memory is each rank's own, for its heads
         shapes = [attention.shape for attention in model_of(llm.llm_engine).attentions]
         block_bytes = sum(2 * BLOCK * shape.num_kv_heads * shape.head_size * 4 for shape in shapes)
-        assert llm.get_metrics().kv_cache_tokens == CACHE_BYTES // block_bytes * BLOCK
+        assert llm.llm_engine.stats().kv_cache_tokens == CACHE_BYTES // block_bytes * BLOCK
         if kind in REPLAYED:
             assert model_of(llm.llm_engine)._replay._recordings
 

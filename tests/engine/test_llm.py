@@ -5,6 +5,7 @@ import pytest
 from support.models import VOCAB_SIZE, mixed_prompts, reference_logprobs, save_model, save_tokenizer
 from vllm import LLM, SamplingParams
 from vllm.exceptions import NotOfferedError, PromptTooLongError, VLLMValidationError
+from vllm.v1.metrics.reader import Counter, Gauge, Histogram
 
 PROMPT = {"prompt_token_ids": mixed_prompts(1, 20, seed=4)[0] * 9}
 BYTES = list(range(4, 260))  # ids that the tokenizer has text for
@@ -47,6 +48,15 @@ def test_outputs_keep_the_order_of_prompts(llm):
     assert [o.prompt_token_ids for o in outputs] == prompts
     assert [len(o.outputs[0].token_ids) for o in outputs] == [1 + i % 4 for i in range(9)]
     assert all(o.finished and o.metrics.finished_time >= o.metrics.first_token_time for o in outputs)
+
+
+def test_token_ids_are_prompts(llm):
+    ids = PROMPT["prompt_token_ids"]
+    expected = tokens(llm)
+    assert tokens(llm, ids) == expected
+    outputs = llm.generate([ids, [7, 8], "text"], SamplingParams(temperature=0, max_tokens=2), use_tqdm=False)
+    assert [o.prompt_token_ids for o in outputs[:2]] == [ids, [7, 8]]
+    assert [o.prompt for o in outputs] == [None, None, "text"]
 
 
 @pytest.mark.parametrize("included", [True, False])
@@ -194,6 +204,8 @@ def test_chat(llm):
         ({"prompt_token_ids": [-1]}, {}, "holds -1"),
         ({"prompt_token_ids": ["a"]}, {}, "must be a list of integers"),
         ({"text": "a"}, {}, "a prompt must be text"),
+        ([5, "a"], {}, "must be a list of integers"),
+        ([], {}, "the prompt cannot be empty"),
         ({"prompt_token_ids": [5] * 256}, {}, "context length is 256 tokens .max_model_len., but the prompt has 256"),
         ("a", {"logprobs": 21}, "logprobs=21 is not accepted: max_logprobs is 20"),
         ("a", {"logit_bias": {400: 1.0}}, "logit_bias holds 400"),
@@ -267,6 +279,23 @@ def test_what_programs_ask_an_engine_for(llm):
     while engine.has_unfinished_requests():
         engine.step()
     assert engine.get_num_unfinished_requests() == 0
+
+
+def test_metrics(folder):
+    llm = LLM(str(folder), dtype="float32", max_model_len=256, served_model_name="name")
+    params = SamplingParams(n=2, max_tokens=7, ignore_eos=True)
+    llm.generate([[5, 6, 7], [8, 9]], params, use_tqdm=False)
+    metrics = llm.get_metrics()
+    assert all(m.labels["model_name"] == "name" and m.name.startswith("vllm:") for m in metrics)
+    values = {m.name: m.value for m in metrics if isinstance(m, Counter | Gauge) and "finished_reason" not in m.labels}
+    assert values["vllm:generation_tokens"] == 2 * 2 * 7
+    assert values["vllm:prompt_tokens"] == 2 * (3 + 2)
+    assert (values["vllm:num_requests_running"], values["vllm:kv_cache_usage_perc"]) == (0, 0.0)
+    finished = {m.labels["finished_reason"]: m.value for m in metrics if m.name == "vllm:request_success"}
+    assert finished == {"stop": 0, "length": 4, "abort": 0, "error": 0}
+    (made,) = (m for m in metrics if m.name == "vllm:request_generation_tokens")
+    assert isinstance(made, Histogram) and (made.count, made.sum) == (4, 28)
+    assert (made.buckets["5.0"], made.buckets["10.0"], made.buckets["+Inf"]) == (0, 4, 4)
 
 
 def test_default_sampling_params(folder):

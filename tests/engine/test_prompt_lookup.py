@@ -41,7 +41,7 @@ def answers(folder, params, **arguments):
     llm = LLM(str(folder), dtype="bfloat16", max_model_len=256, block_size=16, **arguments)
     prompts = [{"prompt_token_ids": p + [5, 6, 7, 8] * 6} for p in mixed_prompts(6, 40, seed=4)]
     outputs = llm.generate(prompts, params, use_tqdm=False)
-    return [o.outputs[0].token_ids for o in outputs], llm.get_metrics()
+    return [o.outputs[0].token_ids for o in outputs], llm.llm_engine.stats()
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,8 @@ def test_greedy_answers_are_the_same(folder, arguments):
     assert found == expected
     assert plain.num_drafts == 0 < stats.num_accepted_tokens <= stats.num_draft_tokens <= 4 * stats.num_drafts
     assert stats.num_steps < plain.num_steps
+    accepted = stats.num_accepted_at
+    assert sum(accepted) == stats.num_accepted_tokens and accepted == sorted(accepted, reverse=True)
 
 
 def test_stop_token_within_a_draft(folder):
@@ -68,13 +70,24 @@ def test_requests_that_draw_get_no_drafts(folder):
     assert found == answers(folder, params)[0] and stats.num_drafts == 0
 
 
+@pytest.mark.parametrize(("given", "found"), [({"max": 1}, (1, 1)), ({"min": 7}, (7, 7)), ({"max": 9}, (2, 9))])
+def test_one_length_given(folder, given, found):
+    given = {f"prompt_lookup_{name}": length for name, length in given.items()}
+    arguments = EngineArgs(str(folder), speculative_config={"method": "ngram", **given})
+    config = arguments.create_engine_config().speculative_config
+    assert (config.prompt_lookup_min, config.prompt_lookup_max) == found
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"method": "eagle"}, 'give {"method": "ngram", "num_speculative_tokens": 4}'),
         ({"method": "ngram", "model": "x"}, "other methods are not offered"),
         ({"method": "ngram", "num_speculative_tokens": 0}, "num_speculative_tokens=0 is not accepted"),
-        ({"method": "ngram", "prompt_lookup_min": 5}, "prompt_lookup_min=5 .* at most prompt_lookup_max, which is 4"),
+        (
+            {"method": "ngram", "prompt_lookup_min": 5, "prompt_lookup_max": 4},
+            "prompt_lookup_min=5 .* at most prompt_lookup_max, which is 4",
+        ),
     ],
 )
 def test_refusals(folder, given, message):

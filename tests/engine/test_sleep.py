@@ -45,9 +45,9 @@ def test_answers_after_waking_up(folder, backend, level, ranks):
             assert llm.llm_engine.is_sleeping()
             llm.wake_up(each)
         assert not llm.llm_engine.is_sleeping()
-        hits = llm.get_metrics().prefix_cache_hits
+        hits = llm.llm_engine.stats().prefix_cache_hits
         assert answers(llm) == expected
-        assert llm.get_metrics().prefix_cache_hits == hits  # what was cached is gone
+        assert llm.llm_engine.stats().prefix_cache_hits == hits  # what was cached is gone
         assert answers(llm) == expected
 
 

@@ -23,7 +23,7 @@ def test_eager(case, device):
     assert llm.llm_engine.config.device_config.device == device
     assert case.answers(llm) == case.expected
     assert case.answers(llm) == case.expected
-    assert llm.get_metrics().prefix_cache_hits > 0
+    assert llm.llm_engine.stats().prefix_cache_hits > 0
 
 
 def test_replayed(case, monkeypatch):
@@ -36,7 +36,7 @@ def test_replayed(case, monkeypatch):
 def test_preemption(case):
     llm = case.llm(num_gpu_blocks_override=32, enable_prefix_caching=False)
     assert case.answers(llm) == case.expected
-    assert llm.get_metrics().num_preemptions > 0
+    assert llm.llm_engine.stats().num_preemptions > 0
 
 
 @pytest.mark.parametrize("kernels", ["rms_norm,fused_add_rms_norm,silu_and_mul", "paged_attention_varlen", "all"])

@@ -26,14 +26,14 @@ def test_prefixes_seen_before(case, caching):
     llm = case.llm(enable_prefix_caching=caching)
     case.answers(llm)
     assert case.answers(llm) == case.expected
-    assert (llm.get_metrics().prefix_cache_hits > 0) == caching
+    assert (llm.llm_engine.stats().prefix_cache_hits > 0) == caching
 
 
 def test_preemption(case):
     """Room for about three of the sixteen sequences."""
     llm = case.llm(num_gpu_blocks_override=48, enable_prefix_caching=False)
     assert case.answers(llm) == case.expected
-    assert llm.get_metrics().num_preemptions > 0
+    assert llm.llm_engine.stats().num_preemptions > 0
 
 
 def test_preemption_with_prefix_cache(case):

@@ -19,13 +19,13 @@ def test_chunks_and_prefixes_seen_before(case):
     llm = case.llm(max_num_batched_tokens=24, max_num_seqs=6)
     assert case.answers(llm) == case.expected
     assert case.answers(llm) == case.expected
-    assert llm.get_metrics().prefix_cache_hits > 0
+    assert llm.llm_engine.stats().prefix_cache_hits > 0
 
 
 def test_preemption(case):
     llm = case.llm(num_gpu_blocks_override=32, enable_prefix_caching=False)
     assert case.answers(llm) == case.expected
-    assert llm.get_metrics().num_preemptions > 0
+    assert llm.llm_engine.stats().num_preemptions > 0
 
 
 SAMPLED = [

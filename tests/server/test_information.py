@@ -3,6 +3,7 @@
 import re
 
 import vllm
+from support.server import Server
 
 
 def test_health_and_ping(http):
@@ -84,6 +85,19 @@ def test_metrics_of_what_requests_asked_for_and_how_long_they_took(server, http)
     assert {name: server.metric(name) - before[name] for name in counted} == counted
     settings = re.search(r"^vllm:cache_config_info{(.*)} 1.0$", http.get("/metrics").text, re.MULTILINE)
     assert settings is not None and 'block_size="32"' in settings[1] and 'enable_prefix_caching="True"' in settings[1]
+
+
+def test_accepted_drafts_by_position(tiny_model):
+    drafts = '{"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 1}'
+    with Server(tiny_model, "--speculative-config", drafts) as server:
+        request = {"prompt": [5, 6] * 40, "max_tokens": 200, "temperature": 0, "ignore_eos": True}
+        assert server.http.post("/v1/completions", json=request).status_code == 200
+        server.wait_idle()
+        text = server.http.get("/metrics").text
+        at = re.findall(r'_accepted_tokens_per_pos_total{.*position="(\d)"} (\S+)$', text, re.MULTILINE)
+        accepted = server.metric("spec_decode_num_accepted_tokens_total")
+    assert [position for position, _ in at] == ["0", "1", "2"]
+    assert sum(float(count) for _, count in at) == accepted > 0
 
 
 def test_one_path_for_both_kinds_of_completion(http):

@@ -291,5 +291,5 @@ class AsyncLLM:
 
 
 def _text_length(prompt: PromptType) -> int:
-    text = prompt if isinstance(prompt, str) else prompt.get("prompt", "")
+    text = prompt.get("prompt", "") if isinstance(prompt, dict) else prompt
     return len(text) if isinstance(text, str) else 0

@@ -76,9 +76,11 @@ class InputProcessor:
             if "prompt_token_ids" in prompt:
                 return prompt.get("prompt"), _token_ids(prompt["prompt_token_ids"])
             prompt = prompt.get("prompt")  # type: ignore[assignment]
+        if isinstance(prompt, list):
+            return None, _token_ids(prompt)
         if not isinstance(prompt, str):
             raise VLLMValidationError(
-                'a prompt must be text, {"prompt": text} or {"prompt_token_ids": [ids]}, '
+                'a prompt must be text, token ids, {"prompt": text} or {"prompt_token_ids": [ids]}, '
                 f"not {type(prompt).__name__}",
                 "prompt",
             )

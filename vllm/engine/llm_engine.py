@@ -4,9 +4,11 @@ from vllm.config import CacheConfig, ModelConfig, VllmConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.core import EngineCore
 from vllm.engine.input_processor import InputProcessor
+from vllm.engine.metrics import EngineMetrics
 from vllm.engine.output_processor import OutputProcessor
 from vllm.inputs import PromptType
 from vllm.messages import EngineStats
+from vllm.metrics import Metric
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer
@@ -21,6 +23,7 @@ class LLMEngine:
         self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder)
         self._input = InputProcessor(config, self.tokenizer)
         self._output = OutputProcessor(self.tokenizer)
+        self._metrics = EngineMetrics(model.served_model_name[0])
         self._core = EngineCore(config)
 
     @classmethod
@@ -57,6 +60,7 @@ class LLMEngine:
     def step(self) -> list[RequestOutput]:
         """Computes one batch; outputs of requests that have something new."""
         processed = self._output.process(self._core.step())
+        self._metrics.observe(processed)
         if processed.requests_to_abort:
             self._core.abort_requests(processed.requests_to_abort)
         return processed.request_outputs
@@ -88,6 +92,10 @@ class LLMEngine:
 
     def stats(self) -> EngineStats:
         return self._core.stats()
+
+    def get_metrics(self) -> list[Metric]:
+        """What was counted and measured from the engine's start."""
+        return list(self._metrics.snapshot(self.stats()))
 
     def reset_prefix_cache(self) -> bool:
         """Forgets all cached prefixes; False, and nothing done, while requests run."""

@@ -13,7 +13,7 @@ from vllm.engine.llm_engine import LLMEngine
 from vllm.exceptions import NotOfferedError, VLLMValidationError
 from vllm.generation_config import default_sampling_values
 from vllm.inputs import PromptType
-from vllm.messages import EngineStats
+from vllm.metrics import Metric
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.tokenizer import Tokenizer
@@ -29,6 +29,12 @@ def _not_offered(name: str, advice: str) -> Callable[..., NoReturn]:
         raise NotOfferedError(f"LLM.{name} is not offered: {advice}", name)
 
     return refuse
+
+
+def _is_one(prompts: PromptType | Sequence[PromptType]) -> bool:
+    if isinstance(prompts, list):
+        return bool(prompts) and all(type(token) is int for token in prompts)
+    return isinstance(prompts, str | dict)
 
 
 def _priorities(prompts: int, given: Sequence[int] | int) -> list[int]:
@@ -78,13 +84,13 @@ class LLM:
         """Answers prompts, all at once; outputs are in the order of the prompts.
 
         Args:
-            prompts: text, {"prompt": text}, {"prompt_token_ids": ids}, or a list of these.
+            prompts: text, a list of token ids, {"prompt": text}, {"prompt_token_ids": ids}, or a list of these.
             sampling_params: for all prompts or one for each; None: the model's defaults.
             priority: for all prompts or one for each, lower earlier, with scheduling_policy="priority".
 
         Raises VLLMValidationError, before any work, where one of them is refused.
         """
-        batch = [prompts] if isinstance(prompts, str | dict) else list(prompts)
+        batch = [prompts] if _is_one(prompts) else list(prompts)
         return self._run(batch, sampling_params, use_tqdm, lora_request, priority)
 
     def chat(
@@ -146,9 +152,9 @@ class LLM:
         """Takes memory again, for those of "weights" and "kv_cache" that `tags` names; None: for all that sleeps."""
         self.llm_engine.wake_up(tags)
 
-    def get_metrics(self) -> EngineStats:
-        """Counters of the engine from its start."""
-        return self.llm_engine.stats()
+    def get_metrics(self) -> list[Metric]:
+        """What was counted and measured from the engine's start, under the names of the server's /metrics."""
+        return self.llm_engine.get_metrics()
 
     embed = _not_offered("embed", _POOLING)
     encode = _not_offered("encode", _POOLING)

@@ -36,7 +36,10 @@ class Scheduler:
         self._requests: dict[str, Request] = {}
         self._released: list[str] = []
         self._num_added = 0
-        self._stats = EngineStats(kv_cache_tokens=kv_cache.num_tokens)
+        self._stats = EngineStats(
+            kv_cache_tokens=kv_cache.num_tokens,
+            num_accepted_at=[0] * (speculative.num_speculative_tokens if speculative else 0),
+        )
 
     def add_request(self, request: EngineRequest) -> None:
         """Raises PromptTooLongError where the prompt can never fit into the KV cache."""
@@ -123,6 +126,8 @@ class Scheduler:
         """Draft tokens that the model did not choose; their keys and values are written over."""
         accepted = max(len(sampled) - 1, 0)
         self._stats.num_accepted_tokens += accepted
+        for position in range(accepted):
+            self._stats.num_accepted_at[position] += 1
         rejected = len(request.draft) - accepted
         request.draft = []
         return rejected

@@ -17,7 +17,7 @@ from vllm.entrypoints.openai.completions import create_completion
 from vllm.entrypoints.openai.errors import ApiError, respond_to_exception
 from vllm.entrypoints.openai.gate import Gate
 from vllm.entrypoints.openai.invocations import invoke
-from vllm.entrypoints.openai.metrics import EngineMetrics
+from vllm.entrypoints.openai.metrics import ServedMetrics
 from vllm.entrypoints.openai.state import ServerState
 from vllm.exceptions import EngineDeadError, VLLMValidationError
 from vllm.version import __version__
@@ -29,7 +29,7 @@ def build_app(state: ServerState) -> FastAPI:
     """The application that serves `state.llm`."""
     app = FastAPI(title="vllm", version=__version__, docs_url=None, redoc_url=None)
     app.state.server = state
-    _add_routes(app, EngineMetrics(state.llm))
+    _add_routes(app, ServedMetrics(state.llm))
     for kind in (ApiError, VLLMValidationError, EngineDeadError, HTTPException, Exception):
         app.add_exception_handler(kind, respond_to_exception)
     app.add_middleware(Gate, state=state)
@@ -43,7 +43,7 @@ def build_app(state: ServerState) -> FastAPI:
     return app
 
 
-def _add_routes(app: FastAPI, metrics: EngineMetrics) -> None:
+def _add_routes(app: FastAPI, metrics: ServedMetrics) -> None:
     async def show_metrics(request: Request) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

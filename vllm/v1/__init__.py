@@ -1,0 +1,1 @@
+"""Names of upstream's modules that programs import from: what they hold is elsewhere here."""

@@ -1,0 +1,1 @@
+"""Upstream's name for where metrics are read."""
