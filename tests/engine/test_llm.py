@@ -229,7 +229,7 @@ def test_priorities(folder):
 def test_refused_calls(llm):
     with pytest.raises(VLLMValidationError, match="2 prompts but 1 sampling_params"):
         llm.generate(["a", "b"], [SamplingParams()])
-    for wrong, said in (([], "2 prompts but 0 priorities"), ([1], "but 1 priorities"), (["a", 1], "priority='a'")):
+    for wrong, said in (([], "2 prompts but 0 priorities"), ([1], "but 1 priorities"), (["a", 1], "priority='a'"), (10**30, "64-bit")):
         with pytest.raises(VLLMValidationError, match=said):
             llm.generate(["a", "b"], priority=wrong)
     with pytest.raises(NotOfferedError, match=r"LLM\.embed is not offered"):

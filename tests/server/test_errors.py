@@ -141,6 +141,8 @@ def test_what_is_not_an_object(http, body):
         ("request_id", 5),
         ("model", 5),
         ("priority", "high"),
+        ("priority", 2**63),
+        ("priority", -(10**300)),
     ],
     ids=lambda value: repr(value)[:24],
 )

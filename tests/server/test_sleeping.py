@@ -18,7 +18,7 @@ def test_a_server_sleeps_and_wakes_up(tiny_model):
         assert http.post("/wake_up", params={"tags": "weights"}).status_code == 200
         assert http.post("/wake_up").status_code == 200
         assert http.post("/v1/completions", json=PROMPT).json()["choices"] == expected
-        for level in ("3", "deep"):
+        for level in ("3", "deep", "9" * 5000):
             refused = http.post("/sleep", params={"level": level})
             assert refused.status_code == 400
             assert "give 1 or 2" in refused.json()["error"]["message"]

@@ -57,6 +57,7 @@ class InputProcessor:
         text, token_ids = self._tokenize(prompt, add_special_tokens)
         self._check_prompt(token_ids)
         self._check_params(params)
+        _check_priority(priority)
         arrival_time = time.time() if arrival_time is None else arrival_time
         requests = [
             EngineRequest(
@@ -139,6 +140,11 @@ class InputProcessor:
                 if ids and ids not in sequences:
                     sequences.append(ids)
         return sequences
+
+
+def _check_priority(value: Any) -> None:
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise VLLMValidationError(f"priority={_shown(value)} is not accepted: give a 64-bit integer", "priority")
 
 
 def _token_ids(value: Any) -> list[int]:

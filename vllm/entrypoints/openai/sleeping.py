@@ -11,7 +11,7 @@ from vllm.entrypoints.openai.state import state_of
 async def sleep(request: Request) -> Response:
     """?level=1 or 2. 400 while requests run, or without --enable-sleep-mode."""
     level = request.query_params.get("level", "1")
-    if not level.isdecimal():
+    if level not in ("1", "2"):
         raise ApiError(400, f"level={level!r} is not accepted: give 1 or 2", param="level")
     await state_of(request).llm.sleep(int(level))
     return Response()
