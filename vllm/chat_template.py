@@ -124,7 +124,19 @@ def _raise_exception(message: str) -> None:
 
 def text_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Messages whose content is text: lists of {"type": "text"} parts are joined by line breaks, others refused."""
-    return [m | {"content": _join_parts(m["content"])} if isinstance(m.get("content"), list) else m for m in messages]
+    return [
+        message | {"content": _text(message["content"])} if "content" in message else message for message in messages
+    ]
+
+
+def _text(content: Any) -> str | None:
+    if content is None or isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return _join_parts(content)
+    raise VLLMValidationError(
+        f"message content of type {type(content).__name__!r} is not accepted: give text or text parts", "messages"
+    )
 
 
 def _join_parts(parts: list[Any]) -> str:

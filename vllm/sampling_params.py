@@ -2,6 +2,7 @@
 
 import copy
 import math
+import numbers
 from enum import IntEnum
 from typing import Any
 
@@ -86,6 +87,8 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
             self.stop = [self.stop]
         self.stop_token_ids = self.stop_token_ids or []
         self.bad_words = self.bad_words or []
+        for name, kind, *_ in _RANGES:
+            setattr(self, name, _plain_number(getattr(self, name), kind))
         if self.top_k == -1:
             self.top_k = 0
         for name in ("logprobs", "prompt_logprobs"):
@@ -134,6 +137,15 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
             _refuse("min_tokens", self.min_tokens, f"at most max_tokens, which is {self.max_tokens}")
         if self.stop and not self.detokenize:
             _refuse("stop", self.stop, "stop strings only with detokenize=True")
+
+
+def _plain_number(value: Any, kind: type) -> Any:
+    """Numbers of other types, as numpy's, as Python's own, and integers as floats where floats are meant."""
+    if isinstance(value, bool | RequestOutputKind) or not isinstance(value, numbers.Real):
+        return value
+    if isinstance(value, numbers.Integral):
+        value = int(value)
+    return float(value) if kind is float and abs(value) < _MAX_INT else value
 
 
 def _integer_keys(bias: dict) -> dict[int, float]:

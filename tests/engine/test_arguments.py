@@ -4,8 +4,10 @@ import argparse
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from support.models import save_tokenizer
 from vllm import AsyncEngineArgs, EngineArgs, envs
@@ -142,6 +144,34 @@ def test_each_rank_needs_a_gpu(folder, monkeypatch):
         arguments.create_engine_config()
     arguments.attention_backend = "CPU_ATTN"
     assert arguments.create_engine_config().parallel_config.tensor_parallel_size == 4
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "accepted"),
+    [
+        ("tokenizer", 5, "text or None"),
+        ("dtype", ["float32"], "text"),
+        ("served_model_name", {"a": 1}, "a list of text or text or None"),
+        ("served_model_name", [5], "a list of text or text or None"),
+        ("hf_overrides", [1], "a dict with text as keys"),
+        ("speculative_config", "ngram", "a dict with text as keys or None"),
+        ("max_num_seqs", 2.5, "an integer or None"),
+        ("max_num_seqs", True, "an integer or None"),
+        ("gpu_memory_utilization", "0.5", "a number"),
+        ("enforce_eager", "yes", "True or False"),
+        ("attention_backend", b"CPU_ATTN", "text or None"),
+    ],
+)
+def test_wrong_types_are_refused(field, value, accepted):
+    with pytest.raises(VLLMValidationError, match=rf"^{field}=.* is not accepted: give {accepted}$"):
+        EngineArgs(**{field: value})
+
+
+def test_other_forms_of_values(folder):
+    paths = {"model": Path(folder), "tokenizer": Path(folder), "download_dir": Path(folder)}
+    arguments = EngineArgs(**paths, dtype=torch.bfloat16, hf_overrides=None, override_generation_config=None)
+    config = arguments.create_engine_config()
+    assert (config.model_config.dtype, config.model_config.served_model_name) == ("bfloat16", [folder])
 
 
 def test_no_model():

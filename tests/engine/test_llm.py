@@ -97,6 +97,13 @@ def test_several_answers(llm):
     ]
 
 
+def test_numbers_may_be_integers(llm):
+    for temperature in (1, 2):
+        drawn = {"seed": 5, "max_tokens": 4, "top_p": 1}
+        expected = tokens(llm, temperature=float(temperature), **drawn)
+        assert tokens(llm, temperature=temperature, **drawn) == expected
+
+
 def test_seed_decides_alone(llm):
     """Not the batch, not what ran before."""
     alone = tokens(llm, temperature=1.0, seed=11)
@@ -229,13 +236,41 @@ def test_priorities(folder):
 def test_refused_calls(llm):
     with pytest.raises(VLLMValidationError, match="2 prompts but 1 sampling_params"):
         llm.generate(["a", "b"], [SamplingParams()])
-    for wrong, said in (([], "2 prompts but 0 priorities"), ([1], "but 1 priorities"), (["a", 1], "priority='a'"), (10**30, "64-bit")):
+    for wrong, said in (
+        ([], "2 prompts but 0 priorities"),
+        ([1], "but 1 priorities"),
+        (["a", 1], "priority='a'"),
+        (10**30, "64-bit"),
+        (0.5, "priority=0.5 is not accepted"),
+    ):
         with pytest.raises(VLLMValidationError, match=said):
             llm.generate(["a", "b"], priority=wrong)
     with pytest.raises(NotOfferedError, match=r"LLM\.embed is not offered"):
         llm.embed("a")
     with pytest.raises(NotOfferedError, match="lora_request"):
         llm.generate("a", lora_request=object())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"prompts": 5}, "prompts=5 is not accepted: give a prompt or a list of prompts"),
+        ({"prompts": ["a", None]}, "a prompt must be text, .* not NoneType"),
+        (
+            {"prompts": "a", "sampling_params": 0.5},
+            "sampling_params=0.5 is not accepted: give SamplingParams or a list",
+        ),
+        ({"prompts": "a", "sampling_params": ["x"]}, "sampling_params='x' is not accepted"),
+        ({"messages": "a"}, "messages='a' is not accepted: give a conversation"),
+        ({"messages": ["a"]}, "messages='a' is not accepted"),
+        ({"messages": [{"role": "user", "content": 5}]}, "content of type 'int' is not accepted"),
+        ({"messages": [], "chat_template": 5}, "chat_template=5 is not accepted: give text"),
+        ({"messages": [], "chat_template_kwargs": {1: 2}}, "chat_template_kwargs={1: 2} is not accepted"),
+    ],
+)
+def test_arguments_of_wrong_types(llm, arguments, said):
+    with pytest.raises(VLLMValidationError, match=said):
+        (llm.chat if "messages" in arguments else llm.generate)(**arguments, use_tqdm=False)
 
 
 def test_refused_arguments(folder):

@@ -3,6 +3,7 @@
 import math
 
 import msgspec
+import numpy as np
 import pytest
 
 from vllm import SamplingParams
@@ -65,11 +66,21 @@ def test_refused(field, value, accepted):
         ("logprobs", False, None),
         ("logit_bias", {"17": 1.5}, {17: 1.5}),
         ("temperature", 0, 0),
+        ("temperature", np.float32(0.5), 0.5),
+        ("max_tokens", np.int64(5), 5),
+        ("seed", np.uint32(7), 7),
         ("max_tokens", None, None),
     ],
 )
 def test_accepted_forms(field, given, kept):
-    assert getattr(SamplingParams(**{field: given}), field) == kept
+    found = getattr(SamplingParams(**{field: given}), field)
+    assert found == kept and type(found) in (int, float, list, dict, type(None))
+
+
+def test_integers_where_floats_are_meant():
+    names = ["temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"]
+    params = SamplingParams(**dict.fromkeys(names, 1))
+    assert all(type(getattr(params, name)) is float for name in names)
 
 
 def test_structured_outputs_are_refused_by_name():

@@ -1,14 +1,50 @@
-"""Dataclass fields as command line flags."""
+"""Types of dataclass fields: as command line flags, and held against what Python callers give."""
 
 import argparse
 import dataclasses
 import json
 import re
 import typing
+from types import NoneType
 from typing import Any
+
+from vllm.exceptions import VLLMValidationError
 
 _GROUP_TITLES = {"model": "model", "cache": "KV cache", "scheduler": "scheduler", "engine": "engine"}
 _MULTIPLIERS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+_DESCRIPTIONS = {
+    bool: "True or False",
+    int: "an integer",
+    float: "a number",
+    str: "text",
+    list: "a list of text",
+    dict: "a dict with text as keys",
+    NoneType: "None",
+}
+
+
+def check_types(arguments: Any) -> None:
+    """Raises VLLMValidationError for a field of the dataclass object whose value is not of the declared type."""
+    for name, hint in typing.get_type_hints(type(arguments)).items():
+        kinds = [typing.get_origin(kind) or kind for kind in typing.get_args(hint) or (hint,)]
+        if typing.get_origin(hint) in (list, dict):
+            kinds = [typing.get_origin(hint)]
+        value = getattr(arguments, name)
+        if Any not in kinds and not any(_is_of(value, kind) for kind in kinds):
+            accepted = " or ".join(_DESCRIPTIONS[kind] for kind in kinds)
+            raise VLLMValidationError(f"{name}={value!r} is not accepted: give {accepted}", name)
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    if kind is bool:
+        return isinstance(value, bool) or (type(value) is int and value in (0, 1))
+    if kind in (int, float):
+        return isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
+    if kind in (list, dict):
+        return isinstance(value, (list, tuple) if kind is list else dict) and all(isinstance(v, str) for v in value)
+    return isinstance(value, kind)
 
 
 def token_count(text: str) -> int:

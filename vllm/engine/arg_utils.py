@@ -4,11 +4,12 @@
 import argparse
 import dataclasses
 import json
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from vllm.config import VllmConfig
-from vllm.engine.arg_types import add_dataclass_flags, token_count
+from vllm.engine.arg_types import add_dataclass_flags, check_types, token_count
 from vllm.exceptions import NotOfferedError
 
 
@@ -157,6 +158,19 @@ class EngineArgs:
             if each.metadata.get("not_offered") and value not in each.metadata["accepted"]:
                 accepted = " or ".join(repr(v) for v in each.metadata["accepted"])
                 raise NotOfferedError(f"{each.name}={value!r} is not offered yet: give {accepted}", each.name)
+        self._take_other_forms()
+        check_types(self)
+
+    def _take_other_forms(self) -> None:
+        """Paths for text, torch's dtypes for their names, None for no overrides."""
+        for name in ("model", "tokenizer", "download_dir", "generation_config"):
+            if isinstance(given := getattr(self, name), os.PathLike):
+                setattr(self, name, os.fspath(given))
+        if type(self.dtype).__module__ == "torch":
+            self.dtype = str(self.dtype).removeprefix("torch.")
+        self.hf_overrides = {} if self.hf_overrides is None else self.hf_overrides
+        if self.override_generation_config is None:
+            self.override_generation_config = {}
 
     @staticmethod
     def add_cli_args(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from vllm.chat_template import text_messages
@@ -19,6 +19,7 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.tokenizer import Tokenizer
 
 Conversation = list[dict[str, Any]]
+_PARAMS = "sampling_params"
 _POOLING = "this version generates text only, use generate or chat"
 
 
@@ -37,8 +38,24 @@ def _is_one(prompts: PromptType | Sequence[PromptType]) -> bool:
     return isinstance(prompts, str | dict)
 
 
+def _listed(given: Any, name: str, accepted: str) -> list[Any]:
+    if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
+        raise VLLMValidationError(f"{name}={given!r} is not accepted: give {accepted}", name)
+    return list(given)
+
+
+def _conversations(messages: Conversation | Sequence[Conversation]) -> list[Conversation]:
+    accepted = 'a conversation, a list of {"role": ..., "content": ...}, or a list of these'
+    each = _listed(messages, "messages", accepted)
+    each = [each] if each and isinstance(each[0], dict) else each
+    for conversation in each:
+        if not isinstance(conversation, list | tuple) or not all(isinstance(message, dict) for message in conversation):
+            raise VLLMValidationError(f"messages={conversation!r} is not accepted: give {accepted}", "messages")
+    return each
+
+
 def _priorities(prompts: int, given: Sequence[int] | int) -> list[int]:
-    each = [given] * prompts if isinstance(given, int) else list(given)
+    each = [given] * prompts if isinstance(given, int) else _listed(given, "priority", "an integer or one a prompt")
     if len(each) != prompts:
         raise VLLMValidationError(f"{prompts} prompts but {len(each)} priorities: give one for each", "priority")
     return each
@@ -87,7 +104,7 @@ class LLM:
 
         Raises VLLMValidationError, before any work, where one of them is refused.
         """
-        batch = [prompts] if _is_one(prompts) else list(prompts)
+        batch = [prompts] if _is_one(prompts) else _listed(prompts, "prompts", "a prompt or a list of prompts")
         return self._run(batch, sampling_params, use_tqdm, lora_request, priority)
 
     def chat(
@@ -103,7 +120,15 @@ class LLM:
         chat_template_kwargs: dict[str, Any] | None = None,
     ) -> list[RequestOutput]:
         """Answers conversations, lists of {"role": ..., "content": ...}, through the model's chat template."""
-        conversations = [messages] if messages and isinstance(messages[0], dict) else list(messages)
+        conversations = _conversations(messages)
+        variables = chat_template_kwargs or {}
+        if not isinstance(variables, dict) or not all(isinstance(name, str) for name in variables):
+            raise VLLMValidationError(
+                f"chat_template_kwargs={variables!r} is not accepted: give a dict with text as keys",
+                "chat_template_kwargs",
+            )
+        if chat_template is not None and not isinstance(chat_template, str):
+            raise VLLMValidationError(f"chat_template={chat_template!r} is not accepted: give text", "chat_template")
         tokenizer = self.get_tokenizer()
         prompts: list[PromptType] = [
             {
@@ -113,7 +138,7 @@ class LLM:
                     add_generation_prompt=add_generation_prompt,
                     continue_final_message=continue_final_message,
                     tools=tools,
-                    **(chat_template_kwargs or {}),
+                    **variables,
                 )
             }
             for conversation in conversations
@@ -192,11 +217,15 @@ class LLM:
         self, prompts: list[PromptType], given: SamplingParams | Sequence[SamplingParams] | None
     ) -> list[SamplingParams]:
         given = self.get_default_sampling_params() if given is None else given
-        params = [given] * len(prompts) if isinstance(given, SamplingParams) else list(given)
+        accepted = "SamplingParams or a list of them"
+        params = [given] * len(prompts) if isinstance(given, SamplingParams) else _listed(given, _PARAMS, accepted)
+        for each in params:
+            if not isinstance(each, SamplingParams):
+                raise VLLMValidationError(f"{_PARAMS}={each!r} is not accepted: give {accepted}", _PARAMS)
         if len(params) != len(prompts):
             raise VLLMValidationError(
                 f"{len(prompts)} prompts but {len(params)} sampling_params: give one for each, or one for all",
-                "sampling_params",
+                _PARAMS,
             )
         copies = [p.clone() for p in params]
         for each in copies:

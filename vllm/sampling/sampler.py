@@ -53,7 +53,7 @@ class Sampler:
         vocab_size = logits.shape[1]
         return self._ops.sample_tokens(
             logits,
-            torch.tensor([0.0 if r.greedy else r.params.temperature for r in requests]),
+            torch.tensor([0.0 if r.greedy else r.params.temperature for r in requests], dtype=torch.float32),
             torch.tensor([min(p.top_k, vocab_size) for p in params], dtype=torch.int32),
             torch.tensor([p.top_p for p in params], dtype=torch.float32),
             torch.tensor([p.min_p for p in params], dtype=torch.float32),
