@@ -18,8 +18,9 @@ LAYERS = [
     {"worker"},
     {"executor"},
     {"engine", "grpc"},
-    {"profiling", "v1"},
+    {"profiling"},
     {"entrypoints"},
+    {"utils", "v1"},
 ]
 RANKS = {name: rank for rank, row in enumerate(LAYERS, start=1) for name in row}
 # These two are doors into the whole package for its users: what they offer is imported when it is first used.

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import typing
+from collections.abc import Collection
 from types import NoneType
 from typing import Any
 
@@ -68,7 +69,7 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type, skip: set[str]) -> None:
+def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type, skip: Collection[str] = ()) -> None:
     """Adds --field-name for every field; fields that are not offered are parsed, so that they are refused by name."""
     groups = {name: parser.add_argument_group(title) for name, title in _GROUP_TITLES.items()}
     hints = typing.get_type_hints(cls)

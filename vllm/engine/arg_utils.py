@@ -174,8 +174,8 @@ class EngineArgs:
 
     @staticmethod
     def add_cli_args(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        """Adds a flag a field (--max-model-len), except --model, which some commands take as a position."""
-        add_dataclass_flags(parser, EngineArgs, skip={"model"})
+        """Adds a flag a field (--max-model-len)."""
+        add_dataclass_flags(parser, EngineArgs)
         return parser
 
     @classmethod
@@ -199,5 +199,5 @@ class AsyncEngineArgs(EngineArgs):
 
     @staticmethod
     def add_cli_args(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        add_dataclass_flags(parser, AsyncEngineArgs, skip={"model"})
+        add_dataclass_flags(parser, AsyncEngineArgs)
         return parser

@@ -18,7 +18,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **kwargs})
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
         words = [_dashed(word) for word in (sys.argv[1:] if args is None else args)]

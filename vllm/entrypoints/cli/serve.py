@@ -5,6 +5,7 @@ MODEL is a folder in Hugging Face's layout, a model installed in this environmen
 
 import argparse
 
+from vllm.engine.arg_types import add_dataclass_flags
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.cli.registry import UsageError
 from vllm.entrypoints.openai.settings import ServerSettings, add_server_flags
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help=argparse.SUPPRESS)
     parser.add_argument("--config", metavar="FILE", help="YAML file with flags; the command line wins")
     add_server_flags(parser)
-    AsyncEngineArgs.add_cli_args(parser)
+    add_dataclass_flags(parser, AsyncEngineArgs, skip={"model"})
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vllm.engine.arg_types import add_dataclass_flags
 from vllm.engine.arg_utils import EngineArgs
 from vllm.entrypoints.cli.registry import UsageError
 
@@ -54,7 +55,7 @@ def percentile_list(text: str) -> list[float]:
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """--model and the engine's flags, for benchmarks that load a model."""
     parser.add_argument("--model", required=True, help="folder, installed model, or Hugging Face name")
-    EngineArgs.add_cli_args(parser)
+    add_dataclass_flags(parser, EngineArgs, skip={"model"})
 
 
 def given_engine_args(args: argparse.Namespace) -> dict[str, Any]:
