@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vllm.kernels import load
 from vllm.kernels.scaled_quant import cutlass_scaled_mm_supports_fp8
-from vllm.kernels.torch_ops.scaled_weight import multiplies_bytes, row_scaled
+from vllm.kernels.torch_ops.scaled_weight import block_scaled, row_scaled
 
 # Rows and columns of a weight that share a scale, where its scales are of blocks.
 _BLOCK = 128
@@ -79,20 +79,11 @@ def pack_quantized_weight(
     None for what does not multiply so: 4 bits, zeros, columns in another order, scales of groups (but for e4m3 in
     blocks of 128 x 128), sizes that are not multiples of 16, and e4m3 on a device that cannot multiply it.
     """
-    n, k = codes.shape
-    float8 = codes.dtype == torch.float8_e4m3fn
-    if float8 and not multiplies_float8(codes.device):
+    if codes.dtype == torch.float8_e4m3fn and not multiplies_float8(codes.device):
         return None
-    if scales.shape[1] == 1:
-        made = row_scaled(codes, scales, zeros, permutation, bits, group_size)
-        return None if made is None else ScaledWeight(*made)
-    of_blocks = scales[::_BLOCK]
-    in_blocks = (
-        float8 and group_size == _BLOCK and k % _BLOCK == 0 and multiplies_bytes(codes, zeros, permutation, bits)
-    )
-    if not in_blocks or not torch.equal(of_blocks.repeat_interleave(_BLOCK, 0)[:n], scales):
-        return None
-    return ScaledWeight(codes, of_blocks.t().contiguous())
+    of = (codes, scales, zeros, permutation, bits, group_size)
+    made = row_scaled(*of) or block_scaled(*of)
+    return None if made is None else ScaledWeight(*made)
 
 
 def multiplies_float8(device: torch.device) -> bool:
