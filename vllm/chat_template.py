@@ -122,26 +122,31 @@ def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def text_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Messages whose content is text: lists of {"type": "text"} parts are joined by line breaks, others refused."""
+def text_messages(messages: list[dict[str, Any]], as_parts: bool = False) -> list[dict[str, Any]]:
+    """Messages whose content is text: parts {"type": "text"} are joined by line breaks, others refused.
+
+    With `as_parts` all content is given as such parts instead.
+    """
     return [
-        message | {"content": _text(message["content"])} if "content" in message else message for message in messages
+        message | {"content": _content(message["content"], as_parts)} if "content" in message else message
+        for message in messages
     ]
 
 
-def _text(content: Any) -> str | None:
-    if content is None or isinstance(content, str):
+def _content(content: Any, as_parts: bool) -> str | list[dict[str, str]] | None:
+    if content is None:
         return content
-    if isinstance(content, list):
-        return _join_parts(content)
-    raise VLLMValidationError(
-        f"message content of type {type(content).__name__!r} is not accepted: give text or text parts", "messages"
-    )
+    if not isinstance(content, str | list):
+        raise VLLMValidationError(
+            f"message content of type {type(content).__name__!r} is not accepted: give text or text parts", "messages"
+        )
+    texts = [_part_text(part) for part in ([content] if isinstance(content, str) else content)]
+    return [{"type": "text", "text": text} for text in texts] if as_parts else "\n".join(texts)
 
 
-def _join_parts(parts: list[Any]) -> str:
-    for part in parts:
-        if not isinstance(part, str) and (not isinstance(part, dict) or part.get("type") != "text"):
-            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-            raise VLLMValidationError(f"message content of type {kind!r} is not accepted: give text parts", "messages")
-    return "\n".join(part if isinstance(part, str) else part["text"] for part in parts)
+def _part_text(part: Any) -> str:
+    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part
+    if not isinstance(text, str):
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        raise VLLMValidationError(f"message content of type {kind!r} is not accepted: give text parts", "messages")
+    return text

@@ -194,6 +194,10 @@ def test_chat(llm):
     output = llm.chat(messages, params, use_tqdm=False)[0]
     assert output.prompt == "ab\nc"
     assert len(llm.chat([messages, messages], params, use_tqdm=False)) == 2
+    by_part = "{% for m in messages %}{% for part in m['content'] %}<{{ part['text'] }}>{% endfor %}{% endfor %}"
+    parts = {"chat_template": by_part, "chat_template_content_format": "openai"}
+    texts = [{"role": "user", "content": "x"}, *messages]
+    assert llm.chat(texts, params, use_tqdm=False, **parts)[0].prompt == "<x><ab><c>"
     with pytest.raises(VLLMValidationError, match="'image_url' is not accepted"):
         llm.chat([{"role": "user", "content": [{"type": "image_url"}]}], params)
 
@@ -264,6 +268,8 @@ def test_refused_calls(llm):
         ({"messages": "a"}, "messages='a' is not accepted: give a conversation"),
         ({"messages": ["a"]}, "messages='a' is not accepted"),
         ({"messages": [{"role": "user", "content": 5}]}, "content of type 'int' is not accepted"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "content of type 'text' is not accepted"),
+        ({"messages": [], "chat_template_content_format": "x"}, "chat_template_content_format='x' is not accepted"),
         ({"messages": [], "chat_template": 5}, "chat_template=5 is not accepted: give text"),
         ({"messages": [], "chat_template_kwargs": {1: 2}}, "chat_template_kwargs={1: 2} is not accepted"),
     ],

@@ -3,13 +3,21 @@
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vllm.chat_template import text_messages
 from vllm.config import ModelConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.llm_engine import LLMEngine
+from vllm.entrypoints.llm_arguments import (
+    Conversation,
+    check_template_arguments,
+    conversations_in,
+    is_one_prompt,
+    listed,
+    priorities_for,
+)
 from vllm.exceptions import NotOfferedError, VLLMValidationError
 from vllm.generation_config import default_sampling_values
 from vllm.inputs import PromptType
@@ -18,7 +26,6 @@ from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.tokenizer import Tokenizer
 
-Conversation = list[dict[str, Any]]
 _PARAMS = "sampling_params"
 _POOLING = "this version generates text only, use generate or chat"
 
@@ -30,35 +37,6 @@ def _not_offered(name: str, advice: str) -> Callable[..., NoReturn]:
         raise NotOfferedError(f"LLM.{name} is not offered: {advice}", name)
 
     return refuse
-
-
-def _is_one(prompts: PromptType | Sequence[PromptType]) -> bool:
-    if isinstance(prompts, list):
-        return bool(prompts) and all(type(token) is int for token in prompts)
-    return isinstance(prompts, str | dict)
-
-
-def _listed(given: Any, name: str, accepted: str) -> list[Any]:
-    if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
-        raise VLLMValidationError(f"{name}={given!r} is not accepted: give {accepted}", name)
-    return list(given)
-
-
-def _conversations(messages: Conversation | Sequence[Conversation]) -> list[Conversation]:
-    accepted = 'a conversation, a list of {"role": ..., "content": ...}, or a list of these'
-    each = _listed(messages, "messages", accepted)
-    each = [each] if each and isinstance(each[0], dict) else each
-    for conversation in each:
-        if not isinstance(conversation, list | tuple) or not all(isinstance(message, dict) for message in conversation):
-            raise VLLMValidationError(f"messages={conversation!r} is not accepted: give {accepted}", "messages")
-    return each
-
-
-def _priorities(prompts: int, given: Sequence[int] | int) -> list[int]:
-    each = [given] * prompts if isinstance(given, int) else _listed(given, "priority", "an integer or one a prompt")
-    if len(each) != prompts:
-        raise VLLMValidationError(f"{prompts} prompts but {len(each)} priorities: give one for each", "priority")
-    return each
 
 
 class LLM:
@@ -104,7 +82,7 @@ class LLM:
 
         Raises VLLMValidationError, before any work, where one of them is refused.
         """
-        batch = [prompts] if _is_one(prompts) else _listed(prompts, "prompts", "a prompt or a list of prompts")
+        batch = [prompts] if is_one_prompt(prompts) else listed(prompts, "prompts", "a prompt or a list of prompts")
         return self._run(batch, sampling_params, use_tqdm, lora_request, priority)
 
     def chat(
@@ -114,31 +92,28 @@ class LLM:
         use_tqdm: bool = True,
         lora_request: None = None,
         chat_template: str | None = None,
+        chat_template_content_format: str = "auto",
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
         tools: list[dict[str, Any]] | None = None,
         chat_template_kwargs: dict[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """Answers conversations, lists of {"role": ..., "content": ...}, through the model's chat template."""
-        conversations = _conversations(messages)
-        variables = chat_template_kwargs or {}
-        if not isinstance(variables, dict) or not all(isinstance(name, str) for name in variables):
-            raise VLLMValidationError(
-                f"chat_template_kwargs={variables!r} is not accepted: give a dict with text as keys",
-                "chat_template_kwargs",
-            )
-        if chat_template is not None and not isinstance(chat_template, str):
-            raise VLLMValidationError(f"chat_template={chat_template!r} is not accepted: give text", "chat_template")
+        """Answers conversations, lists of {"role": ..., "content": ...}, through the model's chat template.
+
+        `chat_template_content_format="openai"` gives templates a message's text as a list of parts, others as text.
+        """
+        conversations = conversations_in(messages)
+        check_template_arguments(chat_template, chat_template_content_format, chat_template_kwargs)
         tokenizer = self.get_tokenizer()
         prompts: list[PromptType] = [
             {
                 "prompt": tokenizer.render_chat_template(
-                    text_messages(conversation),
+                    text_messages(conversation, as_parts=chat_template_content_format == "openai"),
                     chat_template=chat_template or self._chat_template,
                     add_generation_prompt=add_generation_prompt,
                     continue_final_message=continue_final_message,
                     tools=tools,
-                    **variables,
+                    **(chat_template_kwargs or {}),
                 )
             }
             for conversation in conversations
@@ -200,7 +175,7 @@ class LLM:
         if lora_request is not None:
             raise NotOfferedError("lora_request is not offered yet: leave it out", "lora_request")
         params = self._params_for(prompts, sampling_params)
-        priorities = _priorities(len(prompts), 0 if priority is None else priority)
+        priorities = priorities_for(len(prompts), 0 if priority is None else priority)
         ids = [str(next(self._request_ids)) for _ in prompts]
         try:
             for request_id, prompt, each, rank in zip(ids, prompts, params, priorities, strict=True):
@@ -218,7 +193,7 @@ class LLM:
     ) -> list[SamplingParams]:
         given = self.get_default_sampling_params() if given is None else given
         accepted = "SamplingParams or a list of them"
-        params = [given] * len(prompts) if isinstance(given, SamplingParams) else _listed(given, _PARAMS, accepted)
+        params = [given] * len(prompts) if isinstance(given, SamplingParams) else listed(given, _PARAMS, accepted)
         for each in params:
             if not isinstance(each, SamplingParams):
                 raise VLLMValidationError(f"{_PARAMS}={each!r} is not accepted: give {accepted}", _PARAMS)
