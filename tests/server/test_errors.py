@@ -62,8 +62,9 @@ def test_bodies_that_do_not_say_what_they_are(http):
 @pytest.mark.parametrize("options", [{}, {"include_usage": True}, {"continuous_usage_stats": None}])
 def test_options_of_streams_need_a_stream(http, options):
     body = {"stream_options": options, "stream": False}
-    check_error(http.post(COMPLETIONS, json={"prompt": "a", **body}), 400, "stream=true")
-    check_error(http.post(CHAT, json={"messages": HELLO, **body}), 400, "stream=true")
+    for path, asked in ((COMPLETIONS, {"prompt": "a"}), (CHAT, {"messages": HELLO})):
+        error = check_error(http.post(path, json=asked | body), 400, "stream=true")
+        assert error["param"] == "stream_options" and error["message"].startswith("stream_options is accepted")
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/responses", "/rerank", "/sleep", "/v1/load_lora_adapter"])

@@ -72,8 +72,10 @@ def _describe(error: pydantic.ValidationError) -> ApiError:
         return ApiError(400, f"the field {path[-1]!r} is missing", param=path[-1])
     if first["type"] == "extra_forbidden":
         return ApiError(400, f"unknown field {'.'.join(path)!r}", param=path[0])
+    message = first["msg"].removeprefix("Value error, ")
+    if not path:  # of several fields together; it begins with the one that is at fault
+        return ApiError(400, message, param=message.split()[0])
     given = repr(first["input"])
     if len(given) > _SHOWN_VALUE_CHARACTERS:
         given = given[:_SHOWN_VALUE_CHARACTERS] + "..."
-    message = first["msg"].removeprefix("Value error, ")
-    return ApiError(400, f"{'.'.join(path)}: {message}; given was {given}", param=path[0] if path else None)
+    return ApiError(400, f"{'.'.join(path)}: {message}; given was {given}", param=path[0])

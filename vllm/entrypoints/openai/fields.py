@@ -69,7 +69,7 @@ _CHAT = {
     "audio": ((), _TEXT_ONLY),
     "mm_processor_kwargs": (({},), _TEXT_ONLY),
     "media_io_kwargs": (({},), _TEXT_ONLY),
-    "prediction": ((), "there is no speculative decoding"),
+    "prediction": ((), "drafts are looked up in the prompt and the answer alone"),
     "web_search_options": ((), "the server reaches no network"),
     "verbosity": (("medium",), "say in the prompt how long the answer should be"),
     "moderation": ((), "answers are not moderated"),
