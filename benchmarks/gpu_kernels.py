@@ -27,6 +27,8 @@ BEGIN, END = "<!-- figures of benchmarks/gpu_kernels.py -->\n", "<!-- end of fig
 FLUSH_BYTES = 256 << 20  # more than any second-level cache holds
 COPY_BYTES = 1 << 30
 WIDTH = 8192
+# What a GPU cannot do, and an op that a build does not have.
+UNAVAILABLE = (RuntimeError, AttributeError)
 HEAD = ("op", "shape", "us", "GB/s", "of the copy", "TFLOP/s", "of the product", "torch, us", "FlashInfer, us")
 
 
@@ -64,15 +66,24 @@ def peaks(timer: Timer) -> dict[str, float]:
         try:
             found[name] = 2 * WIDTH**3 / timer.seconds(product)
         except RuntimeError as error:
-            print(f"torch has no {name} product here: {str(error).splitlines()[0]}", file=sys.stderr)
+            print(f"torch has no {name} product here: {first_line(error)}", file=sys.stderr)
     return found
 
 
 def cells(row: Row, timer: Timer, peak: dict[str, float]) -> tuple[str, ...]:
     def microseconds(function: Callable[[], object] | None) -> str:
-        return "-" if function is None else f"{1e6 * timer.seconds(function):.1f}"
+        """A dash, too, for what this GPU or build cannot do."""
+        try:
+            return "-" if function is None else f"{1e6 * timer.seconds(function):.1f}"
+        except UNAVAILABLE as error:
+            print(f"{row.op}, beside it: {first_line(error)}", file=sys.stderr)
+            return "-"
 
-    seconds = timer.seconds(row.ours)
+    try:
+        seconds = timer.seconds(row.ours)
+    except UNAVAILABLE as error:
+        print(f"{row.op}: {first_line(error)}", file=sys.stderr)
+        return (row.op, row.shape, *"-----", microseconds(row.torch), microseconds(row.flashinfer))
     moved, done = row.bytes_moved / seconds, row.operations / seconds
     of_product = f"{100 * done / peak[row.peak]:.0f} %" if done and row.peak in peak else "-"
     return (
@@ -81,12 +92,16 @@ def cells(row: Row, timer: Timer, peak: dict[str, float]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
 def rows(bench: Bench, wanted: str) -> Iterator[Row]:
     for family in FAMILIES:
         try:
             yield from (row for row in family(bench) if wanted in row.op)
-        except AttributeError as error:  # torch.ops has no such op
-            print(f"{family.__name__}: {error}: this build of vllm lacks it", file=sys.stderr)
+        except UNAVAILABLE as error:
+            print(f"{family.__name__}: {first_line(error)}", file=sys.stderr)
         torch.cuda.empty_cache()
 
 

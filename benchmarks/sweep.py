@@ -67,7 +67,7 @@ def wanted_points(arguments: argparse.Namespace) -> list[tuple[int, int]]:
     """(context, requests), cheap ones first; those whose keys and values do not fit are left out with a word."""
     from vllm.platforms import current_platform
 
-    room = SHARE_OF_FREE_MEMORY * current_platform.free_memory()
+    room = SHARE_OF_FREE_MEMORY * current_platform.host_free_memory()
     fitting = []
     for context, requests in sorted(((c, r) for c in arguments.contexts for r in arguments.concurrency), key=tokens_of):
         if cache_bytes(context, requests) < room:

@@ -108,6 +108,7 @@ class CudaDriver : public Driver {
     if (error == cudaSuccess) error = cudaDeviceSynchronize();
     cudaSetDevice(before);
     if (error == cudaSuccess) return;
+    (void)cudaGetLastError();  // else torch finds it, and blames an op of its own
     throw std::runtime_error(std::string("cumem: waiting for the device failed: ") +
                              cudaGetErrorString(error));
   }

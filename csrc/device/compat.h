@@ -98,11 +98,13 @@ struct LaunchShape {
 #if !defined(VLLM_DEVICE_EMULATED)
 #if defined(__HIP__)
 using RuntimeError = hipError_t;
+inline void ForgetError() { (void)hipGetLastError(); }
 inline const char* ErrorString(RuntimeError error) { return hipGetErrorString(error); }
 constexpr RuntimeError kSuccess = hipSuccess;
 using NativeStream = hipStream_t;
 #else
 using RuntimeError = cudaError_t;
+inline void ForgetError() { (void)cudaGetLastError(); }
 inline const char* ErrorString(RuntimeError error) { return cudaGetErrorString(error); }
 constexpr RuntimeError kSuccess = cudaSuccess;
 using NativeStream = cudaStream_t;
@@ -110,6 +112,7 @@ using NativeStream = cudaStream_t;
 
 inline void CheckRuntime(const char* op, RuntimeError error) {
   if (error == kSuccess) return;
+  ForgetError();  // else whoever asks for the last error next, torch for one, finds ours
   throw std::runtime_error(std::string(op) + ": the device reports: " + ErrorString(error));
 }
 #endif

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from support.attention_case import AttentionCase
-from support.device_ops import Ops
+from support.device_ops import EMULATED, Ops
 from vllm.vllm_flash_attn import flash_attn_interface, flash_attn_varlen_func, get_scheduler_metadata
 
 # (keys, query tokens): decode, prefill, a chunk, no keys at all, more queries than keys, nothing.
@@ -15,7 +15,13 @@ SEQUENCES = ((77, 1), (40, 40), (150, 7), (0, 2), (3, 5), (0, 0), (19, 2))
 
 @pytest.fixture(autouse=True)
 def emulated(monkeypatch):
-    monkeypatch.setattr(flash_attn_interface, "_ops", lambda version: Ops(flash_attn_interface.NAMESPACES[version]))
+    monkeypatch.setattr(flash_attn_interface, "_ops", ops)
+
+
+def ops(version):
+    if not EMULATED and (reason := flash_attn_interface.fa_version_unsupported_reason(version)):
+        pytest.skip(reason)
+    return Ops(flash_attn_interface.NAMESPACES[version])
 
 
 def dense(case):
@@ -114,9 +120,9 @@ def test_sinks(splits):
     check(case, paged, fa_version=3, num_splits=splits, s_aux=sinks, window_size=(60, 0))
 
 
-def test_few_keys_are_not_split():
-    for version in VERSIONS:
-        check(AttentionCase(((5, 1),), torch.float16, heads=2, kv_heads=1), dense, fa_version=version)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_few_keys_are_not_split(version):
+    check(AttentionCase(((5, 1),), torch.float16, heads=2, kv_heads=1), dense, fa_version=version)
 
 
 def test_sequences_split_as_planned():
@@ -126,11 +132,11 @@ def test_sequences_split_as_planned():
     check(case, paged, fa_version=3, num_splits=4, scheduler_metadata=plan, causal=True)
 
 
-def test_scales_of_8_bit_keys_change_nothing():
+@pytest.mark.parametrize("version", VERSIONS)
+def test_scales_of_8_bit_keys_change_nothing(version):
     """Callers pass them whatever the type of their keys."""
     case, scale = AttentionCase(((5, 1),), torch.float16), torch.tensor([[3.0]])
-    for version in VERSIONS:
-        check(case, paged, fa_version=version, q_descale=scale, k_descale=scale, v_descale=scale)
+    check(case, paged, fa_version=version, q_descale=scale, k_descale=scale, v_descale=scale)
 
 
 def test_tokens_of_no_sequence_are_left_alone():

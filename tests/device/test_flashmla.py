@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from support.device_ops import Ops
+from support.device_ops import EMULATED, Ops
 from vllm.kernels import flashmla
 
 LENGTHS = (70, 1, 0, 200, 3)
@@ -13,6 +13,9 @@ LENGTHS = (70, 1, 0, 200, 3)
 
 @pytest.fixture(autouse=True)
 def emulated(monkeypatch):
+    supported, reason = flashmla.is_flashmla_supported()
+    if not EMULATED and not supported:
+        pytest.skip(reason)
     monkeypatch.setattr(flashmla, "_ops", lambda: Ops("_flashmla_C"))
 
 

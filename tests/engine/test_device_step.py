@@ -1,16 +1,25 @@
 """Steps on a device: inputs that are sent there, decode steps padded to few shapes, memory for the KV cache."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
+import torch
 
 from support.checkout import ROOT
 from support.fake_device import NO_DEVICES
 from support.greedy_case import GreedyCase
 from support.models import KINDS, save_model
+from vllm import LLM
+from vllm.models.llama import LlamaForCausalLM
+from vllm.platforms import PlatformEnum
+from vllm.platforms.gpu import GpuPlatform
+from vllm.profiling.model_parts import model_of
+from vllm.worker import kv_cache
 from vllm.worker.decode_graphs import DecodeGraphs, doublings
 from vllm.worker.memory_profile import MemoryUse
 
@@ -66,3 +75,36 @@ def test_memory_left_for_the_cache():
     assert use.left(0.9, with_graphs=False) == 50 * GIB
     assert use.left(0.9, with_graphs=True) == 45 * GIB
     assert use.left(0.25, with_graphs=False) == 0
+
+
+def test_torch_never_attends_by_cudnn(tmp_path, monkeypatch):
+    """Its plans are made and kept for every new shape, of which each step has one."""
+    allowed = []
+    forward = LlamaForCausalLM.forward
+    monkeypatch.setattr(
+        LlamaForCausalLM, "forward", lambda *a: allowed.append(torch.backends.cuda.cudnn_sdp_enabled()) or forward(*a)
+    )
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    GreedyCase("llama", tmp_path, count=1, num_tokens=2, attention_backend="TORCH_SDPA").llm().generate("a")
+    assert allowed and not any(allowed)
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
+def test_captured_steps_go_before_the_model(tmp_path, monkeypatch):
+    """NCCL's groups, which layers hold, cannot be closed while captured steps use them."""
+    monkeypatch.setenv("VLLM_DEVICE_KERNELS", "cuda_graphs")
+    llm = LLM(str(save_model("llama", tmp_path)), attention_backend="TORCH_SDPA", num_gpu_blocks_override=16)
+    gone = []
+    for part in (model_of(llm.llm_engine), llm.llm_engine._core._runner.steps.graphs):
+        weakref.finalize(part, gone.append, type(part).__name__)
+    del part, llm
+    gc.collect()
+    assert gone == ["DecodeGraphs", "LlamaForCausalLM"]
+
+
+def test_where_a_model_runs_on_the_cpu_the_gpus_memory_does_not_count(tmp_path, monkeypatch):
+    gpu = GpuPlatform(PlatformEnum.CUDA)
+    monkeypatch.setattr(gpu, "free_memory", lambda: 0)
+    monkeypatch.setattr(kv_cache, "current_platform", gpu)
+    llm = LLM(str(save_model("llama", tmp_path)), attention_backend="CPU_ATTN", max_model_len=64)
+    assert len(llm.generate("a")[0].outputs[0].token_ids) > 0

@@ -36,6 +36,7 @@ class Nvml:
     """The driver's library with two devices."""
 
     names = (b"NVIDIA A", b"NVIDIA B")
+    uuids = (b"GPU-a1", b"GPU-b")
 
     def nvmlDeviceGetCount_v2(self, count):
         count._obj.value = len(self.names)
@@ -46,8 +47,12 @@ class Nvml:
         return 0 if index.value < len(self.names) else 2
 
     def nvmlDeviceGetHandleByUUID(self, name, handle):
-        handle._obj.value = 2
-        return 0 if name == b"GPU-b" else 2
+        handle._obj.value = self.uuids.index(name) + 1 if name in self.uuids else 0
+        return 0 if name in self.uuids else 2
+
+    def nvmlDeviceGetUUID(self, handle, uuid, size):
+        uuid.value = self.uuids[handle.value - 1]
+        return 0
 
     def nvmlDeviceGetName(self, handle, name, size):
         name.value = self.names[handle.value - 1]
@@ -79,6 +84,11 @@ def amd_card(folder, number: int, vendor: str = "0x1002", name: str | None = "AM
         (None, ["NVIDIA A", "NVIDIA B"]),
         ("1,0", ["NVIDIA B", "NVIDIA A"]),
         ("GPU-b", ["NVIDIA B"]),
+        ("GPU-a", ["NVIDIA A"]),  # the beginning of a name
+        ("GPU-b, 0", ["NVIDIA B", "NVIDIA A"]),
+        ("GPU-", []),  # of more than one
+        ("1,-1,0", ["NVIDIA B"]),  # CUDA looks no further
+        ("GPU-c,0", []),
         ("7", []),
         ("", []),
         ("-1", []),
@@ -98,6 +108,11 @@ def test_amd(tmp_path, monkeypatch):
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1,5")
     assert [each.name for each in amd_gpus(tmp_path)] == ["AMD GPU"]
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "")
+    assert amd_gpus(tmp_path) == []
+    monkeypatch.delenv("HIP_VISIBLE_DEVICES")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert [each.name for each in amd_gpus(tmp_path)] == ["AMD GPU"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert amd_gpus(tmp_path) == []
 
 

@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from support import device_emulator, kernel_inputs
-from vllm.kernels import flashmla, rocm, sparse, wna16
+from vllm import kernels
+from vllm.kernels import companion, flashmla, rocm, sparse, wna16
 from vllm.vllm_flash_attn import flash_attn_interface
 
 DEVICE = os.environ.get("VLLM_DEVICE_TESTS")
@@ -73,9 +74,6 @@ def namespace_of(namespace: str) -> str:
     if EMULATED:
         device_emulator.load()
         return f"{namespace}_emulated"
-    from vllm import kernels
-    from vllm.kernels import companion
-
     kernels.load()
     if namespace in MODULES and (problem := companion.problem(MODULES[namespace], namespace)):
         pytest.skip(problem)
@@ -119,6 +117,12 @@ def needs_emulator() -> None:
         pytest.skip("of the emulator alone")
 
 
+def needs_absence(namespace: str) -> None:
+    """Skips what tests how a module that is not installed is missed."""
+    if companion.problem(MODULES[namespace], namespace) is None:
+        pytest.skip(f"{namespace} is installed")
+
+
 def _call(namespace: str, name: str, *arguments: object) -> object:
     op = overload(namespace, name)
     unseen = None
@@ -131,7 +135,7 @@ def _call(namespace: str, name: str, *arguments: object) -> object:
         memory = _Memory(DEVICE)
         found = op(*memory.arguments(op, arguments))
         memory.bring_back()
-        found = pytree.tree_map_only(Tensor, memory.on_host, found)
+        found = pytree.tree_map_only(Tensor, memory.at_home, found)
     if unseen is not None:
         _check(namespace, op, unseen)
     return found
@@ -143,6 +147,7 @@ class _Memory:
     def __init__(self, device: str) -> None:
         self._device = device
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}  # of a storage: its bytes, their copy
+        self._home = torch.device("cpu")  # where the caller's tensors are: there already, of the engine on a device
 
     def arguments(self, op: torch._ops.OpOverload, given: tuple) -> tuple:
         names = [argument.name for argument in op._schema.arguments]
@@ -157,7 +162,8 @@ class _Memory:
     def _copy(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in self._copies:
-            here = torch.empty(0, dtype=torch.uint8).set_(storage)
+            self._home = tensor.device
+            here = torch.empty(0, dtype=torch.uint8, device=self._home).set_(storage)
             self._copies[storage._cdata] = here, here.to(self._device, copy=True)
         there = self._copies[storage._cdata][1].untyped_storage()
         empty = torch.empty(0, dtype=tensor.dtype, device=self._device)
@@ -168,14 +174,14 @@ class _Memory:
         for here, there in self._copies.values():
             here.copy_(there)
 
-    def on_host(self, found: Tensor) -> Tensor:
+    def at_home(self, found: Tensor) -> Tensor:
         """A result of the op: where it lies in memory that the op was given, in that memory."""
         storage = found.untyped_storage()
         for here, there in self._copies.values():
             if there.untyped_storage()._cdata == storage._cdata:
-                empty = torch.empty(0, dtype=found.dtype)
+                empty = torch.empty(0, dtype=found.dtype, device=self._home)
                 return empty.set_(here.untyped_storage(), found.storage_offset(), found.size(), found.stride())
-        return found.cpu()
+        return found.to(self._home)
 
 
 _called: set[str] = set()  # since the test began

@@ -18,7 +18,8 @@ class GreedyCase:
         self.prompts = mixed_prompts(count)
         self.expected = reference_greedy(self.folder, self.prompts, num_tokens)
         self._params = SamplingParams(temperature=0, max_tokens=num_tokens, ignore_eos=True)
-        self._arguments = {"dtype": "float32", "max_model_len": 256, "block_size": 8, **engine_arguments}
+        self.block_size = 8
+        self._arguments = {"dtype": "float32", "max_model_len": 256, "block_size": self.block_size, **engine_arguments}
 
     def llm(self, **arguments: Any) -> LLM:
         return LLM(str(self.folder), **{**self._arguments, **arguments})

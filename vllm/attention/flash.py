@@ -114,5 +114,6 @@ def _try(function: Callable[..., None], shape: AttentionShape, dtype: torch.dtyp
         starts=[length - count for length, count in _TRIED],
     )
     out = torch.zeros_like(query)
-    function(out, query, keys, values, step, shape.head_size**-0.5, shape.sliding_window)
+    with sdpa.torch_kernels():
+        function(out, query, keys, values, step, shape.head_size**-0.5, shape.sliding_window)
     return out.float()

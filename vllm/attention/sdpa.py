@@ -3,11 +3,13 @@
 Nothing here waits for the device: which sequences decode, and all lengths that shapes depend on, the host knows.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vllm.attention.cache_format import CacheFormat, zeros
 from vllm.attention.paged import LayerCache, PagedAttention
@@ -20,6 +22,15 @@ from vllm.kernels.torch_ops.quantized_cache import qkv_norm_rope_quantized_cache
 _GATHERED_BYTES = 256 << 20
 # Query tokens times keys that are masked at once: torch may hold a number for each of them and each head.
 _MASKED_PAIRS = 1 << 22
+
+
+def torch_kernels() -> AbstractContextManager[None]:
+    """Within it torch attends by these kernels: never by cuDNN's, which it prefers on Hopper and Blackwell.
+
+    cuDNN plans each new shape for 40 ms and more, keeps the plan for good (pytorch/pytorch#191576, #190388), and every
+    prompt and step has a shape of its own here.
+    """
+    return sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
 
 def allocate(

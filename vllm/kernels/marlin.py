@@ -10,9 +10,6 @@ from torch import Tensor
 from vllm.kernels import wna16
 from vllm.scalar_type import ScalarType, scalar_types
 
-# Which column each place of a row of scales or zeros holds, by 64; and of a bias or the scales of whole columns, by 32.
-_GROUPED = [i + 8 * j for i in range(8) for j in range(8)]
-_SINGLE = [2 * i + j for i in range(4) for j in (0, 1, 8, 9, 16, 17, 24, 25)]
 # Which column each code of a word of zeros is of, by bits.
 _INTERLEAVED = {4: (0, 2, 4, 6, 1, 3, 5, 7), 8: (0, 2, 1, 3)}
 # The power of two in scales of e4m3: what its exponents' bias and the input type's differ by.
@@ -49,7 +46,7 @@ class MarlinWeight:
         """``input @ weight.T + bias``: input [m, k] and bias [n] of the scales' dtype; out [m, n], where it goes."""
         workspace = self.words.new_empty(0)  # upstream's kernel needs one
         return wna16.marlin_gemm(
-            input, out, self.words, None if bias is None else _in_order(bias, _SINGLE), self.scales, None, None,
+            input, out, self.words, None if bias is None else _single(bias), self.scales, None, None,
             self.zeros, None, self.permutation, workspace, self.element, input.shape[0], self.n, self.k,
         )  # fmt: skip
 
@@ -82,7 +79,7 @@ def pack_quantized_weight(
         if not bool(((zeros >= 0) & (zeros < 2**bits)).all()):
             return None
         element = {4: scalar_types.uint4, 8: scalar_types.uint8}[bits]
-        interleaved = _regrouped(_in_order(zeros.t().to(torch.uint8), _GROUPED), _INTERLEAVED[bits])
+        interleaved = _interleaved(_grouped(zeros.t().to(torch.uint8)), bits)
         zeros = _words(interleaved, bits)
     if codes.dtype == torch.float8_e4m3fn:
         element = scalar_types.float8_e4m3fn
@@ -93,18 +90,27 @@ def pack_quantized_weight(
         return None
     unordered = codes.new_empty(0, dtype=torch.int32)
     words = wna16.gptq_marlin_repack(_words(codes, bits).t().contiguous(), unordered, k, n, bits)
-    scales = _in_order(scales, _GROUPED if groups > 1 else _SINGLE)
+    scales = _grouped(scales) if groups > 1 else _single(scales)
     return MarlinWeight(words, scales, zeros, permutation, element, n, k)
 
 
-def _in_order(x: Tensor, order: list[int]) -> Tensor:
-    """[..., n], contiguous, each stretch of columns in this order."""
-    return _regrouped(x, order).contiguous()
+def _grouped(x: Tensor) -> Tensor:
+    """Scales or zeros [groups, n]: each 64 columns, as 8 rows of 8, transposed."""
+    return x.unflatten(-1, (-1, 8, 8)).transpose(-2, -1).flatten(-3).contiguous()
 
 
-def _regrouped(x: Tensor, order: list[int] | tuple[int, ...]) -> Tensor:
-    index = torch.tensor(order, device=x.device)
-    return x.unflatten(-1, (-1, len(order))).index_select(-1, index).flatten(-2)
+def _single(x: Tensor) -> Tensor:
+    """A bias or the scales of whole columns [..., n]: each 32 columns, as 4 rows of 4 pairs, transposed.
+
+    By strides alone: a bias comes with every product, and captured steps can send no list of columns to the device.
+    """
+    return x.unflatten(-1, (-1, 4, 4, 2)).transpose(-3, -2).flatten(-4).contiguous()
+
+
+def _interleaved(x: Tensor, bits: int) -> Tensor:
+    """[..., n] with each word's codes in the order in which the kernel reads them."""
+    order = _INTERLEAVED[bits]
+    return x.unflatten(-1, (-1, len(order)))[..., list(order)].flatten(-2)
 
 
 def _words(codes: Tensor, bits: int) -> Tensor:

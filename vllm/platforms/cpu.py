@@ -34,6 +34,9 @@ class CpuPlatform(Platform):
         return next(names, platform.machine())
 
     def free_memory(self) -> int:
+        return self.host_free_memory()
+
+    def host_free_memory(self) -> int:
         """What the system has available, or what the control group (a container's limit) leaves, if less."""
         free = psutil.virtual_memory().available
         try:

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import importlib.util
+import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -80,16 +81,21 @@ def nvidia_gpus() -> list[Gpu]:
     library = _nvml()
     if library is None:
         return []
-    handles = [handle for index in _visible(library) if (handle := _handle(library, index)) is not None]
+    # CUDA's list ends at the first device that there is not.
+    handles = itertools.takewhile(bool, (_handle(library, device) for device in _visible(library)))
     return [_describe(library, handle) for handle in handles]
 
 
 def amd_gpus(folder: Path = _AMD_DEVICES) -> list[Gpu]:
-    """Those that the amdgpu driver lists with memory of their own; HIP_VISIBLE_DEVICES picks among them by number."""
-    if _hidden("HIP_VISIBLE_DEVICES") or _hidden("ROCR_VISIBLE_DEVICES"):
+    """Those that the amdgpu driver lists with memory of their own.
+
+    HIP_VISIBLE_DEVICES, or CUDA_VISIBLE_DEVICES, which HIP reads in its absence, picks among them by number.
+    """
+    variable = "HIP_VISIBLE_DEVICES" if "HIP_VISIBLE_DEVICES" in os.environ else "CUDA_VISIBLE_DEVICES"
+    if _hidden(variable) or _hidden("ROCR_VISIBLE_DEVICES"):
         return []
     found = [gpu for card in sorted(folder.glob("card[0-9]*/device")) if (gpu := _amd_gpu(card)) is not None]
-    given = os.environ.get("HIP_VISIBLE_DEVICES")
+    given = os.environ.get(variable)
     numbers = [int(n) for n in given.split(",") if n.strip().isdigit()] if given else range(len(found))
     return [found[n] for n in numbers if n < len(found)]
 
@@ -132,17 +138,37 @@ def _visible(library: ctypes.CDLL) -> list[str]:
     """Numbers or names ("GPU-...") of devices, as CUDA_VISIBLE_DEVICES gives them, or all numbers."""
     if given := os.environ.get("CUDA_VISIBLE_DEVICES"):
         return [each.strip() for each in given.split(",")]
+    return [str(n) for n in range(_count(library))]
+
+
+def _count(library: ctypes.CDLL) -> int:
     count = ctypes.c_uint()
-    return [str(n) for n in range(count.value)] if library.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0 else []
+    return count.value if library.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0 else 0
 
 
 def _handle(library: ctypes.CDLL, device: str) -> ctypes.c_void_p | None:
-    handle = ctypes.c_void_p()
+    """Of a number, a name, or the beginning of one, which CUDA takes where only one device has it."""
     if device.isdigit():
-        status = library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(device)), ctypes.byref(handle))
-    else:
-        status = library.nvmlDeviceGetHandleByUUID(device.encode(), ctypes.byref(handle))
+        return _handle_by_index(library, int(device))
+    handle = ctypes.c_void_p()
+    if library.nvmlDeviceGetHandleByUUID(device.encode(), ctypes.byref(handle)) == 0:
+        return handle
+    found = [handle for n in range(_count(library)) if (handle := _handle_by_index(library, n)) is not None]
+    found = [handle for handle in found if device and _name(library, handle).startswith(device)]
+    return found[0] if len(found) == 1 else None
+
+
+def _handle_by_index(library: ctypes.CDLL, index: int) -> ctypes.c_void_p | None:
+    handle = ctypes.c_void_p()
+    status = library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle))
     return handle if status == 0 else None
+
+
+def _name(library: ctypes.CDLL, handle: ctypes.c_void_p) -> str:
+    """As CUDA_VISIBLE_DEVICES may give it: "GPU-" and 36 characters; empty where the driver does not say."""
+    name = ctypes.create_string_buffer(96)
+    status = library.nvmlDeviceGetUUID(handle, name, ctypes.c_uint(len(name)))
+    return name.value.decode(errors="replace") if status == 0 else ""
 
 
 def _describe(library: ctypes.CDLL, handle: ctypes.c_void_p) -> Gpu:

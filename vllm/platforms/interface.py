@@ -41,7 +41,11 @@ class Platform(ABC):
 
     @abstractmethod
     def free_memory(self) -> int:
-        """Bytes that weights and the KV cache may still take."""
+        """Bytes that weights and the KV cache may still take on the device."""
+
+    @abstractmethod
+    def host_free_memory(self) -> int:
+        """As `free_memory`, where models run on the CPU."""
 
     @abstractmethod
     def num_threads(self, rank: int = 0, ranks: int = 1) -> int:

@@ -55,19 +55,23 @@ def _repeat(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
 
 class _CudaCapture:
-    """Captures with torch.cuda.graph, all into one pool of memory."""
+    """Captures with torch.cuda.graph, all into one pool of memory and on one stream.
+
+    Libraries keep a workspace for each stream. The step that runs before a capture takes that of the stream that is
+    captured, once for all shapes; a stream of its own, since torch may give up a workspace with a captured graph.
+    """
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream()
 
     def __call__(self, function: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            function()  # libraries take their workspaces before the capture
-        torch.cuda.current_stream().wait_stream(stream)
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            function()
+        torch.cuda.current_stream().wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             result = function()
 
         def replay() -> Tensor:

@@ -47,7 +47,7 @@ def number_of_blocks(
     elif space is not None:
         given, source = int(space * _GIB), "VLLM_CPU_KVCACHE_SPACE"
     else:
-        free = current_platform.free_memory() // config.parallel_config.tensor_parallel_size
+        free = current_platform.host_free_memory() // config.parallel_config.tensor_parallel_size
         given, source = min(_DEFAULT_BYTES, int(free * _SHARE_OF_FREE_MEMORY)), "half of the free memory"
     blocks = min(given // size, useful)
     if blocks < 1:

@@ -65,12 +65,14 @@ def run_largest_steps(model: Model, sampler: Sampler, config: VllmConfig, format
     device_step = DeviceStep(model, config, num_blocks=1)
     device_step.graphs = None
     prompts = _split(limits.max_num_batched_tokens, longest, limits.max_num_seqs)
+    guessed = 0 if config.speculative_config is None else config.speculative_config.num_speculative_tokens
+    rows = limits.max_num_seqs * (1 + guessed)  # of logits, of a step of as many tokens
     for counts, starts in (
         (prompts, [0] * len(prompts)),
         ([1] * limits.max_num_seqs, [longest - 1] * limits.max_num_seqs),
     ):
         hidden = device_step.forward(_made_up_step(counts, starts, block_size))
-        sampler.rehearse(model.logits(hidden[: limits.max_num_seqs]))
+        sampler.rehearse(model.logits(hidden[:rows]))
     for attention in model.attentions:
         attention.unbind()
 
