@@ -61,6 +61,10 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
     bad_words_token_ids: list[list[int]] | None = None
 
     def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raises as the constructor does; numbers of other types become Python's own."""
         self._normalize()
         self._check_numbers()
         self._check_lists()
@@ -97,7 +101,8 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
             elif getattr(self, name) is False:
                 setattr(self, name, None)
         if self.logit_bias:
-            self.logit_bias = _integer_keys(self.logit_bias)
+            plain = {token: _plain_number(bias, float) for token, bias in _integer_keys(self.logit_bias).items()}
+            self.logit_bias = plain
 
     def _check_numbers(self) -> None:
         for name, kind, low, high, accepted in _RANGES:
@@ -126,7 +131,7 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
         for token_id, bias in (self.logit_bias or {}).items():
             if isinstance(bias, bool) or not isinstance(bias, int | float) or not -100 <= bias <= 100:
                 _refuse("logit_bias", {token_id: bias}, "biases from -100 to 100")
-        for name in ("ignore_eos", "detokenize", "skip_special_tokens", "include_stop_str_in_output"):
+        for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 _refuse(name, getattr(self, name), "True or False")
 
@@ -168,6 +173,13 @@ def _refuse(name: str, value: object, accepted: str) -> None:
 
 
 _MAX_INT = 2**63 - 1
+_FLAGS = (
+    "ignore_eos",
+    "detokenize",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "include_stop_str_in_output",
+)
 _MAY_BE_NONE = {"seed", "max_tokens", "logprobs", "prompt_logprobs"}
 # Field, type, lowest, highest, and what to say. NaN is in no range.
 _RANGES: list[tuple[str, type, float, float, str]] = [

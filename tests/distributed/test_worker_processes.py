@@ -15,8 +15,8 @@ from support.server import Server, wait_until
 from support.tiny_model import write_tiny_model
 from vllm import LLM, SamplingParams
 from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
-from vllm.executor.interrupts import interrupts_deferred
 from vllm.executor.workers import LOST_A_PEER
+from vllm.interrupts import interrupts_deferred
 
 KILLED = r"the process of rank 1 was killed \(SIGKILL; where memory is short, by the system\)"
 

@@ -1,10 +1,16 @@
 """The LLM class end to end on a tiny model: stops, n, logprobs, processors, refusals."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
+
 import pytest
+import tokenizers
 
 from support.models import VOCAB_SIZE, mixed_prompts, reference_logprobs, save_model, save_tokenizer
 from vllm import LLM, SamplingParams
-from vllm.exceptions import NotOfferedError, PromptTooLongError, VLLMValidationError
+from vllm.exceptions import EngineDeadError, NotOfferedError, PromptTooLongError, VLLMValidationError
+from vllm.models.llama import LlamaLayer
 from vllm.v1.metrics.reader import Counter, Gauge, Histogram
 
 PROMPT = {"prompt_token_ids": mixed_prompts(1, 20, seed=4)[0] * 9}
@@ -141,6 +147,15 @@ def test_bad_words(llm):
     assert word not in ask(llm, allowed_token_ids=ascii_ids, bad_words=[word]).outputs[0].text
 
 
+def test_bad_words_of_tokens_that_the_model_does_not_have(folder, tmp_path):
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens([f"<extra {i}>" for i in range(VOCAB_SIZE)])
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    word = f"<extra {VOCAB_SIZE - 1}>"
+    assert len(tokens(LLM(str(tmp_path), max_model_len=256), bad_words=[word])) == 24
+
+
 def test_penalties_discourage_repetition(llm):
     def repeats(**params):
         made = tokens(llm, **params)
@@ -180,6 +195,39 @@ def test_prompt_logprobs_do_not_depend_on_chunks_or_cache(llm, folder):
         assert len(each.prompt_logprobs) == len(whole)
         for mine, other in zip(each.prompt_logprobs[1:], whole[1:], strict=True):
             assert {t: e.rank for t, e in mine.items()} == {t: e.rank for t, e in other.items()}
+
+
+def test_more_logprobs_than_the_vocabulary_has(folder):
+    llm = LLM(str(folder), max_model_len=256, max_logprobs=-1)
+    output = ask(llm, logprobs=10 * VOCAB_SIZE, prompt_logprobs=10 * VOCAB_SIZE, max_tokens=1)
+    assert len(output.outputs[0].logprobs[0]) == len(output.prompt_logprobs[1]) == VOCAB_SIZE
+
+
+def test_an_interrupted_step_leaves_nothing_behind(folder, monkeypatch):
+    llm = LLM(str(folder), dtype="float32", max_model_len=256, block_size=8)
+    wanted = tokens(llm)
+    assert llm.reset_prefix_cache()
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaLayer, "transform", interrupted := mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ask(llm)
+        assert interrupted.called
+    output = ask(llm)
+    assert (output.outputs[0].token_ids, output.num_cached_tokens) == (wanted, 0)
+
+
+def test_threads_take_turns(llm):
+    prompts = [{"prompt_token_ids": p} for p in mixed_prompts(6, 60, seed=9)]
+    wanted = [tokens(llm, prompt) for prompt in prompts]
+    with ThreadPoolExecutor(len(prompts)) as threads:
+        assert list(threads.map(lambda prompt: tokens(llm, prompt), prompts)) == wanted
+
+
+def test_after_its_end_an_engine_says_so(folder):
+    llm = LLM(str(folder), max_model_len=256)
+    llm.llm_engine.shutdown()
+    with pytest.raises(EngineDeadError, match="was shut down"):
+        ask(llm)
 
 
 def test_max_tokens_none_goes_up_to_max_model_len(llm):

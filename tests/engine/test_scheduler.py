@@ -119,6 +119,21 @@ def test_preemption_takes_the_latest_and_loses_nothing():
     assert kv_cache.pool.num_free == 8
 
 
+def test_what_a_failed_step_was_to_compute_is_found_by_nobody():
+    scheduler, kv_cache = make()
+    scheduler.add_request(request("a", list(range(3, 15))))
+    run_step(scheduler)
+    scheduler.add_request(request("b", list(range(30, 42))))
+    step = scheduler.schedule()
+    scheduler.restart(step.released)
+    assert kv_cache.usage == 0
+    scheduler.add_request(request("c", list(range(30, 42))))
+    step, _ = run_step(scheduler)
+    assert dict(zip([r.request_id for r in step.requests], step.num_new_tokens, strict=True))["b"] == 12
+    assert {"a", "b"} <= set(step.released)
+    assert finish(scheduler)[1] == dict.fromkeys("abc", "length")
+
+
 def test_priority_policy_runs_lower_numbers_first():
     scheduler, _ = make(policy="priority", max_num_seqs=1)
     scheduler.add_request(request("late", [5] * 3, priority=5))

@@ -126,6 +126,81 @@ def test_closing_and_aborting_free_the_request(arguments):
     assert run(arguments, scenario) == 0
 
 
+def test_an_id_can_be_used_again_at_once(arguments):
+    """What the core still says of a request that was closed is nothing to the next of its name."""
+
+    async def scenario(llm):
+        params = SamplingParams(**GREEDY, output_kind=RequestOutputKind.FINAL_ONLY)
+        wanted = (await collect(llm, "hello", params, "x"))[0].outputs[0].token_ids
+        for _ in range(10):
+            left = llm.generate("other", SamplingParams(max_tokens=100, ignore_eos=True), "x")
+            await anext(left)
+            await left.aclose()
+            assert (await collect(llm, "hello", params, "x"))[0].outputs[0].token_ids == wanted
+        several = SamplingParams(**GREEDY, n=2)
+        await asyncio.gather(collect(llm, "hello", several, "a"), collect(llm, "hello", params, "a#0"))
+
+    run(arguments, scenario)
+
+
+@pytest.mark.parametrize(
+    "values", [{"min_tokens": 10**6}, {"seed": 2**63 - 1, "n": 2}, {"extra_args": {1: 2}}], ids=str
+)
+def test_what_the_engine_makes_of_parameters_is_sound(arguments, values):
+    async def scenario(llm):
+        params = SamplingParams(max_tokens=None, output_kind=RequestOutputKind.FINAL_ONLY, **values)
+        prompt = {"prompt_token_ids": [5] * (arguments.max_model_len - 8)}
+        [output] = await collect(llm, prompt, params, "x")
+        assert all(len(each.token_ids) <= 8 for each in output.outputs)
+
+    run(arguments, scenario)
+
+
+def test_parameters_that_were_spoiled_are_refused(arguments):
+    params = SamplingParams()
+    params.max_tokens = 5.5
+
+    async def scenario(llm):
+        with pytest.raises(VLLMValidationError, match=r"max_tokens=5\.5"):
+            await collect(llm, "x", params, "x")
+        return await collect(llm, "x", SamplingParams(**GREEDY), "x")
+
+    assert run(arguments, scenario)[-1].finished
+
+
+def test_one_event_loop(arguments):
+    llm = AsyncLLM.from_engine_args(arguments)
+    core = llm.core_pid
+    try:
+        assert asyncio.run(collect(llm, "x", SamplingParams(**GREEDY), "x"))[-1].finished
+        with pytest.raises(VLLMValidationError, match=r"one asyncio\.run"):
+            asyncio.run(collect(llm, "x", SamplingParams(**GREEDY), "x"))
+    finally:
+        llm.shutdown()
+    with pytest.raises(ProcessLookupError):
+        os.kill(core, 0)
+
+
+def test_cancelled_tasks_take_nothing_along(arguments):
+    async def scenario(llm):
+        first = asyncio.create_task(collect(llm, "x", SamplingParams(**GREEDY), "first"))
+        await asyncio.sleep(0)  # it waits for the engine now
+        first.cancel()
+        assert (await collect(llm, "x", SamplingParams(**GREEDY), "second"))[-1].finished
+        call = asyncio.create_task(llm.reset_prefix_cache())
+        os.kill(llm.core_pid, signal.SIGSTOP)  # it does not answer
+        await asyncio.sleep(0.05)
+        call.cancel()
+        os.kill(llm.core_pid, signal.SIGKILL)
+        while not llm.errored:
+            await asyncio.sleep(0.01)
+        while llm.errored:
+            await asyncio.sleep(0.05)
+        return await collect(llm, "x", SamplingParams(**GREEDY), "third")
+
+    assert run(arguments, scenario)[-1].finished
+
+
 class EndsAtOnce(ChildProcess):
     def __init__(self, *arguments):
         super().__init__(*arguments)

@@ -124,6 +124,14 @@ def test_failure_in_a_step_is_told_in_one_line_with_the_traceback_in_the_log(cor
     assert "Traceback" in core.process.stderr.read()
 
 
+def test_a_message_that_cannot_be_read_ends_it(core):
+    """The client starts another then; a core that went on would never hear of anything again."""
+    core.socket.sendall(wire.HEADER.pack(1, Kind.ADD) + b"\xc1")
+    kind, failed = core.receive()
+    assert kind == Kind.FAILED and "a message to the engine cannot be read" in failed.message
+    assert core.process.wait(30) == 1
+
+
 def test_user_errors_have_no_traceback():
     with Core("bad model") as core:
         assert core.receive() == (Kind.FAILED, wire.Failed("config.json is damaged", True))

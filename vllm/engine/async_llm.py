@@ -85,10 +85,20 @@ class AsyncLLM:
         return ready
 
     async def attach(self) -> None:
-        """Binds the engine to the running event loop; the first request does so, too."""
-        if self._attached is None:
-            self._attached = asyncio.ensure_future(self._client.attach())
-        await self._attached
+        """Binds the engine to the running event loop; the first request does so, too.
+
+        Raises VLLMValidationError in any other loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._attached is None or _has_failed(self._attached):
+            self._attached = loop.create_task(self._client.attach())
+        elif self._attached.get_loop() is not loop:
+            raise VLLMValidationError(
+                "an AsyncLLM belongs to the event loop of its first request, and this is another one: "
+                "keep to one loop (one asyncio.run), or make an engine for each"
+            )
+        # Many requests wait for it: one that is cancelled must not take it away from the others.
+        await asyncio.shield(self._attached)
 
     # Requests
 
@@ -128,11 +138,11 @@ class AsyncLLM:
             for request in requests:
                 self._outputs.add_request(request)
                 self._streams[request.request_id] = stream
-        except VLLMValidationError:
+            for request in requests:
+                self._client.add(request.engine_requests)
+        except BaseException:
             self.forget(stream)
             raise
-        for request in requests:
-            self._client.add(request.engine_requests)
         return stream
 
     async def generate(
@@ -288,6 +298,10 @@ class AsyncLLM:
         self._streams.clear()
         for stream in streams:
             stream.fail(EngineDeadError(cause))
+
+
+def _has_failed(future: asyncio.Future) -> bool:
+    return future.cancelled() or (future.done() and future.exception() is not None)
 
 
 def _text_length(prompt: PromptType) -> int:

@@ -1,6 +1,7 @@
 """The client's side of the engine's core process: talking to it, and starting it again when it dies."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -87,19 +88,19 @@ class CoreClient(asyncio.Protocol):
     async def call(self, method: str, argument: int | list[str] | None = None) -> bool:
         """Runs a method of the core between two steps and returns its answer, or raises VLLMValidationError."""
         self._next_call += 1
-        reply = asyncio.get_running_loop().create_future()
-        self._replies[self._next_call] = reply
         self._send(Kind.CALL, wire.Call(self._next_call, method, argument))
+        reply = self._replies[self._next_call] = asyncio.get_running_loop().create_future()
         return await reply
 
     def close(self) -> None:
         """Ends the core process; nothing can be asked any more."""
         self._closed = True
         self.is_dead, self.cause = True, "the engine was shut down"
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-        if self._transport is not None:
-            self._transport.abort()
+        with contextlib.suppress(RuntimeError):  # their event loop is closed
+            if self._supervisor is not None:
+                self._supervisor.cancel()
+            if self._transport is not None:
+                self._transport.abort()
         self._core.close()
 
     def _send(self, kind: Kind, payload: object) -> None:
@@ -163,7 +164,8 @@ class CoreClient(asyncio.Protocol):
         logger.error("%s", cause)
         self.cause = f"{cause}; it is being started again"
         for reply in self._replies.values():
-            reply.set_exception(EngineDeadError(cause))
+            if not reply.done():  # nobody waits for one that was cancelled
+                reply.set_exception(EngineDeadError(cause))
         self._replies.clear()
         self._on_death(cause)
 

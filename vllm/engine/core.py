@@ -4,8 +4,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from vllm.config import VllmConfig
-from vllm.exceptions import VLLMValidationError
+from vllm.exceptions import EngineDeadError, VLLMValidationError
 from vllm.executor.workers import Workers
+from vllm.interrupts import interrupts_deferred
 from vllm.kvcache.manager import KVCacheManager
 from vllm.messages import EngineOutput, EngineRequest, EngineStats
 from vllm.platforms import current_platform
@@ -33,7 +34,7 @@ class EngineCore:
         current_platform.prepare(own_process, ranks=ranks)
         self._may_sleep = config.enable_sleep_mode
         cache = config.cache_config
-        self._runner = self._load(config)
+        self._runner: ModelRunner | None = self._load(config)
         self._kv_cache = KVCacheManager(self._runner.num_blocks, cache.block_size, cache.enable_prefix_caching)
         max_model_len = config.model_config.max_model_len
         if self._kv_cache.num_tokens < max_model_len:
@@ -58,6 +59,8 @@ class EngineCore:
         """Queues one sequence. Raises VLLMValidationError where it can never fit into the KV cache."""
         if request.sampling_params.n != 1:
             raise VLLMValidationError("n must be 1 here: the input processor makes n requests", "n")
+        if self._runner is None:
+            raise EngineDeadError("the engine was shut down: make another")
         if self._runner.is_sleeping:
             raise VLLMValidationError("the engine sleeps: wake it up first (LLM.wake_up, POST /wake_up)")
         self._scheduler.add_request(request)
@@ -67,11 +70,23 @@ class EngineCore:
         self._scheduler.abort(request_ids)
 
     def step(self) -> list[EngineOutput]:
-        """Computes one batch and returns what is new, one output a sequence that has something new."""
+        """Computes one batch and returns what is new, one output a sequence that has something new.
+
+        What an error or an interrupt keeps it from computing the next step computes.
+        """
         if not self._scheduler.has_unfinished():
             return []
-        step = self._scheduler.schedule()
-        return self._scheduler.update(step, self._runner.run(step))
+        released: list[str] = []
+        try:
+            with interrupts_deferred():
+                step = self._scheduler.schedule()
+                released = step.released
+            result = self._runner.run(step)
+        except BaseException:  # also Ctrl-C, which comes between two layers
+            self._scheduler.restart(released)
+            raise
+        with interrupts_deferred():
+            return self._scheduler.update(step, result)
 
     def has_unfinished(self) -> bool:
         return self._scheduler.has_unfinished()
@@ -111,6 +126,6 @@ class EngineCore:
 
     def shutdown(self) -> None:
         """Frees the model and the KV cache; the core cannot be used afterwards."""
-        del self._runner
+        self._runner = None
         if self._workers is not None:
             self._workers.close()

@@ -47,8 +47,12 @@ def main(descriptor: int) -> None:
 
 
 def _read(connection: socket.socket, messages: queue.SimpleQueue) -> None:
-    while (frame := wire.read_frame(connection)) is not None:
-        messages.put(frame)
+    try:
+        while (frame := wire.read_frame(connection)) is not None:
+            messages.put(frame)
+    except Exception as error:
+        messages.put((Kind.FAILED, error))  # without its reader the core would hear nothing, not even its client's end
+        return
     os._exit(0)
 
 
@@ -100,6 +104,8 @@ class CoreLoop:
             self._core.abort_requests(payload)
         elif kind == Kind.CALL:
             self._send(Kind.REPLY, self._call(payload))
+        elif kind == Kind.FAILED:
+            raise RuntimeError(f"a message to the engine cannot be read: {payload}")
 
     def _call(self, call: wire.Call) -> wire.Reply:
         assert call.method in _CALLABLE, call.method

@@ -1,5 +1,6 @@
 """From a prompt and sampling parameters to requests of the engine's core."""
 
+import itertools
 import random
 import time
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class InputProcessor:
         self._model = config.model_config
         self._tokenizer = tokenizer
         self._random = random.Random(self._model.seed)
+        self._serial = itertools.count()
         self.eos_token_ids = eos_token_ids(self._model, tokenizer.eos_token_id if tokenizer else None)
 
     def process(
@@ -59,9 +61,12 @@ class InputProcessor:
         self._check_params(params)
         _check_priority(priority)
         arrival_time = time.time() if arrival_time is None else arrival_time
+        # The core's ids come once: what it still says of a sequence that is gone belongs to no later one, whatever
+        # the user calls that.
+        serial = next(self._serial)
         requests = [
             EngineRequest(
-                request_id=request_id if params.n == 1 else f"{request_id}#{index}",
+                request_id=f"{serial}.{index}",
                 prompt_token_ids=token_ids,
                 sampling_params=child,
                 eos_token_ids=self.eos_token_ids,
@@ -102,6 +107,7 @@ class InputProcessor:
             raise TokenOutOfVocabularyError(lowest if lowest < 0 else highest, self._model.vocab_size, name)
 
     def _check_params(self, params: SamplingParams) -> None:
+        params.check()  # fields may have been set since they were checked
         for name in ("logprobs", "prompt_logprobs"):
             wanted, limit = getattr(params, name), self._model.max_logprobs
             wanted = self._model.vocab_size if wanted == -1 else wanted
@@ -122,14 +128,20 @@ class InputProcessor:
         for index in range(params.n):
             child = params.clone()
             child.n = 1
-            child.seed = seed + index
+            child.seed = _in_64_bits(seed + index)
             child.max_tokens = room if params.max_tokens is None else min(params.max_tokens, room)
+            child.min_tokens = min(params.min_tokens, child.max_tokens)
             child.bad_words_token_ids = bad_words or None
-            for name in ("logprobs", "prompt_logprobs"):
-                if getattr(child, name) == -1:
-                    setattr(child, name, self._model.vocab_size)
+            child.extra_args = None  # for plugins that this engine does not have
+            child.logprobs = self._top_count(params.logprobs)
+            child.prompt_logprobs = self._top_count(params.prompt_logprobs)
             children.append(child)
         return children
+
+    def _top_count(self, wanted: int | None) -> int | None:
+        """How many of the likeliest tokens: -1 is all, and there are no more than that."""
+        size = self._model.vocab_size
+        return size if wanted == -1 else wanted and min(wanted, size)
 
     def _bad_words(self, words: list[str]) -> list[list[int]]:
         """A word inside a text is often another token (with a leading space) than one at its start: forbid both."""
@@ -137,9 +149,15 @@ class InputProcessor:
         for word in words:
             for text in (word.lstrip(), " " + word.lstrip()):
                 ids = self._tokenizer.encode(text, add_special_tokens=False) if self._tokenizer else []
-                if ids and ids not in sequences:
+                # The tokenizer may know tokens that the model has no logits for.
+                if ids and ids not in sequences and max(ids) < self._model.vocab_size:
                     sequences.append(ids)
         return sequences
+
+
+def _in_64_bits(seed: int) -> int:
+    """The signed number that the 64 lowest bits are."""
+    return (seed + 2**63) % 2**64 - 2**63
 
 
 def _check_priority(value: Any) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -40,7 +41,7 @@ def _not_offered(name: str, advice: str) -> Callable[..., NoReturn]:
 
 
 class LLM:
-    """A model that answers batches of prompts.
+    """A model that answers batches of prompts. Threads that call it take turns.
 
     Args:
         model: folder with config.json, installed model, or Hugging Face name.
@@ -63,6 +64,7 @@ class LLM:
         self.llm_engine = LLMEngine.from_engine_args(EngineArgs(model=str(model), **engine_args))
         self._chat_template = chat_template
         self._request_ids = itertools.count()
+        self._lock = threading.Lock()  # the engine is for one thread at a time
 
     def generate(
         self,
@@ -135,7 +137,8 @@ class LLM:
 
     def reset_prefix_cache(self) -> bool:
         """Forgets all cached prefixes."""
-        return self.llm_engine.reset_prefix_cache()
+        with self._lock:
+            return self.llm_engine.reset_prefix_cache()
 
     def sleep(self, level: int = 1) -> None:
         """Gives memory back until `wake_up`; the engine needs enable_sleep_mode.
@@ -143,11 +146,13 @@ class LLM:
         Level 1 drops the KV cache and, on a GPU, moves the weights to the host; 2 drops both, and wake_up reads the
         weights again. Cached prefixes are forgotten. Raises VLLMValidationError for another level.
         """
-        self.llm_engine.sleep(level)
+        with self._lock:
+            self.llm_engine.sleep(level)
 
     def wake_up(self, tags: list[str] | None = None) -> None:
         """Takes memory again, for those of "weights" and "kv_cache" that `tags` names; None: for all that sleeps."""
-        self.llm_engine.wake_up(tags)
+        with self._lock:
+            self.llm_engine.wake_up(tags)
 
     def get_metrics(self) -> list[Metric]:
         """What was counted and measured from the engine's start, under the names of the server's /metrics."""
@@ -177,15 +182,16 @@ class LLM:
         params = self._params_for(prompts, sampling_params)
         priorities = priorities_for(len(prompts), 0 if priority is None else priority)
         ids = [str(next(self._request_ids)) for _ in prompts]
-        try:
-            for request_id, prompt, each, rank in zip(ids, prompts, params, priorities, strict=True):
-                self.llm_engine.add_request(
-                    request_id, prompt, each, priority=rank, add_special_tokens=add_special_tokens
-                )
-            outputs = self._finish(len(ids), use_tqdm)
-        except BaseException:  # also Ctrl-C: the next call must not find half of this one's work
-            self.llm_engine.abort_request(ids)
-            raise
+        with self._lock:
+            try:
+                for request_id, prompt, each, rank in zip(ids, prompts, params, priorities, strict=True):
+                    self.llm_engine.add_request(
+                        request_id, prompt, each, priority=rank, add_special_tokens=add_special_tokens
+                    )
+                outputs = self._finish(len(ids), use_tqdm)
+            except BaseException:  # also Ctrl-C: the next call must not find half of this one's work
+                self.llm_engine.abort_request(ids)
+                raise
         return [outputs[i] for i in ids]
 
     def _params_for(

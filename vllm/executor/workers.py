@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vllm.config import VllmConfig
 from vllm.distributed.child_process import ChildProcess
 from vllm.exceptions import EngineDeadError, ModelError
-from vllm.executor.interrupts import interrupts_deferred
+from vllm.interrupts import interrupts_deferred
 
 if TYPE_CHECKING:
     from vllm.distributed.group import Group

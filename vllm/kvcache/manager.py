@@ -93,8 +93,12 @@ class KVCacheManager:
         """Forgets cached prefixes; False, and nothing done, while blocks are held."""
         if self.pool.num_free != self.pool.num_blocks:
             return False
-        self.pool.forget_all()
+        self.forget()
         return True
+
+    def forget(self) -> None:
+        """No block is findable any more, also of those that are held."""
+        self.pool.forget_all()
 
     def _blocks_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.block_size)

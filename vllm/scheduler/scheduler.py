@@ -96,6 +96,16 @@ class Scheduler:
                 outputs.append(self._append(request, result.sampled[index], result.logprobs.get(index)))
         return outputs
 
+    def restart(self, released: list[str]) -> None:
+        """After a step that was not computed to its end: its blocks hold anything, and were findable.
+
+        Running sequences are computed from their beginning again. `released`: of that step.
+        """
+        self._released = released + self._released
+        while self._running:
+            self._preempt(self._running.pop(), self._released)
+        self._kv_cache.forget()
+
     def _schedule_running(self, step: ScheduledStep, budget: int) -> int:
         index = 0
         while index < len(self._running) and budget > 0:
@@ -136,12 +146,12 @@ class Scheduler:
         """Room for the request's tokens, if need be at the cost of those served after it; False: it gave way itself."""
         while not self._kv_cache.grow(request.blocks, num_tokens):
             victim = self._running.pop()
-            self._preempt(victim, step)
+            self._preempt(victim, step.released)
             if victim is request:
                 return False
         return True
 
-    def _preempt(self, request: Request, step: ScheduledStep) -> None:
+    def _preempt(self, request: Request, released: list[str]) -> None:
         self._kv_cache.free(request.blocks)
         request.num_computed_tokens = 0
         request.is_running = False
@@ -149,7 +159,7 @@ class Scheduler:
             request.prompt_logprobs = [None]
         self._waiting.push(request)
         self._stats.num_preemptions += 1
-        step.released.append(request.request_id)
+        released.append(request.request_id)
 
     def _admit_waiting(self, step: ScheduledStep, budget: int) -> None:
         while self._waiting and budget > 0 and len(self._running) < self._config.max_num_seqs:

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of what several processes do together."""
+"""Ctrl-C in the middle of what must not be left half done."""
 
 import signal
 import threading
