@@ -6,8 +6,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from vllm.chat_content import ContentForms, in_forms, with_appended
 from vllm.exceptions import VLLMValidationError
 from vllm.hf_config import read_json
+
+RESERVED_ARGUMENTS = frozenset(
+    "self messages chat_template content_format tokenize add_generation_prompt continue_final_message tools".split()
+)
+"""Names of what rendering takes itself, which are no variables of a template."""
+# Put behind the message that is to be continued; its white space tells whether a template trims content.
+_MARK = "<the last message ends here> "
 
 
 def read_chat_templates(folder: Path, tokenizer_config: dict[str, Any]) -> dict[str, str]:
@@ -46,35 +54,60 @@ def render(
     *,
     add_generation_prompt: bool,
     continue_final_message: bool,
+    content_format: str = "auto",
     variables: dict[str, Any],
 ) -> str:
     """A conversation as prompt text.
 
     With `continue_final_message` the text ends where the last message's content ends, so that the model goes on
-    with it. Raises VLLMValidationError for errors of the template and for what it refuses.
+    with it. `content_format`: of chat_content.FORMATS. Raises VLLMValidationError for errors of the template and for
+    what it refuses.
     """
-    import jinja2
-
     if continue_final_message and add_generation_prompt:
         raise VLLMValidationError(
             "continue_final_message and add_generation_prompt exclude each other: set one of them to false",
             "continue_final_message",
         )
+    forms = content_forms(template) if content_format == "auto" else ContentForms.of_format(content_format)
+    variables = variables | {"add_generation_prompt": add_generation_prompt}
+    if not continue_final_message:
+        return _render(template, in_forms(messages, forms), **variables)
+    marked = in_forms(with_appended(messages, _MARK), forms)
+    return _cut_at(_MARK, _render(template, marked, **variables))
+
+
+def _render(template: str, messages: list[dict[str, Any]], **variables: Any) -> str:
     try:
-        text = _compile(template).render(messages=messages, add_generation_prompt=add_generation_prompt, **variables)
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+        return _compile(template).render({"messages": messages, **variables})
+    except Exception as error:  # templates are programs: whatever goes wrong in one is its own
         raise VLLMValidationError(f"the chat template refused the messages: {_one_line(error)}", "messages") from None
-    return _cut_after_final_message(text, messages) if continue_final_message else text
 
 
-def _cut_after_final_message(text: str, messages: list[dict[str, Any]]) -> str:
-    content = messages[-1].get("content") if messages else None
-    if not isinstance(content, str):
-        raise VLLMValidationError("continue_final_message needs a last message with text content", "messages")
-    for wanted in (content, content.strip()):
-        if wanted and (at := text.rfind(wanted)) >= 0:
-            return text[: at + len(wanted)]
-    raise VLLMValidationError("continue_final_message: the chat template does not show the last message", "messages")
+def _cut_at(mark: str, text: str) -> str:
+    """What stands before the mark; without the white space there where the template trims content, and so the mark."""
+    at = text.rfind(mark.strip())
+    if at < 0:
+        raise VLLMValidationError(
+            "continue_final_message: the chat template does not show the last message", "messages"
+        )
+    return text[:at] if text.startswith(mark, at) else text[:at].rstrip()
+
+
+@functools.lru_cache(maxsize=64)
+def content_forms(template: str) -> ContentForms:
+    """The forms of content that the template shows, found by trying; text where it shows neither to such a message."""
+
+    def shown(content: Any) -> str:
+        try:
+            return _render(template, [{"role": "user", "content": content}], add_generation_prompt=False)
+        except VLLMValidationError:
+            return ""
+
+    words = ("probefirst", "probesecond")
+    by_parts = shown([{"type": "text", "text": word} for word in words])
+    # A template that takes text alone may print the list, as Python or as JSON.
+    takes_parts = all(word in by_parts for word in words) and not any(q in by_parts for q in ("'text'", '"text"'))
+    return ContentForms(text=words[0] in shown(words[0]) or not takes_parts, parts=takes_parts)
 
 
 def _one_line(error: Exception) -> str:
@@ -120,33 +153,3 @@ def _raise_exception(message: str) -> None:
     import jinja2
 
     raise jinja2.TemplateError(message)
-
-
-def text_messages(messages: list[dict[str, Any]], as_parts: bool = False) -> list[dict[str, Any]]:
-    """Messages whose content is text: parts {"type": "text"} are joined by line breaks, others refused.
-
-    With `as_parts` all content is given as such parts instead.
-    """
-    return [
-        message | {"content": _content(message["content"], as_parts)} if "content" in message else message
-        for message in messages
-    ]
-
-
-def _content(content: Any, as_parts: bool) -> str | list[dict[str, str]] | None:
-    if content is None:
-        return content
-    if not isinstance(content, str | list):
-        raise VLLMValidationError(
-            f"message content of type {type(content).__name__!r} is not accepted: give text or text parts", "messages"
-        )
-    texts = [_part_text(part) for part in ([content] if isinstance(content, str) else content)]
-    return [{"type": "text", "text": text} for text in texts] if as_parts else "\n".join(texts)
-
-
-def _part_text(part: Any) -> str:
-    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part
-    if not isinstance(text, str):
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        raise VLLMValidationError(f"message content of type {kind!r} is not accepted: give text parts", "messages")
-    return text

@@ -110,7 +110,7 @@ class Tokenizer:
         return self._backend.get_vocab(with_added_tokens=True)
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        return self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+        return self.encode_batch([text], add_special_tokens)[0]  # which lets other threads of Python run meanwhile
 
     def encode_batch(self, texts: list[str], add_special_tokens: bool = True) -> list[list[int]]:
         """Many texts on all cores."""
@@ -139,11 +139,13 @@ class Tokenizer:
         chat_template: str | None = None,
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
+        content_format: str = "auto",
         tools: list[dict] | None = None,
         **template_arguments: Any,
     ) -> str:
         """The prompt text of a conversation. `chat_template`: template text, or the name of one that the model has.
 
+        `content_format`: how the template gets content, one of chat_content.FORMATS.
         Tokenize the result with add_special_tokens=False: templates write their own special tokens.
         Raises VLLMValidationError where there is no template, where it has an error, and with its message
         where it calls raise_exception.
@@ -153,6 +155,7 @@ class Tokenizer:
             messages,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
+            content_format=content_format,
             variables={**self.special_tokens, "tools": tools or None, **template_arguments},
         )
 

@@ -1,6 +1,8 @@
 """Tokenizer, incremental detokenization and chat templates, on a byte-level tokenizer made here."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import transformers
@@ -103,6 +105,52 @@ def test_continue_final_message(tokenizer):
         tokenizer.render_chat_template(messages, add_generation_prompt=True, continue_final_message=True)
 
 
+TRIMMED = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | trim }}<|end|>{% endfor %}"
+BY_PART = (
+    "{% for m in messages %}<{{ m['role'] }}>{% for part in m['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{{ part['text'] }},{% endfor %}{% endfor %}"
+)
+BOTH = "{% if messages[0].content is string %}{{ messages[0].content }}{% else %}" + BY_PART + "{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "content", "expected"),
+    [
+        (TEMPLATE, "<", "[user] hello</s>[assistant] <"),  # as the end of a message begins
+        (TEMPLATE, "I am ", "[user] hello</s>[assistant] I am "),
+        (TRIMMED, "hello ", "<user>hello<|end|><assistant>hello"),  # also what an earlier message holds
+        (BY_PART, "I", "<user>hello,<assistant>I"),
+        (BY_PART, [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "<user>hello,<assistant>a,b"),
+    ],
+)
+def test_where_the_final_message_goes_on(tokenizer, template, content, expected):
+    messages = [*HELLO, {"role": "assistant", "content": content}]
+    options = {"add_generation_prompt": False, "continue_final_message": True}
+    assert tokenizer.render_chat_template(messages, chat_template=template, **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "parts"),
+    [
+        (TEMPLATE, "[user] hello</s>", "[user] a\nb</s>"),
+        (BY_PART, "<user>hello,", "<user>a,b,"),  # which shows nothing of text
+        ("{{ messages[0]['content'] | tojson }}", '"hello"', '"a\\nb"'),
+        (
+            "{{ raise_exception('no') if messages[0]['content'] is not string }}{{ messages[0]['content'] }}",
+            "hello",
+            "a\nb",
+        ),
+        (BOTH, "hello", "<user>a,b,"),
+        ("always the same", "always the same", "always the same"),
+    ],
+)
+def test_templates_get_content_in_a_form_that_they_take(tokenizer, template, text, parts):
+    two = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    options = {"chat_template": template, "add_generation_prompt": False}
+    assert tokenizer.render_chat_template(HELLO, **options) == text
+    assert tokenizer.render_chat_template([{"role": "user", "content": two}], **options) == parts
+
+
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
@@ -160,3 +208,18 @@ def test_missing_or_damaged_tokenizer(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match=r"tokenizer\.json is damaged"):
         Tokenizer(tmp_path)
+
+
+def test_other_threads_run_while_a_long_text_is_tokenized(tmp_path):
+    """An event loop among them: /health must answer meanwhile."""
+    save_tokenizer(tmp_path)
+    tokenizer = Tokenizer(tmp_path)
+    text = "a text of many words " * 30_000
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(tokenizer.encode, text)
+        turns = 0
+        while not found.done():
+            time.sleep(0.001)
+            turns += 1
+        assert len(found.result()) == len(text)
+    assert turns > 10

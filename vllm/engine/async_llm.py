@@ -10,6 +10,7 @@ from vllm.engine import wire
 from vllm.engine.client import CoreClient
 from vllm.engine.core_child import CoreProcess
 from vllm.engine.input_processor import InputProcessor, ProcessedInput
+from vllm.engine.off_the_loop import off_the_loop
 from vllm.engine.output_processor import OutputProcessor, ProcessedOutputs
 from vllm.engine.request_stream import RequestAbortedError, RequestStream
 from vllm.exceptions import EngineDeadError, NotOfferedError, VLLMValidationError
@@ -21,9 +22,6 @@ from vllm.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
-
-# Tokenizing more text than this takes long enough (tens of milliseconds) to make other requests wait.
-_LONG_PROMPT_CHARACTERS = 20_000
 
 
 class AsyncLLM:
@@ -120,9 +118,7 @@ class AsyncLLM:
             priority=priority,
             add_special_tokens=add_special_tokens,
         )
-        if _text_length(prompt) > _LONG_PROMPT_CHARACTERS:
-            return await asyncio.to_thread(process)
-        return process()
+        return await off_the_loop(process, _text_length(prompt))
 
     async def submit(self, requests: list[ProcessedInput]) -> RequestStream:
         """Hands requests to the core.

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vllm.chat_template import text_messages
+from vllm.chat_content import checked_messages
 from vllm.config import ModelConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.llm_engine import LLMEngine
@@ -102,7 +102,8 @@ class LLM:
     ) -> list[RequestOutput]:
         """Answers conversations, lists of {"role": ..., "content": ...}, through the model's chat template.
 
-        `chat_template_content_format="openai"` gives templates a message's text as a list of parts, others as text.
+        Content is text or a list of text parts, and templates get it so where they take that; with
+        `chat_template_content_format="string"` always as text, with "openai" as parts.
         """
         conversations = conversations_in(messages)
         check_template_arguments(chat_template, chat_template_content_format, chat_template_kwargs)
@@ -110,7 +111,8 @@ class LLM:
         prompts: list[PromptType] = [
             {
                 "prompt": tokenizer.render_chat_template(
-                    text_messages(conversation, as_parts=chat_template_content_format == "openai"),
+                    checked_messages(conversation),
+                    content_format=chat_template_content_format,
                     chat_template=chat_template or self._chat_template,
                     add_generation_prompt=add_generation_prompt,
                     continue_final_message=continue_final_message,

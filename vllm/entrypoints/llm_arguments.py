@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from vllm.chat_content import FORMATS
+from vllm.chat_template import RESERVED_ARGUMENTS
 from vllm.exceptions import VLLMValidationError
 from vllm.inputs import PromptType
 
 Conversation = list[dict[str, Any]]
-_CONTENT_FORMATS = ("auto", "string", "openai")
 
 
 def is_one_prompt(prompts: PromptType | Sequence[PromptType]) -> bool:
@@ -43,6 +44,10 @@ def priorities_for(prompts: int, given: Sequence[int] | int) -> list[int]:
     return each
 
 
+def _may_name_a_variable(name: Any) -> bool:
+    return isinstance(name, str) and name not in RESERVED_ARGUMENTS
+
+
 def check_template_arguments(template: Any, content_format: Any, variables: Any) -> None:
     """Raises VLLMValidationError for what a chat template cannot be rendered with."""
     for name, value, accepted, is_accepted in (
@@ -50,14 +55,14 @@ def check_template_arguments(template: Any, content_format: Any, variables: Any)
         (
             "chat_template_content_format",
             content_format,
-            f"one of {', '.join(_CONTENT_FORMATS)}",
-            content_format in _CONTENT_FORMATS,
+            f"one of {', '.join(FORMATS)}",
+            content_format in FORMATS,
         ),
         (
             "chat_template_kwargs",
             variables,
-            "a dict with text as keys",
-            variables is None or (isinstance(variables, dict) and all(isinstance(each, str) for each in variables)),
+            f"a dict of names, none of them {', '.join(sorted(RESERVED_ARGUMENTS))}",
+            variables is None or (isinstance(variables, dict) and all(map(_may_name_a_variable, variables))),
         ),
     ):
         if not is_accepted:

@@ -51,7 +51,7 @@ async def _prepare(request: ChatCompletionRequest, answer_id: str, state: Server
     check_sequences(1, params.n)
     # Templates write the special tokens themselves.
     add_special_tokens = bool(request.add_special_tokens)
-    prompt = truncate_prompt(render_chat(request, state), request, state, add_special_tokens)
+    prompt = await truncate_prompt(render_chat(request, state), request, state, add_special_tokens)
     prepared = await state.llm.prepare(
         answer_id, prompt, params, priority=request.priority, add_special_tokens=add_special_tokens
     )

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vllm.engine.input_processor import ProcessedInput
+from vllm.engine.off_the_loop import off_the_loop
 from vllm.entrypoints.openai.body import parse_fields, read_object
 from vllm.entrypoints.openai.generation import AnswerWriter, new_id
 from vllm.entrypoints.openai.logprobs import CompletionLogprobWriter, join, prompt_logprob_list
@@ -37,14 +38,15 @@ async def _prepare(request: CompletionRequest, answer_id: str, state: ServerStat
     params = completion_params(request, state.sampling_defaults)
     prompts = _prompts(request.prompt)
     check_sequences(len(prompts), params.n)
+    special = request.add_special_tokens is not False
     prepared = []
     for position, prompt in enumerate(prompts):
         one = await state.llm.prepare(
             f"{answer_id}-{position}",
-            truncate_prompt(prompt, request, state),
+            await truncate_prompt(prompt, request, state, special),
             params.clone(),
             priority=request.priority,
-            add_special_tokens=request.add_special_tokens is not False,
+            add_special_tokens=special,
         )
         check_room(one, request.max_tokens, state.max_model_len)
         prepared.append(one)
@@ -59,15 +61,17 @@ def _prompts(prompt: Any) -> list[str | dict[str, list[int]]]:
     return [p if isinstance(p, str) else {"prompt_token_ids": p} for p in prompt]
 
 
-def truncate_prompt(
-    prompt: str | dict[str, list[int]], request: GenerationRequest, state: ServerState, add_special_tokens: bool = True
+async def truncate_prompt(
+    prompt: str | dict[str, list[int]], request: GenerationRequest, state: ServerState, add_special_tokens: bool
 ) -> str | dict[str, list[int]]:
     """Keeps `truncate_prompt_tokens` tokens, the last or, with `truncation_side` "right", the first; -1: what fits."""
     limit = request.truncate_prompt_tokens
     if limit is None:
         return prompt
-    is_text = isinstance(prompt, str)
-    ids = state.tokenizer().encode(prompt, add_special_tokens) if is_text else prompt["prompt_token_ids"]
+    if isinstance(prompt, str):
+        ids = await off_the_loop(lambda: state.tokenizer().encode(prompt, add_special_tokens), len(prompt))
+    else:
+        ids = prompt["prompt_token_ids"]
     keep = state.max_model_len - 1 if limit == -1 else limit
     if request.truncation_side == "right":
         return {"prompt_token_ids": ids[:keep]}

@@ -6,6 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vllm.engine.off_the_loop import off_the_loop
 from vllm.entrypoints.openai.body import parse_body
 from vllm.entrypoints.openai.errors import ApiError
 from vllm.entrypoints.openai.messages import render_chat
@@ -60,8 +61,9 @@ async def tokenize(http_request: Request) -> Response:
         raise ApiError(400, "give either prompt or messages", param="prompt")
     text = request.prompt if request.messages is None else render_chat(request, state)
     special = request.messages is None if request.add_special_tokens is None else request.add_special_tokens
-    tokens = state.tokenizer().encode(text, add_special_tokens=special)
-    names = state.tokenizer().convert_ids_to_tokens(tokens) if request.return_token_strs else None
+    tokenizer = state.tokenizer()
+    tokens = await off_the_loop(lambda: tokenizer.encode(text, add_special_tokens=special), len(text))
+    names = tokenizer.convert_ids_to_tokens(tokens) if request.return_token_strs else None
     return json_response(TokenizeResponse(len(tokens), state.max_model_len, tokens, names))
 
 
@@ -72,7 +74,8 @@ async def detokenize(http_request: Request) -> Response:
     size = state.llm.config.model_config.vocab_size
     if (wrong := next((t for t in request.tokens if not 0 <= t < size), None)) is not None:
         raise TokenOutOfVocabularyError(wrong, size, "tokens")
-    return json_response(DetokenizeResponse(state.tokenizer().decode(request.tokens)))
+    text = await off_the_loop(lambda: state.tokenizer().decode(request.tokens), len(request.tokens))
+    return json_response(DetokenizeResponse(text))
 
 
 async def reset_prefix_cache(request: Request) -> Response:

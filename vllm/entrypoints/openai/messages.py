@@ -27,11 +27,11 @@ def render_chat(request: ChatCompletionRequest | TokenizeRequest, state: ServerS
             "chat_template in a request is not accepted: start the server with --trust-request-chat-template",
             param="chat_template",
         )
-    as_parts = state.settings.chat_template_content_format == "openai"
     # A final message to be continued leaves no room for the answer's opening tag.
     add_generation_prompt = request.add_generation_prompt and not request.continue_final_message
     return state.tokenizer().render_chat_template(
-        [_template_message(i, message, as_parts) for i, message in enumerate(request.messages or [])],
+        [_template_message(i, message) for i, message in enumerate(request.messages or [])],
+        content_format=state.settings.chat_template_content_format,
         chat_template=request.chat_template or state.chat_template,
         add_generation_prompt=add_generation_prompt,
         continue_final_message=request.continue_final_message,
@@ -39,7 +39,7 @@ def render_chat(request: ChatCompletionRequest | TokenizeRequest, state: ServerS
     )
 
 
-def _template_message(index: int, message: dict[str, Any], as_parts: bool) -> dict[str, Any]:
+def _template_message(index: int, message: dict[str, Any]) -> dict[str, Any]:
     where = f"messages[{index}]"
     role = message.get("role")
     if not isinstance(role, str) or not role:
@@ -47,7 +47,7 @@ def _template_message(index: int, message: dict[str, Any], as_parts: bool) -> di
     if role in ("tool", "function"):
         _refuse(f"{where}.role", f"{role!r} is not offered yet: tool calls are not parsed")
     ready: dict[str, Any] = {"role": _ROLE_ALIASES.get(role, role)}
-    ready["content"] = _content(where, message.get("content"), as_parts)
+    ready["content"] = _content(where, message.get("content"))
     for name, value in message.items():
         if name in ("role", "content", *_WITHOUT_EFFECT) or value is None:
             continue
@@ -62,15 +62,14 @@ def _template_message(index: int, message: dict[str, Any], as_parts: bool) -> di
     return ready
 
 
-def _content(where: str, content: Any, as_parts: bool) -> str | list[dict[str, str]]:
+def _content(where: str, content: Any) -> str | list[dict[str, str]]:
     if content is None:
         content = ""
     if isinstance(content, str):
-        return [{"type": "text", "text": content}] if as_parts else content
+        return content
     if not isinstance(content, list):
         _refuse(f"{where}.content", "give a string or a list of text parts")
-    texts = [_part_text(f"{where}.content[{i}]", part) for i, part in enumerate(content)]
-    return [{"type": "text", "text": text} for text in texts] if as_parts else "\n".join(texts)
+    return [{"type": "text", "text": _part_text(f"{where}.content[{i}]", part)} for i, part in enumerate(content)]
 
 
 def _part_text(where: str, part: Any) -> str:

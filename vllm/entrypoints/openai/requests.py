@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from vllm.chat_template import RESERVED_ARGUMENTS
 from vllm.entrypoints.openai.fields import chat_rules, completion_rules, plain_rules
 
 
@@ -33,8 +34,7 @@ def _check_stop(stop: Any) -> Any:
 
 
 def _check_template_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    taken = {"messages", "chat_template", "tokenize", "add_generation_prompt", "continue_final_message", "tools"}
-    if wrong := sorted(taken & arguments.keys()):
+    if wrong := sorted(RESERVED_ARGUMENTS & arguments.keys()):
         raise ValueError(f"{wrong[0]} is a field of the request, not an argument of the template")
     return arguments
 

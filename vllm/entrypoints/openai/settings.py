@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field
 
 from vllm import envs
+from vllm.chat_content import FORMATS
 
 _LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
-_CONTENT_FORMATS = ("auto", "string", "openai")
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def _add_answer_flags(group) -> None:
     _add(
         group,
         "--chat-template-content-format",
-        "give templates a message's text as a string or as OpenAI's list of parts (auto: string)",
-        choices=_CONTENT_FORMATS,
+        "give templates text as a string or as OpenAI's list of parts (auto: as it comes, where they take that)",
+        choices=FORMATS,
     )
     _add(group, "--trust-request-chat-template", "let requests bring their own chat template", action="store_true")
     _add(group, "--response-role", "role of the answer in a chat (default assistant)", metavar="ROLE")

@@ -1,0 +1,73 @@
+"""What chat messages say: text, or a list of text parts as OpenAI's clients send it; templates take one or both."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vllm.exceptions import VLLMValidationError
+
+FORMATS = ("auto", "string", "openai")
+"""How templates get content: as it is where they take that, as text, as parts."""
+
+
+@dataclass(frozen=True)
+class ContentForms:
+    """Which forms of content a template takes; at least one."""
+
+    text: bool
+    parts: bool
+
+    @classmethod
+    def of_format(cls, name: str) -> "ContentForms":
+        """Of "string" and "openai"."""
+        return cls(text=name == "string", parts=name == "openai")
+
+
+def checked_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages whose content is text, a list of parts {"type": "text", "text": ...} or None.
+
+    Raises VLLMValidationError for any other content.
+    """
+    return [m | {"content": _checked(m["content"])} if "content" in m else m for m in messages]
+
+
+def in_forms(messages: list[dict[str, Any]], forms: ContentForms) -> list[dict[str, Any]]:
+    """Messages whose content has these forms: parts are joined by line breaks, text becomes one part."""
+    return [m | {"content": _in_forms(m["content"], forms)} if "content" in m else m for m in messages]
+
+
+def with_appended(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Messages the last of which ends with `text`, too. Raises VLLMValidationError where it has no content."""
+    content = messages[-1].get("content") if messages else None
+    if isinstance(content, str):
+        longer: Any = content + text
+    elif isinstance(content, list) and content:
+        longer = [*content[:-1], content[-1] | {"text": content[-1]["text"] + text}]
+    else:
+        raise VLLMValidationError("continue_final_message needs a last message with text content", "messages")
+    return [*messages[:-1], messages[-1] | {"content": longer}]
+
+
+def _checked(content: Any) -> str | list[dict[str, str]] | None:
+    if isinstance(content, list):
+        return [{"type": "text", "text": _part_text(part)} for part in content]
+    if content is None or isinstance(content, str):
+        return content
+    raise VLLMValidationError(
+        f"message content of type {type(content).__name__!r} is not accepted: give text or text parts", "messages"
+    )
+
+
+def _part_text(part: Any) -> str:
+    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part
+    if not isinstance(text, str):
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        raise VLLMValidationError(f"message content of type {kind!r} is not accepted: give text parts", "messages")
+    return text
+
+
+def _in_forms(content: str | list[dict[str, str]] | None, forms: ContentForms) -> Any:
+    if isinstance(content, str) and not forms.text:
+        return [{"type": "text", "text": content}]
+    if isinstance(content, list) and not forms.parts:
+        return "\n".join(part["text"] for part in content)
+    return content
