@@ -5,6 +5,8 @@ import json
 import pytest
 
 from support.server import Server, post_events
+from vllm.entrypoints.openai.logprobs import chat_logprobs
+from vllm.logprobs import Logprob
 
 PATH = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "what is asked?"}]
@@ -199,3 +201,10 @@ def test_generation_config_gives_defaults(tiny_model, tmp_path, given):
             assert len(texts) == 1 and counts == {7}
         else:
             assert len(texts) == 2 and counts != {7}
+
+
+@pytest.mark.parametrize(("num_top", "shown"), [(0, []), (1, ["b"]), (-1, ["b", "a"])])
+def test_how_many_alternatives_are_shown(num_top, shown):
+    candidates = {5: Logprob(-2.0, 2, "a"), 6: Logprob(-1.0, 1, "b")}
+    [entry] = chat_logprobs([5], [candidates], num_top, as_token_ids=False).content
+    assert [top.token for top in entry.top_logprobs] == shown

@@ -97,7 +97,7 @@ def core():
 
 
 def test_requests_are_stepped_and_reported(core):
-    core.send(Kind.ADD, [request("a"), request("b")])
+    core.send(Kind.ADD, wire.Add.of([request("a"), request("b")]))
     kind, step = core.receive()
     assert kind == Kind.STEP
     assert [output.request_id for output in step.outputs] == ["a", "b"]
@@ -105,7 +105,7 @@ def test_requests_are_stepped_and_reported(core):
 
 
 def test_rejected_request_takes_its_siblings_along(core):
-    core.send(Kind.ADD, [request("sibling"), request("too large")])
+    core.send(Kind.ADD, wire.Add.of([request("sibling"), request("too large")]))
     kind, rejected = core.receive()
     assert (kind, rejected) == (Kind.REJECTED, wire.Rejected("too large", "it can never fit", "prompt"))
     assert core.receive()[1].outputs == []
@@ -117,7 +117,7 @@ def test_calls_are_answered(core):
 
 
 def test_failure_in_a_step_is_told_in_one_line_with_the_traceback_in_the_log(core):
-    core.send(Kind.ADD, [request("poison")])
+    core.send(Kind.ADD, wire.Add.of([request("poison")]))
     assert core.receive() == (Kind.FAILED, wire.Failed("RuntimeError: a kernel failed", False))
     assert core.receive() is None
     assert core.process.wait(30) == 1

@@ -1,5 +1,6 @@
 """Starting the server: addresses, and what is refused before a model is loaded."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -61,26 +62,52 @@ def test_file_is_not_replaced_by_a_socket(tiny_model, tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_tls(tiny_model, tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory) -> list[tuple[str, str]]:
+    """Two keys, each with a certificate that is its own authority."""
+    folder = tmp_path_factory.mktemp("tls")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    made = [(str(folder / f"{name}.key"), str(folder / f"{name}.pem")) for name in ("server", "client")]
     try:
-        subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        for key, certificate in made:
+            subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     except FileNotFoundError:
-        pytest.skip("openssl makes the certificate")
-    with Server(tiny_model, "--ssl-keyfile", str(key), "--ssl-certfile", str(certificate)) as server:
-        assert server.url.startswith("https://")
-        context = ssl.create_default_context(cafile=str(certificate))
-        context.check_hostname = False
-        connection = http.client.HTTPSConnection(server.url.removeprefix("https://"), context=context)
+        pytest.skip("openssl makes the certificates")
+    return made
+
+
+def health_over_tls(server: Server, authority: str, own: tuple[str, str] | None = None) -> int:
+    assert server.url.startswith("https://")
+    context = ssl.create_default_context(cafile=authority)
+    context.check_hostname = False
+    if own is not None:
+        context.load_cert_chain(own[1], own[0])
+    connection = http.client.HTTPSConnection(server.url.removeprefix("https://"), context=context)
+    with contextlib.closing(connection):
         connection.request("GET", "/health")
-        assert connection.getresponse().status == 200
-        connection.close()
+        return connection.getresponse().status
 
 
-def test_tls_files_that_are_missing(tiny_model, tmp_path):
+def test_tls(tiny_model, certificates):
+    (key, certificate), client = certificates
+    with Server(tiny_model, "--ssl-keyfile", key, "--ssl-certfile", certificate) as server:
+        assert health_over_tls(server, certificate) == 200
+    with Server(tiny_model, "--ssl-keyfile", key, "--ssl-certfile", certificate, "--ssl-ca-certs", client[1]) as server:
+        assert health_over_tls(server, certificate, client) == 200
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            health_over_tls(server, certificate)
+
+
+def test_tls_files_that_do_not_serve(tiny_model, certificates, tmp_path):
+    (key, certificate), (other_key, _) = certificates
     line = refused("serve", str(tiny_model), "--ssl-certfile", str(tmp_path / "none"))
     assert "--ssl-certfile" in line
+    line = refused("serve", str(tiny_model), "--ssl-certfile", certificate, "--ssl-keyfile", other_key)
+    assert "--ssl-certfile and --ssl-keyfile: key values mismatch" in line
+    (tmp_path / "damaged").write_text("-----BEGIN CERTIFICATE-----\nx\n")
+    pair = ("--ssl-certfile", certificate, "--ssl-keyfile", key)
+    assert "--ssl-ca-certs: " in refused("serve", str(tiny_model), *pair, "--ssl-ca-certs", str(tmp_path / "damaged"))
+    assert "--ssl-cert-reqs needs --ssl-ca-certs" in refused("serve", str(tiny_model), *pair, "--ssl-cert-reqs", "2")
 
 
 def test_model_folder_that_is_missing(tmp_path):

@@ -2,10 +2,12 @@
 
 import json
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
 import time
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -95,11 +97,16 @@ def test_without_engine_requests_are_refused_with_the_cause(own_server):
 
 
 def test_server_gives_up_when_engines_keep_dying(own_server):
+    """Also while a client has not sent its request to the end."""
+    address = urlsplit(own_server.url)
+    client = socket.create_connection((address.hostname, address.port))
+    client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     deadline = time.monotonic() + 120
     while own_server.process.poll() is None and time.monotonic() < deadline:
         for child in own_server_children(own_server):
             child.kill()
         time.sleep(0.1)
+    client.close()
     assert own_server.process.returncode == 1
     assert "SIGKILL" in own_server.errors().splitlines()[-1]
 

@@ -2,6 +2,7 @@
 
 import socket
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from vllm.sampling_params import SamplingParams
 REQUEST = EngineRequest("r", [1, 2, 3], SamplingParams(temperature=0.5, logit_bias={7: -1.5}, stop=["x"]), [2], 12.5)
 OUTPUT = EngineOutput("r", [5], "stop", "x", [TokenLogprobs([5, 6], [-0.5, -1.0], 1)], [None], 3)
 FRAMES = [
-    (Kind.ADD, [REQUEST]),
+    (Kind.ADD, wire.Add.of([REQUEST])),
     (Kind.ABORT, ["a", "b"]),
     (Kind.CALL, wire.Call(1, "reset_prefix_cache")),
     (Kind.READY, wire.Ready(1.5, 1000)),
@@ -22,6 +23,17 @@ FRAMES = [
     (Kind.REPLY, wire.Reply(1, True)),
     (Kind.FAILED, wire.Failed("out of memory", False)),
 ]
+
+
+def test_a_prompt_is_sent_once():
+    prompt = list(range(1000))
+    requests = [msgspec.structs.replace(REQUEST, request_id=f"{i}", prompt_token_ids=prompt) for i in range(50)]
+    frame = wire.pack(Kind.ADD, wire.Add.of(requests))
+    assert len(frame) < len(wire.pack(Kind.ADD, wire.Add.of(requests[:1]))) * 10
+    [(_, received)] = wire.FrameSplitter().feed(frame)
+    complete = received.complete()
+    assert complete == requests
+    assert all(each.prompt_token_ids is complete[0].prompt_token_ids for each in complete)
 
 
 @given(sizes=st.lists(st.integers(1, 50), min_size=1))

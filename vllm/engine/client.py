@@ -77,8 +77,8 @@ class CoreClient(asyncio.Protocol):
         self.cause = None
 
     def add(self, requests: list[EngineRequest]) -> None:
-        """Submits sequences. Raises EngineDeadError with the cause while there is no core."""
-        self._send(Kind.ADD, requests)
+        """Submits sequences of one prompt. Raises EngineDeadError with the cause while there is no core."""
+        self._send(Kind.ADD, wire.Add.of(requests))
 
     def abort(self, request_ids: Sequence[str]) -> None:
         """Drops sequences; nothing to do when the core, and so the sequences, are gone."""

@@ -99,7 +99,7 @@ class CoreLoop:
 
     def _handle(self, kind: int, payload) -> None:
         if kind == Kind.ADD:
-            self._add(payload)
+            self._add(payload.complete())
         elif kind == Kind.ABORT:
             self._core.abort_requests(payload)
         elif kind == Kind.CALL:

@@ -21,7 +21,7 @@ class Kind(IntEnum):
     """What a frame holds. The first group goes to the core, the second comes from it."""
 
     CONFIG = 0  # a pickled VllmConfig, once, first
-    ADD = 1  # list[EngineRequest]
+    ADD = 1  # Add
     ABORT = 2  # list[str]: request ids
     CALL = 3  # Call
 
@@ -30,6 +30,25 @@ class Kind(IntEnum):
     REJECTED = 12  # Rejected
     REPLY = 13  # Reply
     FAILED = 14  # Failed; the core exits
+
+
+class Add(msgspec.Struct, array_like=True):
+    """Sequences of one prompt, which is sent once: there may be thousands."""
+
+    prompt_token_ids: list[int]
+    requests: list[EngineRequest]  # without it
+
+    @classmethod
+    def of(cls, requests: list[EngineRequest]) -> "Add":
+        """`requests` is not empty; all have the same prompt."""
+        without = [msgspec.structs.replace(request, prompt_token_ids=[]) for request in requests]
+        return cls(requests[0].prompt_token_ids, without)
+
+    def complete(self) -> list[EngineRequest]:
+        """The requests, sharing one list of the prompt's tokens."""
+        for request in self.requests:
+            request.prompt_token_ids = self.prompt_token_ids
+        return self.requests
 
 
 class Call(msgspec.Struct, array_like=True):
@@ -78,7 +97,7 @@ class Failed(msgspec.Struct, array_like=True):
 
 
 _PAYLOADS = {
-    Kind.ADD: list[EngineRequest],
+    Kind.ADD: Add,
     Kind.ABORT: list[str],
     Kind.CALL: Call,
     Kind.READY: Ready,

@@ -52,7 +52,7 @@ _REASONS = {
         aggregate-engine-logging enable-log-deltas enable-log-outputs log-config-file log-error-stack max-log-len""",
     "put a reverse proxy in front of the server": """
         enable-request-id-headers enable-ssl-refresh h11-max-header-count h11-max-incomplete-event-size middleware
-        ssl-cert-reqs ssl-ciphers""",
+        ssl-ciphers""",
     "the engine always has a process of its own": "disable-frontend-multiprocessing",
     "the HTTP interface is fixed": """
         additional-config default-chat-template-kwargs disable-fastapi-docs enable-offline-docs

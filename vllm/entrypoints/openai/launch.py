@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import ssl
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -97,3 +98,21 @@ def _check_tls(settings: ServerSettings) -> None:
             raise VLLMValidationError(f"{flag} {path}: there is no such file, or it cannot be read")
     if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
         raise VLLMValidationError("--ssl-keyfile needs --ssl-certfile, too")
+    if settings.client_certificates != ssl.CERT_NONE and settings.ssl_ca_certs is None:
+        raise VLLMValidationError("--ssl-cert-reqs needs --ssl-ca-certs, too")
+    if settings.ssl_certfile is not None:
+        _try_certificates(settings)
+
+
+def _try_certificates(settings: ServerSettings) -> None:
+    """Raises VLLMValidationError where the files are not what their flags say, or do not belong together."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    flags = "--ssl-certfile and --ssl-keyfile"
+    try:
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+        flags = "--ssl-ca-certs"
+        if settings.ssl_ca_certs is not None:
+            context.load_verify_locations(settings.ssl_ca_certs)
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).lower().replace("_", " ")
+        raise VLLMValidationError(f"{flags}: {reason}; give PEM files that belong together") from None

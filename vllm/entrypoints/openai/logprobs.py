@@ -58,18 +58,19 @@ def join(first: CompletionLogprobs | None, second: CompletionLogprobs | None) ->
 
 
 def chat_logprobs(token_ids: list[int], logprobs: SampleLogprobs, num_top: int, as_token_ids: bool) -> ChatLogprobs:
-    """For /v1/chat/completions: each token with its `num_top` most likely alternatives."""
+    """For /v1/chat/completions: each token with its `num_top` most likely alternatives; -1: all."""
     content = []
+    kept = None if num_top == -1 else num_top
     for token_id, candidates in zip(token_ids, logprobs, strict=True):
         own = candidates[token_id]
-        ranked = sorted(candidates.items(), key=lambda item: item[1].rank or math.inf)[:num_top]
+        ranked = sorted(candidates.items(), key=lambda item: item[1].rank or math.inf)
         text = token_text(token_id, own, as_token_ids)
         content.append(
             ChatTokenLogprob(
                 token=text,
                 logprob=_finite(own.logprob),
                 bytes=_bytes(text),
-                top_logprobs=[_top_logprob(token_text(i, c, as_token_ids), c) for i, c in ranked],
+                top_logprobs=[_top_logprob(token_text(i, c, as_token_ids), c) for i, c in ranked[:kept]],
             )
         )
     return ChatLogprobs(content)

@@ -51,6 +51,11 @@ class HttpServer(uvicorn.Server):
                 # What is left to do takes no time; interrupting it would only spoil the exit status.
                 signal.signal(signum, signal.SIG_IGN)
 
+    def give_up(self) -> None:
+        """Ends soon, whatever clients do: there is no engine to answer them."""
+        self._hurry.set()
+        self.should_exit = True
+
     def _stop(self) -> None:
         if self.should_exit:
             self._hurry.set()
@@ -75,7 +80,7 @@ async def serve(state: ServerState, bound: socket.socket, on_ready: Callable[[],
 
     def give_up(cause: str) -> None:
         causes.append(cause)
-        server.should_exit = True
+        server.give_up()
 
     state.llm.on_give_up = give_up
     await state.llm.attach()
@@ -99,6 +104,7 @@ def _uvicorn_config(state: ServerState) -> uvicorn.Config:
         ssl_keyfile=settings.ssl_keyfile,
         ssl_certfile=settings.ssl_certfile,
         ssl_ca_certs=settings.ssl_ca_certs,
+        ssl_cert_reqs=settings.client_certificates,
         http="httptools",
         ws="none",
         lifespan="off",

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from vllm import envs
 from vllm.chat_content import FORMATS
 
+# Of ssl.VerifyMode, whose module would take a tenth of the time of --help.
+_NOT_ASKED_FOR, _REQUIRED = 0, 2
 _LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
 
 
@@ -27,6 +29,7 @@ class ServerSettings:
     ssl_keyfile: str | None = None
     ssl_certfile: str | None = None
     ssl_ca_certs: str | None = None
+    ssl_cert_reqs: int | None = None
     uvicorn_log_level: str = "warning"
     disable_uvicorn_access_log: bool = False
     shutdown_timeout: float | None = None
@@ -38,6 +41,13 @@ class ServerSettings:
     response_role: str = "assistant"
     return_tokens_as_token_ids: bool = False
     enable_force_include_usage: bool = False
+
+    @property
+    def client_certificates(self) -> int:
+        """An ssl.VerifyMode; where nothing is said, required if there are authorities to check them by."""
+        if self.ssl_cert_reqs is None:
+            return _NOT_ASKED_FOR if self.ssl_ca_certs is None else _REQUIRED
+        return self.ssl_cert_reqs
 
     @classmethod
     def from_cli_args(cls, args: argparse.Namespace) -> "ServerSettings":
@@ -69,7 +79,14 @@ def _add_network_flags(group) -> None:
     _add(group, "--root-path", "path prefix that a reverse proxy strips", metavar="PATH")
     _add(group, "--ssl-keyfile", "TLS private key", metavar="FILE")
     _add(group, "--ssl-certfile", "TLS certificate", metavar="FILE")
-    _add(group, "--ssl-ca-certs", "authorities that sign client certificates", metavar="FILE")
+    _add(group, "--ssl-ca-certs", "authorities that sign client certificates, which are required then", metavar="FILE")
+    _add(
+        group,
+        "--ssl-cert-reqs",
+        "client certificates are 0 not asked for, 1 checked where there is one, 2 required",
+        type=int,
+        choices=range(3),
+    )
     _add(
         group,
         "--shutdown-timeout",
