@@ -134,10 +134,16 @@ class SafetensorsCheckpoint(Checkpoint):
 
     def finish(self) -> None:
         self._pages.release()
-        left = sorted(n for n in self._unused if not n.endswith(_DERIVED) and n not in self._ignored)
+        left = sorted(n for n in self._unused if not self._needless(n))
         if left:
             shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
             raise ModelError(f"{self._folder} holds weights that this architecture does not have: {shown}")
+
+    def _needless(self, name: str) -> bool:
+        """Whether a weight may be left: AutoGPTQ, for one, writes a bias of zeros for layers that have none."""
+        if name in self._ignored or name.endswith(_DERIVED):
+            return True
+        return name.endswith(".bias") and not self._owner[name][0].get_tensor(name).any()
 
 
 class DummyCheckpoint(Checkpoint):

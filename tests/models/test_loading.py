@@ -103,6 +103,10 @@ BROKEN = {
         lambda f: edit_weights(f, lambda w: w.update({"extra.weight": torch.ones(1)})),
         r"does not have: extra\.weight",
     ),
+    "unexpected bias": (
+        lambda f: edit_weights(f, lambda w: w.update({"model.layers.0.self_attn.o_proj.bias": torch.ones(64)})),
+        r"does not have: model\.layers\.0\.self_attn\.o_proj\.bias",
+    ),
     "wrong shape": (
         lambda f: edit_weights(f, lambda w: w.update({"model.norm.weight": torch.ones(3)})),
         r"'model\.norm\.weight' has shape \[3\], config\.json makes it \[64\]",
@@ -132,6 +136,11 @@ def test_pickled_weights_are_not_read(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"pytorch_model\.bin, which can run code and is not read"):
         answer(folder)
+
+
+def test_a_bias_of_zeros_is_none(good, folder):
+    edit_weights(folder, lambda w: w.update({"model.layers.0.self_attn.o_proj.bias": torch.zeros(64)}))
+    assert answer(folder) == answer(good)
 
 
 def test_shards(good, folder):

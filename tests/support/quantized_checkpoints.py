@@ -75,12 +75,15 @@ def gptq(
         original[:, order] = codes
         reference = torch.empty_like(weight)
         reference[:, order] = dequantized(codes, scales, zeros)
-        return {
+        tensors = {
             "qweight": pack_words(original.t(), bits),
             "qzeros": pack_words(zeros - int(version == 1), bits).t().contiguous(),
             "scales": scales.t().contiguous().half(),
             "g_idx": group_of,
-        }, reference
+        }
+        if version == 1:  # AutoGPTQ's, which gives every layer a bias
+            tensors["bias"] = torch.zeros(n, dtype=torch.float16)
+        return tensors, reference
 
     return store
 
