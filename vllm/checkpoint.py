@@ -49,6 +49,10 @@ class Checkpoint(ABC):
     def has(self, name: str) -> bool:
         """Whether there is such a weight."""
 
+    def prefix(self, prefix: str, name: str) -> str:
+        """`prefix`, or "" where the weight `name` is stored without it: so are those of a base model saved alone."""
+        return "" if self.has(name) and not self.has(prefix + name) else prefix
+
     @abstractmethod
     def take_stored(
         self,

@@ -156,6 +156,15 @@ def test_shards(good, folder):
     assert answer(folder) == answer(good)
 
 
+@pytest.mark.parametrize("kind", ["llama_tied_bias", "opt_350m_style"])
+def test_weights_of_a_base_model_saved_alone(kind, tmp_path):
+    folder = save_model(kind, tmp_path)
+    expected = answer(folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({n.removeprefix("model."): w for n, w in weights.items()}, folder / "model.safetensors")
+    assert answer(folder) == expected
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "auto"])
 def test_other_dtypes_run(good, dtype):
     assert [len(a) for a in answer(good, dtype=dtype)] == [8, 8]

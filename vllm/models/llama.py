@@ -47,18 +47,19 @@ class LlamaForCausalLM:
         shape = self.shape(context.hf_config)
         self.vocab_size = shape.vocab_size
         checkpoint = context.checkpoint
+        root = checkpoint.prefix("model.", "norm.weight")
         self._embedding, self._head = load_embedding_and_head(
-            checkpoint, "model.embed_tokens", "lm_head", shape.vocab_size, shape.hidden_size, shape.tied
+            checkpoint, f"{root}embed_tokens", "lm_head", shape.vocab_size, shape.hidden_size, shape.tied
         )
         cos_sin = self._rotary_table(context, shape)
         self._layers = [
-            LlamaLayer(checkpoint, f"model.layers.{i}", shape, attention, cos_sin)
+            LlamaLayer(checkpoint, f"{root}layers.{i}", shape, attention, cos_sin)
             for i, attention in enumerate(shape.attentions)
         ]
         self.attentions = [layer.attention for layer in self._layers]
         last = self._layers[-1]
         self.only_wanted = (last.output, last.mlp, last.mlp.down)
-        self._norm = RMSNorm.load(checkpoint, "model.norm", shape.hidden_size, shape.norm_epsilon)
+        self._norm = RMSNorm.load(checkpoint, f"{root}norm", shape.hidden_size, shape.norm_epsilon)
         first = self._layers[0]
         self._num_heads, self._head_size = first.attention.shape.num_heads, first.attention.shape.head_size
         parts = (part for layer in self._layers for part in layer.parts)

@@ -35,7 +35,7 @@ class OPTForCausalLM:
         norms_first, bias = config.get("do_layer_norm_before", True), config.get("enable_bias", True)
         if not config.get("layer_norm_elementwise_affine", True):
             raise ModelError("config.json: layer_norm_elementwise_affine=False is not supported")
-        root = "model.decoder"
+        root = checkpoint.prefix("model.", "decoder.embed_positions.weight") + "decoder"
         tied = config.get("tie_word_embeddings", True)
         self._tokens, self._head = load_embedding_and_head(
             checkpoint, f"{root}.embed_tokens", "lm_head", self.vocab_size, width, tied
