@@ -9,6 +9,11 @@ from vllm.exceptions import ModelError
 _LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 # Rope types whose max_position_embeddings already counts the extension.
 _EXTENDED_IN_CONFIG = ("default", "llama3", "longrope", "su", "mrope")
+# Rope settings that hold for every rope type, and are found beside rope_scaling, too.
+_BESIDE_ROPE_SCALING = ("rope_theta", "partial_rotary_factor")
+# Rope types that start from the length before the extension; it wins where it stands outside of their settings.
+_ORIGINAL_LENGTH = "original_max_position_embeddings"
+_FROM_ORIGINAL_LENGTH = ("llama3", "yarn", "longrope", "su")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -27,8 +32,24 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_hf_config(folder: Path, overrides: dict[str, Any]) -> dict[str, Any]:
-    """config.json with `overrides` on top (nested objects are merged)."""
-    return _merged(read_json(folder / "config.json"), overrides)
+    """config.json with `overrides` on top: nested objects are merged, rope settings across their fields, too."""
+    stored = read_json(folder / "config.json")
+    config = _merged(stored, overrides)
+    if rope := _rope_overrides(overrides):
+        config |= {"rope_parameters": rope_parameters(stored) | rope, "rope_scaling": None}
+        config |= {key: rope[key] for key in (*_BESIDE_ROPE_SCALING, _ORIGINAL_LENGTH) if key in rope}
+    return config
+
+
+def _rope_overrides(overrides: dict[str, Any]) -> dict[str, Any]:
+    """What overrides say of rope, in transformers 4's fields or 5's, in the form of `rope_parameters`."""
+    given = {key: overrides[key] for key in (*_BESIDE_ROPE_SCALING, _ORIGINAL_LENGTH) if key in overrides}
+    if "rope_scaling" in overrides:
+        given |= _object(overrides, "rope_scaling") or {"rope_type": "default"}
+    given |= _object(overrides, "rope_parameters")
+    if "type" in given:
+        given.setdefault("rope_type", given.pop("type"))
+    return given
 
 
 def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -53,11 +74,27 @@ def positive_int(hf_config: dict[str, Any], key: str, folder: Path) -> int:
     return value
 
 
+def _object(hf_config: dict[str, Any], key: str) -> dict[str, Any]:
+    value = hf_config.get(key)
+    if not isinstance(value, dict | None):
+        raise ModelError(f"{key}={value!r} is not accepted: it must be an object with rope_type, or null")
+    return value or {}
+
+
 def rope_parameters(hf_config: dict[str, Any]) -> dict[str, Any]:
-    """{"rope_type", "rope_theta", ...}: `rope_parameters` (transformers 5) or `rope_scaling` and `rope_theta` (4)."""
-    parameters = dict(hf_config.get("rope_parameters") or hf_config.get("rope_scaling") or {})
+    """{"rope_type", "rope_theta", ...}: `rope_parameters` (transformers 5) or `rope_scaling` and `rope_theta` (4).
+
+    Of both, as where a file of transformers 5 was edited, `rope_scaling` wins.
+    """
+    newer = _object(hf_config, "rope_parameters")
+    parameters = dict(_object(hf_config, "rope_scaling") or newer)
     parameters["rope_type"] = parameters.get("rope_type") or parameters.pop("type", None) or "default"
-    parameters.setdefault("rope_theta", hf_config.get("rope_theta", 10000.0))
+    for key in _BESIDE_ROPE_SCALING:
+        if (value := newer.get(key, hf_config.get(key))) is not None:
+            parameters.setdefault(key, value)
+    parameters.setdefault("rope_theta", 10000.0)
+    if parameters["rope_type"] in _FROM_ORIGINAL_LENGTH and hf_config.get(_ORIGINAL_LENGTH):
+        parameters[_ORIGINAL_LENGTH] = hf_config[_ORIGINAL_LENGTH]
     return parameters
 
 

@@ -85,7 +85,7 @@ class LlamaForCausalLM:
         head_size = fields.positive("head_dim", hidden_size // num_heads)
         num_kv_heads = fields.positive("num_key_value_heads", num_heads)
         num_layers = fields.positive("num_hidden_layers")
-        partial = rope_parameters(hf_config).get("partial_rotary_factor", hf_config.get("partial_rotary_factor", 1.0))
+        partial = rope_parameters(hf_config).get("partial_rotary_factor", 1.0)
         bias = bool(hf_config.get("attention_bias", False))
         return LlamaShape(
             hidden_size=hidden_size,
