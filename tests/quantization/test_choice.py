@@ -1,14 +1,19 @@
 """Which method a model is loaded with, and what is refused, before any weight is read."""
 
+import json
 import re
+import shutil
 
 import pytest
+import torch
 
 from support.quantized_checkpoints import FORMATS, write_quantized
 from support.tiny_model import write_tiny_model
 from vllm import EngineArgs
+from vllm.checkpoint import SafetensorsCheckpoint
 from vllm.exceptions import ModelError, VLLMValidationError
 from vllm.quantization import choose_method, linear_method
+from vllm.quantization.base import QuantizedWeight
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,34 @@ def test_choices(plain, quantized):
     assert chosen(plain, None) is None
     assert chosen(plain, "int8") == "int8"
     assert {chosen(quantized, name) for name in (None, "gptq", "gptq_marlin")} == {"gptq"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "method"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 32, "desc_act": False, "model_file_base_name": "m"}, "gptq"),
+        ("quantize_config.json", {"quant_method": "awq", "bits": 4, "group_size": 32}, "awq"),
+        ("quant_config.json", {"zero_point": True, "q_group_size": 32, "w_bit": 4, "version": "GEMM"}, "awq"),
+    ],
+)
+def test_described_beside_config_json(tmp_path, name, stored, method):
+    folder, _ = write_quantized(tmp_path, FORMATS["gptq4" if method == "gptq" else "awq"])
+    config = json.loads((folder / "config.json").read_text())
+    del config["quantization_config"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / name).write_text(json.dumps(stored))
+    model = EngineArgs(model=str(folder)).create_engine_config().model_config
+    assert model.quantization == method
+    weight = linear_method(method, model.hf_config).read(
+        SafetensorsCheckpoint(folder, torch.float32), "model.layers.0.mlp.up_proj", 128, 64
+    )
+    assert isinstance(weight, QuantizedWeight) and weight.group_size == 32
+
+
+def test_config_json_comes_first(quantized, tmp_path):
+    folder = shutil.copytree(quantized, tmp_path / "model")
+    (folder / "quant_config.json").write_text("{}")
+    assert chosen(str(folder), None) == "gptq"
 
 
 @pytest.mark.parametrize(

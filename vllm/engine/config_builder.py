@@ -21,7 +21,7 @@ from vllm.hf_config import architecture, max_position, positive_int, read_hf_con
 from vllm.kernels.op_set import device_kernels
 from vllm.model_path import resolve_model
 from vllm.platforms import current_platform
-from vllm.quantization import choose_method
+from vllm.quantization import choose_method, with_quantization_config
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import EngineArgs
@@ -106,7 +106,7 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
 
     source = {"download_dir": args.download_dir, "hf_token": args.hf_token}
     folder = resolve_model(args.model, revision=args.revision, **source)
-    hf_config = read_hf_config(folder, args.hf_overrides)
+    hf_config = with_quantization_config(read_hf_config(folder, args.hf_overrides), folder)
     name = architecture(hf_config, folder)
     ModelRegistry.check_supported(name)
     quantization = choose_method(args.quantization, hf_config, folder)

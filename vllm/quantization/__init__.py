@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllm.exceptions import ModelError, VLLMValidationError
+from vllm.quantization.older_files import read_older_config
 
 if TYPE_CHECKING:
     from vllm.quantization.base import LinearMethod
@@ -23,6 +24,12 @@ _LOAD_METHODS = {
 }
 # vLLM's names for the same checkpoints on other kernels.
 _ALIASES = {"gptq_marlin": "gptq", "awq_marlin": "awq", "marlin": "gptq"}
+
+
+def with_quantization_config(hf_config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """`hf_config` with the quantization_config that is in a file of its own where config.json has none."""
+    older = None if _stored_config(hf_config) is not None else read_older_config(folder)
+    return hf_config if older is None else {**hf_config, "quantization_config": older}
 
 
 def choose_method(requested: str | None, hf_config: dict[str, Any], folder: Path) -> str | None:
