@@ -156,7 +156,7 @@ class Tokenizer:
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             content_format=content_format,
-            variables={**self.special_tokens, "tools": tools or None, **template_arguments},
+            variables={**self.special_tokens, "tools": tools or None, "documents": None, **template_arguments},
         )
 
     def apply_chat_template(

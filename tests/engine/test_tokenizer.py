@@ -177,6 +177,7 @@ def test_template_errors_are_one_line(tokenizer, template, expected):
         ("{{ strftime_now('%%') }}", "%"),
         ("{{ thinking }}", "yes"),
         ("{% if tools %}tools{% else %}none{% endif %}", "none"),
+        ("{% if tools is not none or documents is not none %}some{% else %}none{% endif %}", "none"),
     ],
 )
 def test_what_templates_may_use(tokenizer, template, expected):
