@@ -4,6 +4,8 @@ from vllm.tokenizer import Tokenizer
 
 # Prompt tokens decoded together with the first new ones: decoders treat the start of a text specially.
 _CONTEXT_TOKENS = 6
+# Where that begins inside a character, which has up to four tokens; shorter ones for prompts with broken characters.
+_OTHER_CONTEXTS = (7, 8, 9, 5, 4, 3, 2, 1)
 # Byte tokens that have not become a character after this many tokens never will.
 _MAX_HELD_TOKENS = 16
 _REPLACEMENT = "\ufffd"
@@ -21,10 +23,24 @@ class IncrementalDetokenizer:
     def __init__(self, tokenizer: Tokenizer, prompt_token_ids: list[int], skip_special_tokens: bool):
         self._decode = tokenizer.decode
         self._skip_special = skip_special_tokens
-        self._ids = prompt_token_ids[-_CONTEXT_TOKENS:]
+        self._ids = self._context(prompt_token_ids)
         self._start = 0
         self._shown = len(self._ids)
         self._shown_text = self._decode(self._ids, self._skip_special)
+
+    def _context(self, prompt: list[int]) -> list[int]:
+        """The last prompt tokens, from the start of a character on.
+
+        Decoders with byte fallback take tokens of single bytes that follow one another as one text: where it begins
+        inside a character, or a byte of it is wrong, all of it is U+FFFD.
+        """
+        usual = prompt[-_CONTEXT_TOKENS:]
+        if not self._broken(usual):
+            return usual
+        return min([usual, *(prompt[-count:] for count in _OTHER_CONTEXTS)], key=self._broken)
+
+    def _broken(self, ids: list[int]) -> int:
+        return self._decode(ids, self._skip_special).count(_REPLACEMENT)
 
     def append(self, token_id: int) -> str:
         """The text that this token completes, perhaps empty."""

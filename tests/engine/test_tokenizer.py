@@ -5,9 +5,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import tokenizers
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import decoders, models, normalizers
 
 from support.models import save_tokenizer
 from vllm.detokenizer import IncrementalDetokenizer
@@ -64,15 +66,49 @@ def test_ids_beyond_the_vocabulary_have_no_text(tokenizer):
     assert tokenizer.convert_ids_to_tokens([2, 5000]) == ["</s>", ""]
 
 
+@pytest.fixture(scope="module")
+def byte_fallback(tmp_path_factory):
+    """As Llama 2's and Mistral's: words with "▁" for spaces, and bytes as tokens for what has none."""
+    bytes_and_words = [f"<0x{byte:02X}>" for byte in range(256)] + list("▁abcdefghij")
+    vocabulary = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>", *bytes_and_words])}
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend.decoder = decoders.Sequence(parts)
+    backend.add_special_tokens(["<unk>", "<s>", "</s>"])
+    folder = tmp_path_factory.mktemp("byte_fallback")
+    backend.save(str(folder / "tokenizer.json"))
+    return Tokenizer(folder)
+
+
+def pieces_after(tokenizer, prompt, text) -> list[str]:
+    prompt_ids = tokenizer.encode(prompt)
+    detokenizer = IncrementalDetokenizer(tokenizer, prompt_ids, True)
+    pieces = [detokenizer.append(token) for token in tokenizer.encode(prompt + text)[len(prompt_ids) :]]
+    return [*pieces, detokenizer.flush()]
+
+
 @settings(deadline=None)
 @given(prompt=st.text(max_size=8), text=st.text(max_size=30))
-def test_pieces_add_up_to_the_text(tokenizer, prompt, text):
+@pytest.mark.parametrize("kind", ["tokenizer", "byte_fallback"])
+def test_pieces_add_up_to_the_text(kind, request, prompt, text):
     """Each token is one byte, so most pieces end inside a character."""
-    detokenizer = IncrementalDetokenizer(tokenizer, tokenizer.encode(prompt), True)
-    pieces = [detokenizer.append(token) for token in tokenizer.encode(text)]
+    pieces = pieces_after(request.getfixturevalue(kind), prompt, text)
     if "\ufffd" not in text:
         assert not any("\ufffd" in piece for piece in pieces)
-    assert "".join(pieces) + detokenizer.flush() == text
+    assert "".join(pieces) == text
+
+
+@pytest.mark.parametrize("prompt", ["ጤና ይስጥልኝ\n", "မင်္ဂလာပါ\n", "a😀😀", "é" * 40, "ab\ufffd😀"])
+@pytest.mark.parametrize("text", ["ሰላም ነው", "😀 a"])
+def test_a_prompt_that_ends_in_bytes(byte_fallback, prompt, text):
+    assert "".join(pieces_after(byte_fallback, prompt, text)) == text
+
+
+def test_a_prompt_of_broken_bytes_does_not_break_the_text(byte_fallback):
+    broken, newline = byte_fallback.convert_tokens_to_ids(["<0xFF>", "<0x0A>"])
+    detokenizer = IncrementalDetokenizer(byte_fallback, [broken] * 9 + [newline], True)
+    assert "".join(map(detokenizer.append, byte_fallback.encode("😀")[1:])) == "😀"
 
 
 def test_bytes_that_are_no_character_come_out_at_the_end(tokenizer):
