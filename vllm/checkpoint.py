@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from vllm.exceptions import ModelError
-from vllm.hf_config import read_json
 from vllm.huge_pages import HugePages
 from vllm.mapped_pages import MappedPages
 from vllm.partition import Part
+from vllm.weight_files import weight_files
 
-_INDEX = "model.safetensors.index.json"
 _HOST = torch.device("cpu")
 # Written by older tools; derived from the configuration and never needed.
 _DERIVED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "attn.masked_bias")
@@ -98,7 +97,7 @@ class SafetensorsCheckpoint(Checkpoint):
         self._folder, self._ignored = folder, ignored
         self._files: list[Any] = []
         self._owner: dict[str, tuple[Any, Path]] = {}
-        paths = _weight_files(folder)
+        paths = weight_files(folder)
         for path in paths:
             handle = _open(path)
             self._files.append(handle)
@@ -193,30 +192,6 @@ def cut(weight: Tensor, name: str, parts: Sequence[Part]) -> Tensor:
             ) from None
         view = view.narrow(dimension, start, end - start)
     return view
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / _INDEX).exists():
-        return _indexed_files(folder)
-    single = folder / "model.safetensors"
-    files = [single] if single.exists() else sorted(folder.glob("*.safetensors"))
-    if not files:
-        others = sorted(p.name for p in folder.glob("*.bin"))
-        found = f"; it has {others[0]}, which can run code and is not read: convert it" if others else ""
-        raise ModelError(f"{folder} has no *.safetensors file{found}")
-    return files
-
-
-def _indexed_files(folder: Path) -> list[Path]:
-    index = read_json(folder / _INDEX)
-    mapping = index.get("weight_map")
-    if not isinstance(mapping, dict) or not all(isinstance(v, str) for v in mapping.values()):
-        raise ModelError(f"{folder / _INDEX} has no weight_map from names to files; download it again")
-    files = [folder / name for name in sorted(set(mapping.values()))]
-    for path in files:
-        if path.parent != folder or not path.exists():
-            raise ModelError(f"{path}, which {_INDEX} names, does not exist: download the missing shard")
-    return files
 
 
 def _open(path: Path) -> Any:

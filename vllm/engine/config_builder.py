@@ -19,7 +19,7 @@ from vllm.config import (
 from vllm.exceptions import ModelError, VLLMValidationError
 from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
 from vllm.kernels.op_set import device_kernels
-from vllm.model_path import resolve_model
+from vllm.model_path import download_weights, resolve_model
 from vllm.platforms import current_platform
 from vllm.quantization import choose_method, with_quantization_config
 
@@ -56,7 +56,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
     _warn_of_unused_gpu_kernels()
     model = _model_config(args)
     device = _device_config(args, model.dtype)
-    return VllmConfig(
+    config = VllmConfig(
         model_config=model,
         cache_config=_cache_config(args, model.dtype, device.attention_backend),
         scheduler_config=_scheduler_config(args, model.max_model_len, device.device),
@@ -66,6 +66,10 @@ def build_config(args: "EngineArgs") -> VllmConfig:
         enable_sleep_mode=args.enable_sleep_mode,
         parallel_config=_parallel_config(args, device.device),
     )
+    # Last: nothing large is downloaded for what is refused.
+    if args.load_format != "dummy":
+        download_weights(args.model, model.folder, download_dir=args.download_dir, hf_token=args.hf_token)
+    return config
 
 
 def _require_kernels() -> None:
