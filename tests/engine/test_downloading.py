@@ -17,11 +17,11 @@ SETTINGS = {"additional_chat_templates/tool_use.jinja", "config.json", "tokenize
 SHARDS = {"model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"}
 # Fetches what its arguments ask for, and says where the tokenizer is, or what was refused.
 PROGRAM = """
-import sys
+import json, sys
 from vllm import EngineArgs
 from vllm.exceptions import ModelError
 try:
-    print(EngineArgs(**eval(sys.argv[1])).create_engine_config().model_config.tokenizer_folder)
+    print(EngineArgs(**json.loads(sys.argv[1])).create_engine_config().model_config.tokenizer_folder)
 except ModelError as error:
     print(error)
 """
@@ -41,7 +41,7 @@ def fetched(files, cache: Path, offline: bool = False, **arguments) -> tuple[str
         environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(cache / "home"), "NO_PROXY": "127.0.0.1"}
         environment["HF_HUB_OFFLINE"] = str(int(offline))
         arguments = {"download_dir": str(cache), **arguments}
-        command = [sys.executable, "-c", PROGRAM, repr(arguments)]
+        command = [sys.executable, "-c", PROGRAM, json.dumps(arguments)]
         said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
     (folder,) = cache.glob("models--*/snapshots/*")
     return said, {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
