@@ -25,7 +25,10 @@ COMMANDS = (
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command; 0 on success, 2 for anything the user can act on, 130 after Ctrl-C or SIGTERM."""
+    """Run a command; 0 on success, 2 for anything the user can act on, 130 after Ctrl-C or SIGTERM.
+
+    3 where the channel has no toolchain for the lane that is to be built (`toolchains.MissingToolchain`).
+    """
     command, *rest = arguments or ["(none)"]
     if command not in COMMANDS:
         print(f"error: unknown command {command!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
@@ -36,7 +39,7 @@ def main(arguments: list[str]) -> int:
         return importlib.import_module(f"tooling.commands.{command}").main(rest)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except KeyboardInterrupt:
         print("stopped; the next run goes on from here", file=sys.stderr)
         return 130

@@ -1,13 +1,17 @@
 """scripts/build: selection, rendering and dry runs."""
 
 import json
+import os
+import subprocess
 
 import pytest
+import yaml
 
 from support.checkout import ROOT
 from support.toy_checkout import make_checkout, write_recipe
 from tooling import cli
 from tooling.building import builder
+from tooling.building.toolchains import MissingToolchain
 from tooling.commands import build
 from tooling.errors import UserError
 from tooling.layout import Layout
@@ -74,14 +78,38 @@ def test_a_package_that_lanes_make_alike_is_shown_once(layout, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_one_lane_that_cannot_be_built_does_not_keep_the_others(layout, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("kinds", "status"),
+    [((UserError, UserError), 2), ((MissingToolchain, MissingToolchain), 3), ((MissingToolchain, UserError), 2)],
+)
+def test_one_lane_that_cannot_be_built_does_not_keep_the_others(layout, monkeypatch, capsys, kinds, status):
+    """A channel without its toolchain has an exit status of its own."""
+    kind = iter(kinds)
+
     def build_one(layout, recipe, lane, outputs, progress):
         if lane == "cpu-v3":
-            raise UserError(f"{recipe}: no compiler")
+            raise next(kind)(f"{recipe}: no compiler")
 
     monkeypatch.setattr(build, "build_one", build_one)
-    assert cli.main(["build", "--all"]) == 2
+    assert cli.main(["build", "--all"]) == status
     assert "2 of 4 were not built, each with its reason above; first: other: no compiler" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "ends", "built"), [(0, 0, "true"), (3, 0, "false"), (2, 2, "")])
+def test_a_lanes_job_skips_what_the_channel_cannot_build(tmp_path, status, ends, built):
+    """The step of the workflow, run as its shell runs it."""
+    steps = yaml.safe_load((ROOT / ".github/workflows/lane.yml").read_text())["jobs"]["build"]["steps"]
+    step = next(step for step in steps if step.get("id") == "build")
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/build").write_text(f"#!/bin/sh\nexit {status}\n")
+    (tmp_path / "scripts/build").chmod(0o755)
+    environment = os.environ | {"LANE": "cpu", "GITHUB_OUTPUT": str(tmp_path / "output")}
+    done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == ends
+    assert (b"::notice" in done.stdout) == (status == 3)
+    assert (f"built={built}\n" if built else "") == "".join(file.read_text() for file in tmp_path.glob("output"))
+    upload = next(step for step in steps if step.get("with", {}).get("path") == "build/channel/*/*.conda")
+    assert upload["if"] == "steps.build.outputs.built == 'true'"
 
 
 def test_dry_run_names_what_would_be_built_and_writes_nothing(layout, capsys):

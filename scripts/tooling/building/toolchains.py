@@ -13,6 +13,9 @@ from tooling.planning.recipes import Output, target_platform
 class MissingToolchain(UserError):
     """The channel cannot build a lane; one line says what it lacks."""
 
+    status = 3
+    """Its own, so that a build of every lane can go on without those that the channel is not ready for."""
+
 
 def require(root: Path, lane: str, channels: list[str], outputs: list[Output]) -> None:
     """Refuse, on one line, a lane whose compilers or libraries the channels do not hold."""

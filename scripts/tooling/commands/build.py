@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from tooling.building import matrix
+from tooling.building.toolchains import MissingToolchain
 from tooling.checks import require_writable
 from tooling.errors import UserError
 from tooling.layout import Layout
@@ -87,7 +88,8 @@ def build_all(layout: Layout, names: list[str], lanes: list[str]) -> int:
                 progress.say(f"not built: {error}")
                 failed.append(error)
     if failed:
-        raise UserError(f"{len(failed)} of {len(pairs)} were not built, each with its reason above; first: {failed[0]}")
+        kind = MissingToolchain if all(isinstance(error, MissingToolchain) for error in failed) else UserError
+        raise kind(f"{len(failed)} of {len(pairs)} were not built, each with its reason above; first: {failed[0]}")
     return 0
 
 
