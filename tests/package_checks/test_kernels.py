@@ -7,11 +7,13 @@ scales a vector.
 
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from support.conda_file import LIBRARY, Contents
+from tooling import package_checks
 from tooling.package_checks import cuda_fatbin, hip_bundle
 from tooling.package_checks.elf import Library
 
@@ -69,6 +71,16 @@ def test_a_build_that_was_asked_to_leave_avx512_out(findings, with_library, monk
     assert findings(vllm(with_library, SSE2, AVX2)) == {
         "instructions": "no kernel for avx2_vnni, which a build for every linux-64 promises"
     }
+
+
+def test_without_a_disassembler_only_x86_kernels_go_unchecked(with_library, findings, tmp_path, monkeypatch):
+    """There are wheels of it for x86-64 only."""
+    monkeypatch.setitem(sys.modules, "iced_x86", None)
+    with package_checks.opened(vllm(with_library, *ALL).write(tmp_path)) as package:
+        reports = {report.check.name: report for report in package_checks.run(package)}
+    assert reports["instructions"].line.startswith("skip instructions: x86-64 code cannot be read here")
+    assert not any(report.findings for report in reports.values())
+    assert "no kernel for sve" in findings(aarch64(with_library, NEON))["instructions"]
 
 
 def test_moves_and_scalar_arithmetic_are_no_kernels(findings, with_library):

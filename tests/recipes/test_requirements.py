@@ -65,6 +65,16 @@ def test_tools_and_tests_pin_the_same_versions():
                 assert seen.setdefault(package, version) == version, f"requirements/{name}.txt: {spec}"
 
 
+@pytest.mark.parametrize("name", ["test", "tools"])
+def test_a_package_with_wheels_for_x86_64_only_is_asked_for_there_only(name):
+    """Other machines would need a Rust compiler for it."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    (requirement,) = (Requirement(line) for line in lines if line.startswith("iced-x86"))
+    machines = ("x86_64", "aarch64", "arm64", "s390x")
+    needed = {machine: requirement.marker.evaluate({"platform_machine": machine}) for machine in machines}
+    assert needed == {machine: machine == "x86_64" for machine in machines}
+
+
 def test_lock_fits_what_tests_require():
     locked = {}
     for line in (ROOT / "requirements/test.lock").read_text().splitlines():

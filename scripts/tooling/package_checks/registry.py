@@ -29,6 +29,10 @@ MODULES = (
 _REGISTRY: dict[str, Check] = {}
 
 
+class Skipped(Exception):
+    """Raised by a check that this machine cannot make; one line says why."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One promise. `find` yields a line for each way in which a package breaks it."""
@@ -40,14 +44,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What one check found in one package; nothing found is a promise kept."""
+    """What one check found in one package; nothing found is a promise kept, unless the check was skipped."""
 
     check: Check
-    findings: tuple[str, ...]
+    findings: tuple[str, ...] = ()
+    skipped: str = ""
 
     @property
     def line(self) -> str:
         """The report as one line: the promise where it holds, else every reason why it does not."""
+        if self.skipped:
+            return f"skip {self.check.name}: {self.skipped}"
         state = "FAIL" if self.findings else "ok"
         return f"{state:4} {self.check.name}: {'; '.join(self.findings) or self.check.promise}"
 
@@ -72,13 +79,15 @@ def checks() -> tuple[Check, ...]:
 
 def run(package: Package) -> list[Report]:
     """Run every check on `package`, even after one fails."""
-    return [Report(each, _findings(each, package)) for each in checks()]
+    return [_report(each, package) for each in checks()]
 
 
-def _findings(each: Check, package: Package) -> tuple[str, ...]:
+def _report(each: Check, package: Package) -> Report:
     """What `each` finds. A damaged file can make a parser fail in any way: then it is the package that is bad."""
     try:
-        return tuple(each.find(package))
+        return Report(each, tuple(each.find(package)))
+    except Skipped as reason:
+        return Report(each, skipped=str(reason))
     except BadPackage:
         raise
     except Exception as error:
