@@ -97,11 +97,15 @@ def install(environment: Path, requirements: Path, scratch: Path) -> None:
 
 
 def point_scripts_at(target: Path, environment: Path) -> None:
-    """Rewrite the interpreter line of scripts installed in `environment`, which is about to become `target`."""
+    """Rewrite the interpreter's path in scripts installed in `environment`, which is about to become `target`.
+
+    It is in the first line or, where it is too long for that, in the second, which /bin/sh runs.
+    """
+    old, new = (f"{folder}/".encode() for folder in (environment, target))
     for script in (environment / "bin").iterdir():
         content = script.read_bytes() if script.is_file() and not script.is_symlink() else b""
-        if content.startswith(f"#!{environment}/".encode()):
-            script.write_bytes(content.replace(bytes(environment), bytes(target), 1))
+        if content.startswith(b"#!") and any(old in line for line in content.split(b"\n", 2)[:2]):
+            script.write_bytes(content.replace(old, new, 1))
 
 
 def bootstrap(target: Path, requirements: Path) -> None:

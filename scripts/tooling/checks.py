@@ -25,7 +25,12 @@ def require_disk(folder: Path, needed: float, purpose: str) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make `folder`, or say why that cannot be done."""
+    """Make `folder`, or say why that cannot be done, or why nothing can be built in it."""
+    if any(character.isspace() for character in str(folder)):
+        raise UserError(
+            f"{str(folder)!r} has white space in it, which compilers' flags cannot bear; "
+            "set VLLM_RECIPES_HOME to a folder without"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -74,7 +74,25 @@ def test_folders_and_links_among_the_scripts_are_left_alone(tmp_path):
     programs = tmp_path / "new/bin"
     (programs / "__pycache__").mkdir(parents=True)
     (programs / "python").symlink_to(sys.executable)
-    (programs / "tool").write_text(f"#!{tmp_path}/new/bin/python\n")
     bootstrap.point_scripts_at(tmp_path / "tools", tmp_path / "new")
-    assert (programs / "tool").read_text() == f"#!{tmp_path}/tools/bin/python\n"
     assert (programs / "python").is_symlink()
+
+
+@pytest.mark.parametrize("length", [10, 200])
+@pytest.mark.parametrize("name", ["new", "new folder"])
+def test_scripts_as_pip_writes_them_name_the_final_folder(tmp_path, name, length):
+    """A first line that is too long, or has a space in it, becomes two."""
+    from pip._vendor.distlib.scripts import ScriptMaker
+
+    new, target = (tmp_path / ("x" * length) / folder for folder in (name, "tools"))
+    (new / "bin").mkdir(parents=True)
+    (new / "bin/data").write_text(f"{new}/bin/python\n")
+    maker = ScriptMaker(None, str(new / "bin"))
+    maker.executable = str(new / "bin/python") if " " not in name else f'"{new}/bin/python"'
+    maker.variants = {""}
+    maker.make("tool = json:loads")
+    before = (new / "bin/tool").read_text()
+    assert before.startswith("#!/bin/sh\n") == (length > 127 or " " in name)
+    bootstrap.point_scripts_at(target, new)
+    assert (new / "bin/tool").read_text() == before.replace(f"{new}/", f"{target}/")
+    assert (new / "bin/data").read_text() == f"{new}/bin/python\n"

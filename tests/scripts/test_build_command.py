@@ -40,6 +40,16 @@ def test_wrong_arguments_are_one_line_and_exit_2(layout, capsys, arguments, mess
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
+def test_a_folder_with_white_space_is_refused_before_anything_is_asked_for(layout, capsys, monkeypatch):
+    home = layout.root / "my work"
+    apart = Layout(root=layout.root, home=home, cache=layout.cache)
+    monkeypatch.setattr(Layout, "from_environment", classmethod(lambda cls: apart))
+    assert cli.main(["build"]) == 2
+    error = capsys.readouterr().err
+    assert f"error: '{home}' has white space in it" in error and "set VLLM_RECIPES_HOME to a folder without\n" in error
+    assert not (home / "work").exists()
+
+
 def test_unknown_command(capsys):
     assert cli.main(["bild"]) == 2
     assert "unknown command 'bild': choose one of serve, run, build, " in capsys.readouterr().err
