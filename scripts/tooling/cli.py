@@ -6,7 +6,7 @@ import importlib
 import signal
 import sys
 
-from tooling.errors import UserError
+from tooling.errors import UserError, reason_from_outside
 
 COMMANDS = (
     "serve",
@@ -40,6 +40,12 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.status
+    except Exception as error:
+        reason = reason_from_outside(error)
+        if reason is None:
+            raise
+        print(f"error: {reason}; when that is put right, the next run goes on from here", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; the next run goes on from here", file=sys.stderr)
         return 130

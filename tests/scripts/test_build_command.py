@@ -1,5 +1,6 @@
 """scripts/build: selection, rendering and dry runs."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,7 +9,8 @@ import pytest
 import yaml
 
 from support.checkout import ROOT
-from support.toy_checkout import make_checkout, write_recipe
+from support.static_server import serving
+from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
 from tooling import cli
 from tooling.building import builder
 from tooling.building.toolchains import MissingToolchain
@@ -120,6 +122,32 @@ def test_a_lanes_job_skips_what_the_channel_cannot_build(tmp_path, status, ends,
     assert (f"built={built}\n" if built else "") == "".join(file.read_text() for file in tmp_path.glob("output"))
     upload = next(step for step in steps if step.get("with", {}).get("path") == "build/channel/*/*.conda")
     assert upload["if"] == "steps.build.outputs.built == 'true'"
+
+
+def test_a_channel_that_fails_meanwhile_is_told_in_one_line(layout, tmp_path, monkeypatch, capsys):
+    write_recipe(layout.root, build="[make]")
+    make_empty_channel(tmp_path / "mine")
+    for file in tmp_path.glob("mine/*/repodata.json"):
+        file.write_text("half of it, {")
+    monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path / "rattler"))
+    with serving(tmp_path / "mine") as address:
+        monkeypatch.setenv("VLLM_RECIPES_CHANNEL", address)
+        assert cli.main(["build", "--recipe", "toy"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and "repodata.json" in error and error.endswith("goes on from here")
+
+
+def test_a_full_disk_is_told_in_one_line_and_a_mistake_of_ours_is_not_hidden(layout, monkeypatch, capsys):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(build, "build_one", fail)
+    error = OSError(errno.ENOSPC, "No space left on device", "/x")
+    assert cli.main(["build", "--recipe", "toy"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: [Errno 28] No space left on device: '/x'; when")
+    error = KeyError("x")
+    with pytest.raises(KeyError):
+        cli.main(["build", "--recipe", "toy"])
 
 
 def test_dry_run_names_what_would_be_built_and_writes_nothing(layout, capsys):
