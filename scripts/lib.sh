@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 set -euo pipefail
 
+unset CDPATH # with it `cd` goes elsewhere, and prints where
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export VLLM_RECIPES_HOME=${VLLM_RECIPES_HOME:-$root/build}
 tools=$VLLM_RECIPES_HOME/tools

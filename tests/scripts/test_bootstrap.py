@@ -1,5 +1,6 @@
 """The tool environment: made once, renamed into place, and refused in one line where it cannot be made."""
 
+import os
 import subprocess
 import sys
 
@@ -68,6 +69,14 @@ def test_no_pip_anywhere_names_the_package_to_install(tmp_path, requirements, mo
     assert (
         "cannot be fetched (Unable to locate package)" in error and "apt-get install python3-venv python3-pip" in error
     )
+
+
+def test_the_checkout_is_found_whatever_cd_searches():
+    """A user's CDPATH would lead `cd` to another place of the name, and let it print that."""
+    environment = os.environ | {"CDPATH": str(ROOT)}
+    command = ["bash", "-c", "source scripts/lib.sh; echo $root"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == f"{ROOT.resolve()}\n"
 
 
 def test_folders_and_links_among_the_scripts_are_left_alone(tmp_path):

@@ -50,6 +50,18 @@ def test_a_folder_named_like_an_anchored_pattern_counts_below_the_root(root):
     assert "data/build/file" in set(files_under(root, "data"))
 
 
+def test_a_pattern_counts_as_what_it_matches(root):
+    """As of a recipe's source filter."""
+    for name in ("LICENSE", "LICENSE.OTHER", "README"):
+        (root / name).write_text("first")
+    assert set(files_under(root, "LICENSE*")) == {"LICENSE", "LICENSE.OTHER"}
+    before = digest(root, ["LICENSE*"])
+    (root / "README").write_text("second")
+    assert digest(root, ["LICENSE*"]) == before
+    (root / "LICENSE.OTHER").write_text("second")
+    assert digest(root, ["LICENSE*"]) != before
+
+
 def test_modification_times_do_not_count(root):
     before = digest(root, ["data"])
     (root / "data/text").touch()

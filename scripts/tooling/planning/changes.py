@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tooling.errors import UserError
@@ -57,4 +58,4 @@ def _lanes_of(root: Path, path: str, inputs: tuple[str, ...]) -> list[str]:
             return [lane for lane in lanes if device_of(root, lane) in devices]
     if path.startswith(BUILDERS):
         return [default_lane(root)]
-    return lanes if any(path == entry or path.startswith(f"{entry}/") for entry in inputs) else []
+    return lanes if any(fnmatch(path, entry) or path.startswith(f"{entry}/") for entry in inputs) else []

@@ -37,7 +37,11 @@ def is_ignored(root: Path, path: str) -> bool:
 
 
 def files_under(root: Path, relative: str) -> Iterator[str]:
-    """Paths, relative to `root`, of the files at or below `relative` that are not ignored."""
+    """Paths, relative to `root`, of the files at or below `relative`, a path or a pattern, that are not ignored."""
+    if any(character in relative for character in "*?["):
+        for match in root.glob(relative):
+            yield from files_under(root, match.relative_to(root).as_posix())
+        return
     top = root / relative
     if top.is_file():
         yield relative
@@ -60,7 +64,7 @@ def digest(root: Path, relatives: Iterable[str]) -> str:
 
 
 def recipe_inputs(root: Path, recipe: str) -> list[str]:
-    """Files and folders, relative to `root`, that the package made by recipes/`recipe` depends on."""
+    """Files and folders, or patterns of them, relative to `root`, that what recipes/`recipe` makes depends on."""
     folder = root / "recipes" / recipe
     file = folder / "recipe.yaml"
     try:
