@@ -13,9 +13,13 @@ from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 
 from build_support.compile_jobs import max_jobs
-from build_support.target_device import target_device
+from build_support.target_device import nvcc, target_device
 
 ROOT = Path(__file__).resolve().parent.parent
+MAY_GO = ("CMAKE_MAKE_PROGRAM", "CMAKE_CXX_COMPILER", "CMAKE_CUDA_COMPILER", "VLLM_HIP_COMPILER",
+          "VLLM_TORCH_INCLUDE_DIR")  # fmt: skip
+"""Files and folders that CMake keeps the paths of."""
+
 LAUNCHED = 32
 """Compilers that may wait for their turn at once; build_support/compile_jobs.py decides how many of them run."""
 
@@ -54,15 +58,33 @@ def kept_folder(plat_name: str) -> Path:
     return ROOT / "build" / f"temp.{plat_name}-{sys.implementation.cache_tag}"
 
 
-def drop_stale_cache(build: Path) -> None:
-    """Forget a configuration that names tools or a torch which are gone, as pip's isolated environments are."""
+def generator() -> list[str]:
+    """CMake's arguments that choose the build tool; its default where there is no ninja."""
+    return ["-G", "Ninja"] if shutil.which("ninja") else []
+
+
+def drop_stale_cache(build: Path, root: Path = ROOT) -> None:
+    """Forget a configuration that CMake would refuse, or that names what is gone. What was compiled stays.
+
+    Tools and torch go with pip's isolated environments, the sources with a checkout that moves, and ninja may come.
+    """
     cache = build / "CMakeCache.txt"
-    entries = (
-        dict(line.split("=", 1) for line in cache.read_text().splitlines() if "=" in line) if cache.exists() else {}
-    )
-    found = [entries.get(name, "") for name in ("CMAKE_MAKE_PROGRAM:FILEPATH", "VLLM_TORCH_INCLUDE_DIR:PATH")]
-    if any(os.path.isabs(path) and not os.path.exists(path) for path in found):
+    if not cache.exists():
+        return
+    entries = cached_entries(cache)
+    gone = any(os.path.isabs(path) and not os.path.exists(path) for path in map(entries.get, MAY_GO) if path)
+    moved = entries.get("CMAKE_HOME_DIRECTORY") not in (None, str(root))
+    other = bool(generator()) and entries.get("CMAKE_GENERATOR") not in (None, "Ninja")
+    if gone or moved or other:
         cache.unlink()
+        for found in build.glob("CMakeFiles/[0-9]*"):  # what is known of compilers, by CMake's version
+            shutil.rmtree(found)
+
+
+def cached_entries(cache: Path) -> dict[str, str]:
+    """Value by name of a CMakeCache.txt."""
+    lines = (line.partition("=") for line in cache.read_text().splitlines() if "=" in line)
+    return {name.partition(":")[0]: value for name, _, value in lines}
 
 
 class cmake_build_ext(build_ext):
@@ -102,9 +124,10 @@ class cmake_build_ext(build_ext):
         return max(LAUNCHED, max_jobs() or 0)
 
     def _configure(self, build: Path) -> None:
-        generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+        if target_device() == "cuda" and (compiler := nvcc()):
+            os.environ["CUDACXX"] = compiler  # CMake itself looks on PATH only
         self._call(
-            "cmake", "-S", str(ROOT), "-B", str(build), *generator,
+            "cmake", "-S", str(ROOT), "-B", str(build), *generator(),
             f"-DCMAKE_BUILD_TYPE={os.environ.get('CMAKE_BUILD_TYPE') or 'Release'}",
             f"-DVLLM_TARGET_DEVICE={target_device()}",
             f"-DVLLM_PYTHON_EXECUTABLE={sys.executable}",

@@ -27,7 +27,7 @@ def torch_versions() -> dict[str, str]:
 
 def detect_device(torch: dict[str, str]) -> str:
     """What a torch is for, provided that the compiler for it is here: a GPU's torch alone does not compile kernels."""
-    if "cuda" in torch and (os.environ.get("CUDACXX") or shutil.which("nvcc")):
+    if "cuda" in torch and nvcc():
         return "cuda"
     if "hip" in torch and (os.environ.get("ROCM_PATH") or shutil.which("hipcc") or shutil.which("amdclang++")):
         return "rocm"
@@ -48,12 +48,19 @@ def target_device() -> str:
     return device
 
 
+def nvcc() -> str | None:
+    """The CUDA compiler: CUDACXX, the one on PATH, or that of the toolkit which CUDA_HOME or CUDA_PATH names."""
+    homes = filter(None, map(os.environ.get, ("CUDA_HOME", "CUDA_PATH")))
+    found = (shutil.which("nvcc", path=path) for path in (None, *(f"{home}/bin" for home in homes)))
+    return os.environ.get("CUDACXX") or next(filter(None, found), None)
+
+
 def nvcc_version() -> str | None:
     """major.minor of the CUDA compiler; None where there is none."""
-    nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
-    if nvcc is None:
+    compiler = nvcc()
+    if compiler is None:
         return None
-    done = subprocess.run([nvcc, "--version"], capture_output=True, text=True)
+    done = subprocess.run([compiler, "--version"], capture_output=True, text=True)
     match = re.search(r"release (\d+\.\d+)", done.stdout)
     return match.group(1) if match else None
 

@@ -10,8 +10,8 @@ from build_support.requirement_files import read_requirements
 from build_support.version import build_version, revision, stated_version
 from support.checkout import ROOT
 
-VARIABLES = ("VLLM_TARGET_DEVICE", "VLLM_MAIN_CUDA_VERSION", "VLLM_VERSION_OVERRIDE", "CUDACXX", "ROCM_PATH",
-             "ROCM_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_VLLM")  # fmt: skip
+VARIABLES = ("VLLM_TARGET_DEVICE", "VLLM_MAIN_CUDA_VERSION", "VLLM_VERSION_OVERRIDE", "CUDACXX", "CUDA_HOME",
+             "CUDA_PATH", "ROCM_PATH", "ROCM_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_VLLM")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,17 @@ def test_detection_needs_torch_and_compiler(tmp_path, torch, compiler, device):
     if compiler:
         put_compiler(tmp_path, compiler)
     assert devices.detect_device(torch) == device
+
+
+@pytest.mark.parametrize("variable", ["CUDA_HOME", "CUDA_PATH"])
+def test_a_toolkit_that_is_named_is_enough(tmp_path, monkeypatch, variable):
+    (tmp_path / "toolkit/bin").mkdir(parents=True)
+    put_compiler(tmp_path / "toolkit", "nvcc", "release 13.0, V13.0.88")
+    monkeypatch.setenv(variable, str(tmp_path / "toolkit"))
+    assert devices.detect_device({"cuda": "13.0"}) == "cuda"
+    assert devices.version_suffix("cuda") == "cu130"
+    put_compiler(tmp_path, "nvcc", "release 12.9, V12.9.1")
+    assert devices.version_suffix("cuda") == "cu129", "the one on PATH comes first, as for CMake"
 
 
 @pytest.mark.parametrize(

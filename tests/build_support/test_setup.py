@@ -102,6 +102,43 @@ def test_a_configuration_of_an_environment_that_is_gone_is_forgotten(tmp_path, n
     assert not cache.exists()
 
 
+@pytest.mark.skipif(not (shutil.which("cmake") and shutil.which("ninja")), reason="needs cmake and ninja")
+@pytest.mark.parametrize("change", ["nothing", "the checkout moved", "ninja came", "the compiler went"])
+def test_cmake_configures_a_kept_folder_again(tmp_path, monkeypatch, change):
+    """With what was compiled there, whatever changed meanwhile."""
+    compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
+    root = tmp_path / "checkout"
+    (root / "build/CMakeFiles/core.dir").mkdir(parents=True)
+    (root / "build/CMakeFiles/core.dir/a.o").touch()
+    (root / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.20)\nproject(toy LANGUAGES CXX)\n")
+    (tmp_path / "c++").symlink_to(compiler)
+
+    def configure(root: Path, generator: list[str]) -> int:
+        return subprocess.run(["cmake", "-S", root, "-B", root / "build", *generator], capture_output=True).returncode
+
+    with monkeypatch.context() as patch:
+        patch.setenv("CXX", str(tmp_path / "c++") if change == "the compiler went" else compiler)
+        assert configure(root, ["-G", "Unix Makefiles" if change == "ninja came" else "Ninja"]) == 0
+    if change == "the checkout moved":
+        root = root.rename(tmp_path / "moved")
+    (tmp_path / "c++").unlink()
+    drop_stale_cache(root / "build", root)
+    assert (root / "build/CMakeCache.txt").exists() == (change == "nothing")
+    assert configure(root, cmake_build.generator()) == 0
+    assert (root / "build/CMakeFiles/core.dir/a.o").exists()
+
+
+def test_cmake_is_told_of_a_cuda_compiler_that_is_not_on_path(tmp_path, monkeypatch):
+    monkeypatch.setattr(cmake_build, "nvcc", lambda: "/toolkit/bin/nvcc")
+    monkeypatch.setattr(cmake_build_ext, "_call", lambda self, *command: None)
+    for device, told in (("cpu", None), ("cuda", "/toolkit/bin/nvcc")):
+        monkeypatch.setenv("VLLM_TARGET_DEVICE", device)
+        monkeypatch.setenv("CUDACXX", "")  # so that it is as before afterwards
+        monkeypatch.delenv("CUDACXX")
+        cmake_build_ext(Distribution())._configure(tmp_path)
+        assert os.environ.get("CUDACXX") == told
+
+
 def test_stubs_serve_and_call(tmp_path):
     """A server and a client of the generated stubs talk to one another."""
     pytest.importorskip("grpc_tools")
