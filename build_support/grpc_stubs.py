@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from setuptools import Command
-from setuptools.command.build_py import build_py
 from setuptools.command.develop import develop
+
+from build_support.fresh_package import FreshBuildPy
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = "vllm/grpc/vllm_engine.proto"
@@ -41,7 +42,7 @@ def _generate(command: Command, target: Path) -> list[Path]:
         sys.exit(f"vllm: {error}")
 
 
-class BuildPyAndGenerateGrpc(build_py):
+class BuildPyAndGenerateGrpc(FreshBuildPy):
     """build_py, then the stubs beside the copied package, or in the checkout for an editable installation."""
 
     def run(self) -> None:

@@ -11,7 +11,8 @@ from build_support.version import build_version, revision, stated_version
 from support.checkout import ROOT
 
 VARIABLES = ("VLLM_TARGET_DEVICE", "VLLM_MAIN_CUDA_VERSION", "VLLM_VERSION_OVERRIDE", "CUDACXX", "CUDA_HOME",
-             "CUDA_PATH", "ROCM_PATH", "ROCM_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_VLLM")  # fmt: skip
+             "CUDA_PATH", "ROCM_PATH", "ROCM_VERSION",
+             "SETUPTOOLS_SCM_PRETEND_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_VLLM")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,23 @@ def test_precompiled_wheel_keeps_the_extensions(sources, tmp_path):
     assert zipfile.ZipFile(wheel).read("vllm/_C.abi3.so") == b"kernels"
 
 
+def test_a_wheel_holds_nothing_of_the_builds_before_it(sources, tmp_path):
+    """Not another device's libraries, no module that is gone since: all of them lie in one folder."""
+    (sources / "vllm/gone.py").touch()
+    built = tmp_path / "vllm-0-cp310-abi3-linux_x86_64.whl"
+    wheels = []
+    for module in ("_C", "_moe_C"):
+        with zipfile.ZipFile(built, "w") as archive:
+            archive.writestr(f"vllm/{module}.abi3.so", b"kernels")
+        out = tmp_path / module
+        done = pip_wheel(sources, out, VLLM_TARGET_DEVICE="cuda", VLLM_PRECOMPILED_WHEEL_LOCATION=str(built))
+        assert done.returncode == 0, done.stderr
+        (wheel,) = out.glob("*.whl")
+        wheels.append({n for n in zipfile.ZipFile(wheel).namelist() if n.endswith((".so", "gone.py"))})
+        (sources / "vllm/gone.py").unlink(missing_ok=True)
+    assert wheels == [{"vllm/_C.abi3.so", "vllm/gone.py"}, {"vllm/_moe_C.abi3.so"}]
+
+
 def test_unknown_device_ends_the_build_in_one_line(sources, tmp_path):
     done = pip_wheel(sources, tmp_path, VLLM_TARGET_DEVICE="gpu")
     assert done.returncode != 0
