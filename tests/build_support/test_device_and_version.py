@@ -7,7 +7,7 @@ import pytest
 
 from build_support import target_device as devices
 from build_support.requirement_files import read_requirements
-from build_support.version import build_version, revision, stated_version
+from build_support.version import build_version, revision, source_version, stated_version
 from support.checkout import ROOT
 
 VARIABLES = ("VLLM_TARGET_DEVICE", "VLLM_MAIN_CUDA_VERSION", "VLLM_VERSION_OVERRIDE", "CUDACXX", "CUDA_HOME",
@@ -110,6 +110,14 @@ def test_version_outside_a_checkout(tmp_path):
     assert build_version("cpu", tmp_path) == "1.2.3+cpu"
 
 
+def test_version_in_an_unpacked_sdist(tmp_path):
+    """What its metadata states is no commit."""
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm/version.py").write_text('__version__ = "1.2.3"\n')
+    (tmp_path / "PKG-INFO").write_text("Metadata-Version: 2.4\nName: vllm\nVersion: 1.2.3+g1a2b3c4.empty\n")
+    assert build_version("cpu", tmp_path) == "1.2.3+cpu"
+
+
 def test_version_past_a_release_names_the_commit(tmp_path, monkeypatch):
     pytest.importorskip("setuptools_scm")
     monkeypatch.undo()
@@ -127,7 +135,7 @@ def test_version_past_a_release_names_the_commit(tmp_path, monkeypatch):
 @pytest.mark.parametrize("variable", ["VLLM_VERSION_OVERRIDE", "SETUPTOOLS_SCM_PRETEND_VERSION"])
 def test_version_can_be_given(monkeypatch, variable):
     monkeypatch.setenv(variable, "9.9")
-    assert build_version("cpu") == "9.9"
+    assert build_version("cpu") == source_version() == "9.9"
 
 
 def test_stated_version_is_the_packages():

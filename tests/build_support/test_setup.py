@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from setuptools import Distribution
 from build_support import cmake_build
 from build_support.cmake_build import MODULES, cmake_build_ext, drop_stale_cache, extensions
 from build_support.grpc_stubs import STUBS, generate_stubs
+from build_support.version import stated_version
 from support.checkout import ROOT
 
 SOURCES = ("CMakeLists.txt", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py", "build_support",
@@ -76,6 +78,17 @@ def test_a_wheel_holds_nothing_of_the_builds_before_it(sources, tmp_path):
         wheels.append({n for n in zipfile.ZipFile(wheel).namelist() if n.endswith((".so", "gone.py"))})
         (sources / "vllm/gone.py").unlink(missing_ok=True)
     assert wheels == [{"vllm/_C.abi3.so", "vllm/gone.py"}, {"vllm/_moe_C.abi3.so"}]
+
+
+def test_an_sdist_is_for_every_device(sources, tmp_path):
+    """So neither its name nor its metadata names the one that happened to be there."""
+    command = [sys.executable, "setup.py", "-q", "sdist", "-d", str(tmp_path)]
+    done = subprocess.run(command, cwd=sources, env=os.environ | {"VLLM_TARGET_DEVICE": "empty"}, capture_output=True)
+    (archive,) = tmp_path.iterdir()
+    assert archive.name == f"vllm-{stated_version()}.tar.gz", done.stderr
+    with tarfile.open(archive) as files:
+        metadata = files.extractfile(f"vllm-{stated_version()}/PKG-INFO").read().decode()
+    assert f"\nVersion: {stated_version()}\n" in metadata
 
 
 def test_unknown_device_ends_the_build_in_one_line(sources, tmp_path):
