@@ -20,19 +20,37 @@ def base_channel(layout: Layout, progress: Progress, packages: Iterable[str] = (
     """The base channel's name or URL. `packages` are match specs that a stand-in should hold if it can be made to."""
     chosen = os.environ.get("VLLM_RECIPES_CHANNEL")
     if chosen:
-        return _named_channel(chosen)
-    if _conda_forge_answers(progress):
-        return CONDA_FORGE
+        return through_mirror(_named_channel(chosen))
+    conda_forge = through_mirror(CONDA_FORGE)
+    if _answers(conda_forge, progress):
+        return conda_forge
     from standin import ensure_channel
 
     return ensure_channel(layout.cache, progress, packages).absolute().as_uri()
 
 
+def through_mirror(channel: str) -> str:
+    """`channel`, or the address of the mirror that rattler's configuration files name for it.
+
+    Building takes no configuration, so solving and installing take none either: all of them get this address.
+    """
+    from rattler import Channel, Config
+
+    mirrors = Config.load_from_default_locations("rattler").mirrors
+    url = Channel(channel).base_url.rstrip("/") + "/" if mirrors else ""
+    fitting = [origin for origin in mirrors if url.startswith(origin.rstrip("/") + "/")]
+    for origin in sorted(fitting, key=len, reverse=True):
+        for mirror in mirrors[origin]:
+            if mirror.startswith(("http://", "https://", "file://")):
+                return f"{mirror.rstrip('/')}/{url[len(origin.rstrip('/')) + 1 :]}".rstrip("/")
+    return channel
+
+
 @cache
-def _conda_forge_answers(progress: Progress) -> bool:
-    """Asked once a run; says so when it does not."""
+def _answers(conda_forge: str, progress: Progress) -> bool:
+    """Whether conda-forge, or its mirror, does. Asked once a run; says so when it does not."""
     with progress.step("Asking for conda-forge"):
-        problem = asyncio.run(_why_unreachable(CONDA_FORGE))
+        problem = asyncio.run(_why_unreachable(conda_forge))
     if problem is not None:
         progress.say(
             f"conda-forge does not answer ({problem}): using a stand-in channel made from pip's and apt's packages"
@@ -61,13 +79,12 @@ def _named_channel(chosen: str) -> str:
 
 
 async def _why_unreachable(channel: str) -> str | None:
-    """None when `channel` answers; else the reason on one line. User configuration (mirrors, proxies) applies."""
-    from rattler import Config, Gateway
+    """None when `channel` answers; else the reason on one line."""
+    from rattler import Gateway
     from rattler.exceptions import GatewayError
 
-    gateway = Gateway.from_config(Config.load_from_default_locations("rattler"))
     try:
-        query = gateway.query([channel], ["noarch"], ["tzdata"], recursive=False)
+        query = Gateway().query([channel], ["noarch"], ["tzdata"], recursive=False)
         await asyncio.wait_for(query, ANSWER_TIMEOUT_S)
     except asyncio.TimeoutError:
         return f"no answer in {ANSWER_TIMEOUT_S:.0f} s"

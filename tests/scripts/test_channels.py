@@ -41,6 +41,27 @@ def test_conda_forge_is_preferred_where_it_answers(layout, monkeypatch):
     assert channels.base_channel(layout, Progress()) == "conda-forge"
 
 
+@pytest.mark.parametrize(
+    ("origin", "mirrors", "base"),
+    [
+        ("https://conda.anaconda.org/conda-forge", ["https://here/forge/"], "https://here/forge"),
+        ("https://conda.anaconda.org", ["oci://registry/x", "http://here/all"], "http://here/all/conda-forge"),
+        ("https://conda.anaconda.org/conda-forge", ["oci://registry/x"], "conda-forge"),
+        ("https://conda.anaconda.org/conda", ["https://here/conda"], "conda-forge"),
+    ],
+)
+def test_a_configured_mirror_is_what_is_asked_and_built_from(layout, tmp_path, monkeypatch, origin, mirrors, base):
+    asked = []
+    monkeypatch.setattr(channels, "_why_unreachable", lambda channel: answer(asked.append(channel)))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config/rattler").mkdir(parents=True)
+    (tmp_path / "config/rattler/config.toml").write_text(f"[mirrors]\n{json.dumps(origin)} = {json.dumps(mirrors)}\n")
+    monkeypatch.delenv("VLLM_RECIPES_CHANNEL", raising=False)
+    assert channels.base_channel(layout, Progress()) == base and asked == [base]
+    monkeypatch.setenv("VLLM_RECIPES_CHANNEL", "conda-forge")
+    assert channels.base_channel(layout, Progress()) == base
+
+
 def test_the_stand_in_is_made_where_conda_forge_does_not_answer(layout, tmp_path, monkeypatch, capsys):
     import standin
 

@@ -33,14 +33,13 @@ def require(root: Path, lane: str, channels: list[str], outputs: list[Output]) -
 
 async def absent(channels: list[str], platform: str, specs: list[str]) -> list[str]:
     """Those of `specs` that no package of the channels meets; virtual packages are left out."""
-    from rattler import Config, Gateway, MatchSpec
+    from rattler import Gateway, MatchSpec
 
     wanted = [spec for spec in specs if not spec.startswith("__")]
     if not wanted:
         return []
-    gateway = Gateway.from_config(Config.load_from_default_locations("rattler"))
     names = [MatchSpec(spec.split()[0]) for spec in wanted]
-    answers = await gateway.query(channels, [platform, NOARCH], names, recursive=False)
+    answers = await Gateway().query(channels, [platform, NOARCH], names, recursive=False)
     records = [record for records in answers for record in records]
     return [spec for spec in wanted if not any(MatchSpec(spec).matches(record) for record in records)]
 
