@@ -90,6 +90,52 @@ def test_what_was_there_stays_and_nothing_else_is_left_behind(package, tmp_path)
     assert not [file for file in channel.rglob(".*")]
 
 
+def release(tmp_path, channel, offered=None, **contents) -> int:
+    """Publish one package, made of `contents`, into the folder `channel`; what `offered` offers is kept."""
+    package = Contents(index={"subdir": "noarch"}, **contents).write(tmp_path / channel / "made")
+    folder = tmp_path / channel / "offered"
+    if offered is None:
+        return publish(package, folder)
+    with serving(tmp_path / offered / "offered") as address:
+        return cli.main(["publish", str(package.parent), str(folder), "--keep", f"{address}/"])
+
+
+def test_a_release_keeps_what_is_offered_at_the_channels_address(tmp_path, capsys):
+    """Into an empty folder, as continuous integration has one."""
+    release(tmp_path, "first", name="one", build="h0_0")
+    assert release(tmp_path, "second", "first", name="two", build="h0_0") == 0
+    assert "1 packages of http" in capsys.readouterr().out
+    repodata = json.loads((tmp_path / "second/offered/noarch/repodata.json").read_text())
+    assert sorted(repodata["packages.conda"]) == ["one-1.0-h0_0.conda", "two-1.0-h0_0.conda"]
+    assert {file.name for file in tmp_path.glob("second/offered/noarch/*.conda")} == set(repodata["packages.conda"])
+
+
+def test_a_release_cannot_change_what_is_offered(tmp_path, capsys):
+    release(tmp_path, "first", name="one", build="h0_0")
+    assert release(tmp_path, "second", "first", name="one", build="h0_0", files={"share/other": b"x"}) == 2
+    assert "is there with other contents: raise build_number" in capsys.readouterr().err
+
+
+def test_a_first_release_has_nothing_to_keep(tmp_path):
+    (tmp_path / "empty/offered").mkdir(parents=True)
+    assert release(tmp_path, "first", "empty", name="one", build="h0_0") == 0
+
+
+@pytest.mark.parametrize("damaged", ["repodata.json", "one-1.0-h0_0.conda"])
+def test_a_damaged_offer_ends_the_release_in_one_line(tmp_path, capsys, damaged):
+    release(tmp_path, "first", name="one", build="h0_0")
+    (tmp_path / "first/offered/noarch" / damaged).write_text("half of it")
+    assert release(tmp_path, "second", "first", name="two", build="h0_0") == 2
+    assert f"/noarch/{damaged} is no" in capsys.readouterr().err
+
+
+def test_an_address_that_does_not_answer_ends_the_release_in_one_line(package, tmp_path, capsys):
+    command = ["publish", str(package.parent), str(tmp_path / "channel"), "--keep", "http://127.0.0.1:9"]
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert "cannot be fetched" in error and len(error.splitlines()) == 1
+
+
 class _Server(BaseHTTPRequestHandler):
     """Takes files as Artifactory does; `server.taken` holds path, credentials and body of each."""
 
@@ -155,7 +201,14 @@ def test_no_token_is_told_before_anything_is_sent(package, server):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["one"], ["/nowhere", "channel"], ["/", "https://host/channel"], ["/", "channel", "--server", "quetz"]],
+    [
+        [],
+        ["one"],
+        ["/nowhere", "channel"],
+        ["/", "https://host/channel"],
+        ["/", "channel", "--server", "quetz"],
+        ["/", "https://host/channel", "--server", "quetz", "--keep", "https://host"],
+    ],
 )
 def test_wrong_arguments_are_one_line(arguments, capsys):
     assert cli.main(["publish", *arguments]) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tooling import publishing
+from tooling import offered, publishing
 from tooling.commands.build import Parser
 from tooling.errors import UserError
 from tooling.package_checks import require_promises
@@ -19,6 +19,9 @@ def parser() -> Parser:
     result.add_argument(
         "channel", metavar="CHANNEL", help="folder of the channel, or its address: http(s)://SERVER/CHANNEL"
     )
+    result.add_argument(
+        "--keep", metavar="URL", help="address that the folder's channel is offered at: what it holds there, it keeps"
+    )
     result.add_argument("--server", choices=publishing.SERVERS, help="what kind of server the address belongs to")
     return result
 
@@ -30,6 +33,8 @@ def main(arguments: list[str]) -> int:
     if remote != bool(options.server):
         kinds = ", ".join(publishing.SERVERS)
         raise UserError(f"--server goes with an address, and an address with --server: one of {kinds}")
+    if remote and options.keep:
+        raise UserError("--keep goes with a folder: a package server keeps what it has")
     files = sorted(options.packages.rglob("*.conda")) if options.packages.is_dir() else []
     if not files:
         raise UserError(f"{options.packages} holds no .conda file: name the folder that packages were built into")
@@ -39,7 +44,10 @@ def main(arguments: list[str]) -> int:
         print(*(f"{options.channel}: {file.name} ({file.stat().st_size / 1e6:.2f} MB)" for file in files), sep="\n")
         return 0
     channel = Path(options.channel).absolute()
+    kept = offered.keep(options.keep, channel) if options.keep else []
     placed = [publishing.place(file, channel) for file in files]
     publishing.index(channel)
+    if kept:
+        print(f"{len(kept)} packages of {options.keep} are kept")
     print(*(f"{file} ({file.stat().st_size / 1e6:.2f} MB)" for file in dict.fromkeys(placed)), sep="\n")
     return 0
