@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
+from tooling.building.repack import EARLIEST, make_reproducible
 from tooling.errors import UserError
 from tooling.matrix_page import page
 
@@ -26,10 +29,13 @@ INDEX_ORDER = ("shards", "repodata_shards.msgpack.zst", "repodata.json.zst", "re
 
 
 def place(package: Path, channel: Path) -> Path:
-    """Copy `package` to its place in `channel`. A channel never changes the bytes behind a name that it has offered."""
+    """Copy `package` to its place in `channel`. A channel never changes the bytes behind a name that it has offered.
+
+    What was there stays where only times differ: a package that no change touched is built again for every release.
+    """
     target = channel / _subdir(package) / package.name
     if target.exists():
-        if target.read_bytes() != package.read_bytes():
+        if not _alike(target, package):
             raise UserError(f"{target} is there with other contents: raise build_number in the recipe and build again")
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +81,20 @@ def upload(packages: list[Path], url: str, kind: str) -> None:
     except RattlerBuildError as error:
         reason = " ".join(str(error).split()).replace(token, "***")
         raise UserError(f"{url} did not take the packages: {reason}; check the address and {TOKEN}") from None
+
+
+def _alike(offered: Path, package: Path) -> bool:
+    """Whether two files are one package, built perhaps at two times."""
+    if offered.read_bytes() == package.read_bytes():
+        return True
+    with tempfile.TemporaryDirectory() as scratch:
+        copies = [Path(shutil.copy(file, f"{scratch}/{n}.conda")) for n, file in enumerate((offered, package))]
+        try:
+            for copy in copies:
+                make_reproducible(copy, EARLIEST)
+        except (zipfile.BadZipFile, tarfile.TarError, ValueError):
+            return False
+        return copies[0].read_bytes() == copies[1].read_bytes()
 
 
 def _subdir(package: Path) -> str:

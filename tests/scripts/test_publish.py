@@ -17,6 +17,7 @@ from support.static_server import serving
 from support.toy_checkout import make_checkout, make_empty_channel
 from tooling import cli
 from tooling.building import builder
+from tooling.building.repack import make_reproducible
 from tooling.installing.environments import solve
 from tooling.progress import Progress
 
@@ -114,6 +115,19 @@ def test_a_release_cannot_change_what_is_offered(tmp_path, capsys):
     release(tmp_path, "first", name="one", build="h0_0")
     assert release(tmp_path, "second", "first", name="one", build="h0_0", files={"share/other": b"x"}) == 2
     assert "is there with other contents: raise build_number" in capsys.readouterr().err
+
+
+def test_a_package_that_was_only_built_again_stays_as_it_is_offered(tmp_path):
+    """Every release builds every package, at a time of its own."""
+    release(tmp_path, "first", name="one", build="h0_0")
+    (offered,) = tmp_path.glob("first/offered/noarch/*.conda")
+    package = Contents(index={"subdir": "noarch"}, name="one", build="h0_0").write(tmp_path / "again")
+    make_reproducible(package, 1234567890)
+    assert package.read_bytes() != offered.read_bytes()
+    with serving(tmp_path / "first/offered") as address:
+        arguments = [str(package.parent), str(tmp_path / "second"), "--keep", address]
+        assert cli.main(["publish", *arguments]) == 0
+    assert (tmp_path / "second/noarch" / package.name).read_bytes() == offered.read_bytes()
 
 
 def test_a_first_release_has_nothing_to_keep(tmp_path):
