@@ -18,15 +18,18 @@ CONDA_FORGE = "conda-forge"
 
 def base_channel(layout: Layout, progress: Progress, packages: Iterable[str] = ()) -> str:
     """The base channel's name or URL. `packages` are match specs that a stand-in should hold if it can be made to."""
-    chosen = os.environ.get("VLLM_RECIPES_CHANNEL")
-    if chosen:
-        return through_mirror(_named_channel(chosen))
-    conda_forge = through_mirror(CONDA_FORGE)
-    if _answers(conda_forge, progress):
-        return conda_forge
+    preferred = preferred_channel()
+    if os.environ.get("VLLM_RECIPES_CHANNEL") or _answers(preferred, progress):
+        return preferred
     from standin import ensure_channel
 
     return ensure_channel(layout.cache, progress, packages).absolute().as_uri()
+
+
+def preferred_channel() -> str:
+    """The base channel if it answers, which is not asked for: the one that the environment names, else conda-forge."""
+    chosen = os.environ.get("VLLM_RECIPES_CHANNEL")
+    return through_mirror(_named_channel(chosen) if chosen else CONDA_FORGE)
 
 
 def through_mirror(channel: str) -> str:

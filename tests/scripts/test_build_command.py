@@ -11,7 +11,7 @@ import yaml
 from support.checkout import ROOT
 from support.static_server import serving
 from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
-from tooling import cli
+from tooling import channels, cli
 from tooling.building import builder
 from tooling.building.toolchains import MissingToolchain
 from tooling.commands import build
@@ -122,6 +122,19 @@ def test_a_lanes_job_skips_what_the_channel_cannot_build(tmp_path, status, ends,
     assert (f"built={built}\n" if built else "") == "".join(file.read_text() for file in tmp_path.glob("output"))
     upload = next(step for step in steps if step.get("with", {}).get("path") == "build/channel/*/*.conda")
     assert upload["if"] == "steps.build.outputs.built == 'true'"
+
+
+def test_what_was_built_from_conda_forge_is_current_where_that_does_not_answer(layout, monkeypatch, capsys):
+    """Nothing is asked for, and no stand-in is made."""
+    monkeypatch.delenv("VLLM_RECIPES_CHANNEL", raising=False)
+    monkeypatch.setattr(channels, "_answers", lambda *_: pytest.fail("the network was asked"))
+    record = {"key": builder.Job("toy", "cpu", "conda-forge").key(layout), "files": []}
+    builder._write_atomically(builder.record_file(layout, "toy", "cpu"), json.dumps(record))
+    assert cli.main(["build", "--recipe", "toy"]) == 0
+    assert "toy in lane cpu: unchanged" in capsys.readouterr().err
+    (layout.root / "data/text").write_text("changed")
+    with pytest.raises(pytest.fail.Exception, match="the network was asked"):
+        cli.main(["build", "--recipe", "toy"])
 
 
 def test_a_channel_that_fails_meanwhile_is_told_in_one_line(layout, tmp_path, monkeypatch, capsys):
