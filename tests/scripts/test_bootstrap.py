@@ -87,19 +87,25 @@ def test_folders_and_links_among_the_scripts_are_left_alone(tmp_path):
     assert (programs / "python").is_symlink()
 
 
+PIPS_SCRIPT = """
+import sys
+from pip._vendor.distlib.scripts import ScriptMaker
+maker = ScriptMaker(None, sys.argv[1])
+maker.executable, maker.variants = sys.argv[2], {""}
+maker.make("tool = json:loads")
+"""
+
+
 @pytest.mark.parametrize("length", [10, 200])
 @pytest.mark.parametrize("name", ["new", "new folder"])
 def test_scripts_as_pip_writes_them_name_the_final_folder(tmp_path, name, length):
     """A first line that is too long, or has a space in it, becomes two."""
-    from pip._vendor.distlib.scripts import ScriptMaker
-
     new, target = (tmp_path / ("x" * length) / folder for folder in (name, "tools"))
     (new / "bin").mkdir(parents=True)
     (new / "bin/data").write_text(f"{new}/bin/python\n")
-    maker = ScriptMaker(None, str(new / "bin"))
-    maker.executable = str(new / "bin/python") if " " not in name else f'"{new}/bin/python"'
-    maker.variants = {""}
-    maker.make("tool = json:loads")
+    interpreter = str(new / "bin/python") if " " not in name else f'"{new}/bin/python"'
+    # In a process of its own: importing pip's parts changes what setuptools does.
+    subprocess.run([sys.executable, "-c", PIPS_SCRIPT, new / "bin", interpreter], check=True)
     before = (new / "bin/tool").read_text()
     assert before.startswith("#!/bin/sh\n") == (length > 127 or " " in name)
     bootstrap.point_scripts_at(target, new)
