@@ -44,6 +44,16 @@ using Compute =
     fusion::Sm90EVT<fusion::Sm90Compute<Op, To, From, cutlass::FloatRoundStyle::round_to_nearest>,
                     Arguments...>;
 
+// CUTLASS describes matrices to TMA by a function of the driver, which needs the device's context
+// to be current in the calling thread; where it is not, CUTLASS goes on with a description of
+// nothing. Setting a device makes its context current, also while a graph is captured. torch leaves
+// it out where the device is the one that a new thread begins with.
+inline void BindContext(const char* op) {
+  int device = 0;
+  device::CheckRuntime(op, cudaGetDevice(&device));
+  device::CheckRuntime(op, cudaSetDevice(device));
+}
+
 // out = a_scales * (b_scales * (sums - zero_points * adjust)) + bias; the inner difference is of
 // i32 sums alone. A missing vector of zero points is ones, of adjustments or bias zeros.
 template <typename Q, typename Out>
@@ -99,6 +109,7 @@ struct ScaledProduct {
   }
 
   static void Run(const device::ScaledMm& mm) {
+    BindContext(mm.op);
     const auto arguments = Arguments(mm);
     const auto check = [&](cutlass::Status status) {
       if (status == cutlass::Status::kSuccess) return;

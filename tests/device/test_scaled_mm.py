@@ -1,10 +1,12 @@
 """cutlass_scaled_mm and cutlass_scaled_mm_azp: products of int8 and of e4m3 with scales of rows, columns and blocks."""
 
+import threading
+
 import pytest
 import torch
 
 from support.device_cases import scale_blocks
-from support.device_ops import Ops
+from support.device_ops import DEVICE, Ops, needs_device, overload
 from support.kernel_inputs import assert_close, randn
 
 ops = Ops("_C")
@@ -65,6 +67,20 @@ def test_zero_points(m, n, k, with_bias):
     check(out, product, a_scale, b_scale.t(), bias)
     ops.cutlass_scaled_mm_azp(out, a, b.t(), a_scale, b_scale, 3 * columns, None, bias)
     check(out, (a.double() - 3) @ b.double().t(), a_scale, b_scale.t(), bias)
+
+
+@pytest.mark.parametrize("dtype", [INT8, FP8])
+def test_first_work_of_a_thread(dtype):
+    """In which nothing has made the device's context current yet."""
+    needs_device()
+    made = matrix(70, 272, dtype, 0), matrix(48, 272, dtype, 1), scales((70, 1), 2), scales((48,), 3)
+    a, b, *both = (x.to(DEVICE) for x in made)
+    out = torch.zeros(70, 48, dtype=torch.bfloat16, device=DEVICE)
+    multiply = overload("_C", "cutlass_scaled_mm")
+    thread = threading.Thread(target=multiply, args=(out, a, b.t(), *both, None))
+    thread.start()
+    thread.join()
+    check(out.cpu(), made[0].double() @ made[1].double().t(), *made[2:])
 
 
 def test_sums_of_int8_are_exact():

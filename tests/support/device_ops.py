@@ -117,6 +117,12 @@ def needs_emulator() -> None:
         pytest.skip("of the emulator alone")
 
 
+def needs_device() -> None:
+    """Skips what tests a device's driver or runtime."""
+    if EMULATED:
+        pytest.skip("of a device alone")
+
+
 def needs_absence(namespace: str) -> None:
     """Skips what tests how a module that is not installed is missed."""
     if companion.problem(MODULES[namespace], namespace) is None:
