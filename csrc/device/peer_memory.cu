@@ -24,7 +24,7 @@ void* OpenMemory(const char*, const MemoryHandle& handle) {
   return memory;
 }
 void CloseMemory(void*) noexcept {}
-bool IsCapturing(const char*, Stream) { return false; }
+bool IsCapturing(const char*, Stream) { return emulator::IsCapturing(); }
 void CopyNow(const char*, void* to, const void* from, size_t bytes) { memcpy(to, from, bytes); }
 int DeviceAttribute(const char* op, int, int) {
   throw std::runtime_error(std::string(op) + ": there is no device");

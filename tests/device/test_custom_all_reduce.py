@@ -1,22 +1,20 @@
 """Sums over ranks: each rank a process, as on a machine with several GPUs, that maps the same memory as the others."""
 
 import mmap
-import os
-import signal
-import sys
-import traceback
+import struct
 from collections.abc import Callable
 
 import pytest
 import torch
 
+from support import device_emulator
 from support.device_ops import Ops, needs_emulator
+from support.forked import fork, wait_for
 from support.kernel_inputs import DTYPES, randn
 from vllm import _custom_ops as ops
 from vllm.kernels import custom_all_reduce
 
 SCRATCH = 1 << 20  # bytes of a rank's part behind its flags
-DEADLINE_S = 120
 
 
 @pytest.fixture(autouse=True)
@@ -47,22 +45,7 @@ class Ranks:
 
     def run(self, body: Callable[[int], None]) -> None:
         """`body(rank)` in a process for each rank; fails where one does, or waits for ever."""
-        children = []
-        for rank in range(self.count):
-            child = os.fork()
-            if child == 0:
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                signal.alarm(DEADLINE_S)
-                torch.set_num_threads(1)  # those of the parent are not in this process
-                try:
-                    body(rank)
-                except BaseException:
-                    traceback.print_exc()
-                    sys.stderr.flush()
-                    os._exit(1)
-                os._exit(0)
-            children.append(child)
-        assert [os.waitpid(child, 0)[1] for child in children] == [0] * self.count
+        wait_for(*[fork(body, rank) for rank in range(self.count)])
 
 
 def addresses(tensors: list[torch.Tensor]) -> list[int]:
@@ -101,6 +84,34 @@ def test_every_rank_gets_the_same_sum(dtype, count, size, fully_connected):
                 ranks.inputs[rank].copy_(inputs[rank])
                 ops.all_reduce(group, ranks.inputs[rank], out, 0, 0)
             assert torch.equal(out, sums[turn]), (rank, turn)
+        ops.dispose(group)
+
+    ranks.run(body)
+
+
+def meta(tensor: torch.Tensor) -> tuple[list[int], list[int]]:
+    """What get_graph_buffer_ipc_meta gives of one buffer, which the emulator shares by its address."""
+    return [*struct.pack("q56x", tensor.data_ptr())], [0]
+
+
+def test_captured_sums_at_an_address_that_an_earlier_graph_has_met():
+    """As of memory that was freed and allocated again, on other ranks elsewhere."""
+    ranks = Ranks(2, 64, torch.float32)
+
+    def body(rank):
+        group = ranks.join(rank)
+        for met in (ranks.inputs, [ranks.inputs[0], ranks.buffers[1]], ranks.inputs):
+            with device_emulator.capture() as replay:
+                ops.all_reduce(group, met[rank], ranks.outputs[rank], 0, 0)
+            assert ops.get_graph_buffer_ipc_meta(group) == meta(met[rank])
+            ops.register_graph_buffers(group, *zip(*map(meta, met), strict=True))
+            for seed in (0, 2):
+                inputs = [randn((64,), torch.float32, seed + r) for r in range(2)]
+                met[rank].copy_(inputs[rank])
+                replay()
+                assert torch.equal(ranks.outputs[rank], expected_sum(inputs))
+        with pytest.raises(RuntimeError, match="is no registered buffer"):
+            ops.all_reduce(group, ranks.inputs[rank], ranks.outputs[rank], 0, 0)
         ops.dispose(group)
 
     ranks.run(body)

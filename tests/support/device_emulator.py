@@ -5,6 +5,7 @@ The ops are those of ``torch.ops._C`` and so on under ``torch.ops._C_emulated``:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -148,6 +150,17 @@ def load() -> ctypes.CDLL:
 
 
 _libraries: dict[str, torch.library.Library] = {}
+
+
+@contextlib.contextmanager
+def capture() -> Iterator[Callable[[], None]]:
+    """Launches inside are a graph's: they run when what this gives is called, after that. Copies are made at once."""
+    library = load()
+    library.emulator_capture(True)
+    try:
+        yield library.emulator_replay
+    finally:
+        library.emulator_capture(False)
 
 
 def configure(wave_size: int, order: str) -> None:

@@ -22,7 +22,9 @@ T* Address(int64_t value) {
 }
 
 // One group of ranks, as one of them sees it. Slots of `rank_data`, on the device, hold where the
-// ranks' buffers are.
+// ranks' buffers are: one a registered buffer, by whose address it is found, and one a captured
+// sum. Captured sums share none: ranks' allocators may reuse addresses differently, and the memory
+// at an address that an earlier graph has met may be another by now.
 class Group {
  public:
   Group(const DeviceCall& call, const std::vector<int64_t>& signals, const Tensor& rank_data,
@@ -47,7 +49,10 @@ class Group {
 
   // The same buffer of each rank, by this rank's addresses.
   void Register(const char* op, const std::vector<int64_t>& buffers) {
-    WriteSlot(op, TakeSlot(op, Address<void>(buffers[rank_])), buffers);
+    const void* const own = Address<void>(buffers[rank_]);
+    auto known = slot_of_.find(own);
+    if (known == slot_of_.end()) known = slot_of_.emplace(own, TakeSlot(op)).first;
+    WriteSlot(op, known->second, buffers);
   }
 
   void Sum(const DeviceCall& call, const TensorView& in, const TensorView& out, void* buffer,
@@ -66,11 +71,11 @@ class Group {
                           in.Numel(), rank_, ranks_, in_parts, DeviceFloatType(in), call.Stream()});
   }
 
-  // Handles, one after the other, and offsets of the buffers that captured sums have met.
+  // Handles, one after the other, and offsets of the captured sums' buffers.
   std::pair<std::vector<int64_t>, std::vector<int64_t>> Captured(const char* op) const {
     std::vector<int64_t> handles, offsets;
-    for (const void* buffer : captured_) {
-      const device::SharedPlace place = device::ShareMemory(op, buffer);
+    for (const CapturedSum& sum : captured_) {
+      const device::SharedPlace place = device::ShareMemory(op, sum.buffer);
       handles.insert(handles.end(), place.handle.begin(), place.handle.end());
       offsets.push_back(place.offset);
     }
@@ -95,16 +100,23 @@ class Group {
         device::MemoryHandle handle;
         std::copy_n(handles[r].begin() + static_cast<int64_t>(i * kHandle), kHandle,
                     handle.begin());
-        const void* buffer =
-            r == rank_ ? captured_[i] : static_cast<const char*>(Open(op, handle)) + offsets[r][i];
+        const void* buffer = r == rank_
+                                 ? captured_[i].buffer
+                                 : static_cast<const char*>(Open(op, handle)) + offsets[r][i];
         buffers[r] = static_cast<int64_t>(reinterpret_cast<intptr_t>(buffer));
       }
-      WriteSlot(op, slot_of_.at(captured_[i]), buffers);
+      WriteSlot(op, captured_[i].slot, buffers);
     }
     captured_.clear();
   }
 
  private:
+  // Of which the other ranks' buffers are not known yet.
+  struct CapturedSum {
+    const void* buffer;
+    int64_t slot;
+  };
+
   static int64_t ElementBytes(const TensorView& view) {
     return DeviceFloatType(view) == device::Type::kFloat32 ? 4 : 2;
   }
@@ -115,28 +127,26 @@ class Group {
     device::CopyNow(op, slots_ + slot, &peers, sizeof(peers));
   }
 
-  int64_t TakeSlot(const char* op, const void* buffer) {
-    const auto known = slot_of_.find(buffer);
-    if (known != slot_of_.end()) return known->second;
-    const auto slot = static_cast<int64_t>(slot_of_.size());
-    if (slot == slot_count_) {
+  int64_t TakeSlot(const char* op) {
+    if (taken_ == slot_count_) {
       throw std::runtime_error(std::string(op) + ": rank_data has room for " +
                                std::to_string(slot_count_) +
                                " buffers, all of them taken; give init_custom_ar a larger one");
     }
-    slot_of_[buffer] = slot;
-    return slot;
+    return taken_++;
   }
 
   const device::PeerBuffers* SlotOf(const DeviceCall& call, const TensorView& in,
                                     const void* buffer) {
+    if (device::IsCapturing(call.Op(), call.Stream())) {
+      captured_.push_back({buffer, TakeSlot(call.Op())});
+      return slots_ + captured_.back().slot;
+    }
     const auto known = slot_of_.find(buffer);
-    if (known != slot_of_.end()) return slots_ + known->second;
-    if (!device::IsCapturing(call.Op(), call.Stream())) {
+    if (known == slot_of_.end()) {
       Fail(in, "is no registered buffer; register it, or pass one as reg_buffer");
     }
-    captured_.push_back(buffer);
-    return slots_ + TakeSlot(call.Op(), buffer);
+    return slots_ + known->second;
   }
 
   void* Open(const char* op, const device::MemoryHandle& handle) {
@@ -149,12 +159,13 @@ class Group {
   Tensor rank_data_;
   device::PeerBuffers* slots_;
   int64_t slot_count_;
+  int64_t taken_ = 0;
   int rank_;
   int ranks_;
   bool fully_connected_;
   int32_t device_;
   std::map<const void*, int64_t> slot_of_;
-  std::vector<const void*> captured_;
+  std::vector<CapturedSum> captured_;
   std::map<device::MemoryHandle, void*> opened_;
 };
 

@@ -60,6 +60,15 @@ const std::function<void()>* body = nullptr;
 std::exception_ptr failure;
 std::vector<uint64_t> dynamic_shared;
 
+struct Launched {
+  dim3 grid, block;
+  size_t shared_bytes;
+  std::function<void()> kernel;
+};
+
+bool capturing = false;
+std::vector<Launched> graph;
+
 Fiber& Self() { return *static_cast<Fiber*>(current); }
 
 void SwitchToScheduler() {
@@ -233,7 +242,10 @@ void WaitForCopies(int newer_groups) {
   Self().copies = std::move(waiting);
 }
 
+bool IsCapturing() { return capturing; }
+
 void Run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel) {
+  if (capturing) return graph.push_back({grid, block, shared_bytes, kernel});
   const int threads = static_cast<int>(block.x * block.y * block.z);
   if (threads > kMaxThreads || threads % 64 != 0) {
     throw std::runtime_error("emulator: " + std::to_string(threads) +
@@ -278,4 +290,16 @@ extern "C" __attribute__((visibility("default"))) void emulator_configure(int wa
   emulator::wave_size = wave_size;
   emulator::order = static_cast<emulator::Order>(order);
   emulator::random_order.seed(1);
+}
+
+// From `capturing` on, launches are a new graph's.
+extern "C" __attribute__((visibility("default"))) void emulator_capture(bool capturing) {
+  emulator::capturing = capturing;
+  if (capturing) emulator::graph.clear();
+}
+
+extern "C" __attribute__((visibility("default"))) void emulator_replay() {
+  for (const emulator::Launched& launched : emulator::graph) {
+    emulator::Run(launched.grid, launched.block, launched.shared_bytes, launched.kernel);
+  }
 }

@@ -45,6 +45,8 @@ extern dim3 block_index, block_size, grid_size;
 
 int WaveSize();
 void Run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel);
+// Whether Run keeps launches for emulator_replay. Copies are made at once all the same.
+bool IsCapturing();
 unsigned char* DynamicShared();
 void BlockBarrier();
 // Publishes 8 bytes for the wave, waits for all of its lanes and returns their values by lane.
