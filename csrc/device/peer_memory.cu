@@ -102,7 +102,9 @@ void* OpenMemory(const char* op, const MemoryHandle& bytes) {
   return memory;
 }
 
-void CloseMemory(void* memory) noexcept { (void)VLLM_RUNTIME(IpcCloseMemHandle)(memory); }
+void CloseMemory(void* memory) noexcept {
+  if (VLLM_RUNTIME(IpcCloseMemHandle)(memory) != kSuccess) ForgetError();
+}
 
 bool IsCapturing(const char* op, Stream stream) {
   VLLM_RUNTIME(StreamCaptureStatus) status;
