@@ -197,12 +197,15 @@ struct FlashTile {
     }
   }
 
-  // A sink is one more key of the first split, whose value is 0.
+  // A sink is one more key of the first split, whose value is 0; a head without one has -infinity.
   VLLM_DEVICE void AddSinks(const int (&row)[2], SoftmaxState<kOutTiles>& state) const {
     VLLM_UNROLL()
     for (int half = 0; half < 2; ++half) {
       if (row[half] >= rows.count) continue;
-      state.maximum[half] = ToFloat(static_cast<const T*>(a.sinks)[HeadOf(row[half])]);
+      const float sink = ToFloat(static_cast<const T*>(a.sinks)[HeadOf(row[half])]);
+      // A row's maximum starts above that: its first tile may hold no key that it sees.
+      if (sink == -INFINITY) continue;
+      state.maximum[half] = sink;
       // The four lanes that hold the row sum it once.
       state.sum[half] = MmaLane() % 4 == 0 ? 1.0f : 0.0f;
     }

@@ -120,6 +120,13 @@ def test_sinks(splits):
     check(case, paged, fa_version=3, num_splits=splits, s_aux=sinks, window_size=(60, 0))
 
 
+def test_heads_without_sinks():
+    """Of which rows see no key of the first tile that their block reads."""
+    sinks = torch.full((8,), -math.inf, dtype=torch.bfloat16)
+    case = AttentionCase(((396, 16),), torch.bfloat16, heads=8, kv_heads=1)
+    check(case, paged, fa_version=3, s_aux=sinks, causal=True, window_size=(128, -1))
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_few_keys_are_not_split(version):
     check(AttentionCase(((5, 1),), torch.float16, heads=2, kv_heads=1), dense, fa_version=version)
