@@ -154,6 +154,12 @@ const TensorView& Checked(const TensorView& view, ScalarType type,
   return view;
 }
 
+// That it is read in vectors of so many bytes.
+void CheckStart(const TensorView& view, int64_t bytes) {
+  if (device::IsAligned(view.data, static_cast<size_t>(bytes))) return;
+  Fail(view, "does not start at a multiple of " + std::to_string(bytes) + " bytes; copy it");
+}
+
 // Tiles are chosen here: BLOCK_SIZE_N and BLOCK_SIZE_K are not read.
 Tensor moe_wna16_gemm(const Tensor& input, const Tensor& output, const Tensor& b_qweight,
                       const Tensor& b_scales, const std::optional<Tensor>& b_qzeros,
@@ -183,7 +189,9 @@ Tensor moe_wna16_gemm(const Tensor& input, const Tensor& output, const Tensor& b
     Fail(scales, "has " + std::to_string(groups) + " groups of " + std::to_string(k) +
                      " columns of the input, expected groups of a multiple of 32");
   }
+  CheckStart(x, 16);
   Checked(codes, ScalarType::Byte, {-1, -1, k * bit / 8}, "[experts, n, k * bit / 8]");
+  CheckStart(codes, bit);  // 8 codes
   CheckSameType(scales, x);
   CheckShape(scales, {experts, n, groups}, "[experts, n, groups]");
   CheckContiguous(scales);

@@ -132,6 +132,12 @@ def test_moe_wna16_gemm(dtype, bits, tokens, n, k, group_size, block_size, zeros
     assert_close(out, expected, terms=float(k) ** 0.5 * 2**bits * 0.05)
 
 
+def moved(x):
+    """The same values, two bytes on."""
+    by = 2 // x.itemsize
+    return torch.cat([x.new_zeros(by), x.flatten()])[by:].view(x.shape)
+
+
 def test_moe_wna16_gemm_refusals():
     x, out, ints = (
         torch.zeros(2, 64, dtype=torch.bfloat16),
@@ -156,6 +162,11 @@ def test_moe_wna16_gemm_refusals():
         call(out=out[:2])
     with pytest.raises(RuntimeError, match=r"experts, n, k \* bit / 8"):
         call(codes=codes[..., :16])
+    with pytest.raises(RuntimeError, match="input does not start at a multiple of 16 bytes; copy it"):
+        call(x=moved(x))
+    for bits, wider in ((4, codes), (8, torch.zeros(3, 8, 64, dtype=torch.uint8))):
+        with pytest.raises(RuntimeError, match=f"b_qweight does not start at a multiple of {bits} bytes; copy it"):
+            call(codes=moved(wider), bits=bits)
 
 
 def test_refusals():
