@@ -73,7 +73,15 @@ struct QueryRows {
       return hn::PromoteTo(d4, hn::LoadU(hn::Rebind<T, decltype(d4)>(), Row(row) + unit));
     }
   }
-  HWY_INLINE A One(int64_t row, int64_t unit) const { return hn::GetLane(Four(row, unit)); }
+  HWY_INLINE A One(int64_t row, int64_t unit) const {
+    if constexpr (kUsesPairs<T>) {
+      A pair;
+      std::memcpy(&pair, Row(row) + 2 * unit, sizeof(pair));
+      return pair;
+    } else {
+      return hwy::ConvertScalarTo<A>(Row(row)[unit]);
+    }
+  }
 
   const T* query;
   int64_t group, token_stride, head_stride;

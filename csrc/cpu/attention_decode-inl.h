@@ -213,10 +213,11 @@ HWY_INLINE PackedRun<T> RunAhead(const DecodeRows<T>& rows, int64_t begin,
   const AttentionArgs& args = *rows.args;
   if (args.code != KvCode::kNone) return run;  // WidenTile fetches
   const int64_t position = begin + run.first + kKvTile;
-  const int64_t end = (rows.end + run.count - 1) / run.count * run.count;
-  if (position < end) return FirstRun<T>(args, rows.seq, rows.kv_head, position);
+  if (position < rows.end) return FirstRun<T>(args, rows.seq, rows.kv_head, position);
   const KvSpan& next = rows.next;
-  const int64_t there = next.begin + position - end;
+  // A run may be longer than what is left of the item.
+  const int64_t end = (rows.end + run.count - 1) / run.count * run.count;
+  const int64_t there = next.begin + std::max<int64_t>(position - end, 0);
   return there < next.end ? FirstRun<T>(args, next.seq, next.kv_head, there) : run;
 }
 

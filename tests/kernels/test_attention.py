@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.attention_case import AttentionCase
+from support.forked import fork, wait_for
+from support.guarded_memory import guarded
 from support.kernel_inputs import DTYPES, assert_close, seeds
 
 # (context, query tokens): decode, prefill and chunks, over several tiles (64) and parts (256) of positions.
@@ -77,6 +79,16 @@ def test_large_logits_do_not_overflow():
     case.query.mul_(1000.0)
     # f32 leaves an error of 1e-3 in logits of this size, and so in the probabilities.
     torch.testing.assert_close(case.run()[0].double(), case.expected()[0], rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("length", "packed"), [(112, True), (12, False)])
+def test_reads_end_with_the_tensors(dtype, length, packed):
+    """A table of the blocks that there are, which hold more than the sequence; a last row of queries."""
+    case = AttentionCase(((length, 1),), dtype, block_size=64, packed=packed)
+    object.__setattr__(case, "query", guarded(case.query))
+    object.__setattr__(case, "block_table", guarded(case.block_table[:, : -(-length // 64)]))
+    wait_for(fork(case.run))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
