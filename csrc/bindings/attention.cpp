@@ -30,7 +30,11 @@ void CheckInts(const TensorView& tensor, int64_t size, const char* meaning) {
 }
 
 void CheckSequences(const AttentionArgs& args, const TensorView& query, const TensorView& seq_lens,
-                    const TensorView& block_table, int64_t num_blocks) {
+                    const TensorView& block_table, const TensorView& key_cache) {
+  if (args.block_size < 1) {
+    Fail(key_cache, "has block_size " + std::to_string(args.block_size) + ", expected at least 1");
+  }
+  const int64_t num_blocks = key_cache.Size(0);
   for (int64_t seq = 0; seq < args.seqs; ++seq) {
     const int64_t length = args.seq_lens[seq], tokens = args.QueryLen(seq);
     const std::string at = " at " + std::to_string(seq);
@@ -153,7 +157,7 @@ void RunVarlen(AttentionArgs args, const TensorView& q, const TensorView& k, con
     args.lse = l.Data<float>();
     args.lse_stride = l.Stride(0);
   }
-  CheckSequences(args, q, lens, table, k.Size(0));
+  CheckSequences(args, q, lens, table, k);
   Launch([args] { PagedAttention(args); },
          [args](FetchAhead& ahead) { AddAttentionReads(args, &ahead); });
 }
@@ -251,7 +255,7 @@ void ClassicAttention(const char* op, const Tensor& out, const Tensor& query,
   args.block_size = block_size;
   args.kv_heads = num_kv_heads;
   args.alibi_slopes = AlibiSlopes(op, alibi_slopes, args.heads);
-  CheckSequences(args, q, lens, table, k.Size(0));
+  CheckSequences(args, q, lens, table, k);
   Launch([args] { PagedAttention(args); });
 }
 

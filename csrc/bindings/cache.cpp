@@ -23,12 +23,17 @@ void CheckSlots(const TensorView& slot_mapping, int64_t tokens, int64_t slots) {
 
 void CheckPackedCaches(const TensorView& key_cache, const TensorView& value_cache,
                        int64_t head_size, int64_t pair) {
+  if (head_size % pair != 0) {
+    Fail(key_cache, "comes with head_size " + std::to_string(head_size) +
+                        ", expected a multiple of " + std::to_string(pair) +
+                        " for the packed layout of this dtype");
+  }
   CheckShape(key_cache, {-1, -1, head_size / pair, -1, pair},
              "[blocks, kv_heads, head_size / p, block_size, p], p being 2 for bfloat16, else 1");
   const int64_t block_size = key_cache.Size(3);
-  if (block_size % 16 != 0) {
+  if (block_size < 1 || block_size % 16 != 0) {
     Fail(key_cache, "has block_size " + std::to_string(block_size) +
-                        ", expected a multiple of 16 for the packed layout");
+                        ", expected a positive multiple of 16 for the packed layout");
   }
   CheckShape(value_cache,
              {key_cache.Size(0), key_cache.Size(1), block_size / pair, head_size, pair},

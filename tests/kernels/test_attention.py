@@ -124,10 +124,14 @@ def test_refusals():
     refused("query comes with sliding_window 0 and soft_cap -2", case(), soft_cap=-2.0)
     refused(r"alibi_slopes has shape \[3\], expected \[4\]", case(), slopes=torch.ones(3))
     refused("key_cache is float16, expected float32 as query is", case(), key_cache=case().key_cache.half())
+    empty = case().key_cache[:, :0]
+    refused("key_cache has block_size 0, expected at least 1", case(), key_cache=empty, value_cache=empty)
     refused("query has head size 12, expected a multiple of 8 up to 256", AttentionCase(((4, 1),), head_size=12))
     packed = AttentionCase(((40, 3),), packed=True)
     refused(
-        "key_cache has block_size 8, expected a multiple of 16", AttentionCase(((4, 1),), packed=True, block_size=8)
+        "key_cache has block_size 8, expected a positive multiple of 16",
+        AttentionCase(((4, 1),), packed=True, block_size=8),
     )
     refused("value_cache has shape", packed, value_cache=packed.value_cache[:2])
+    refused("key_cache has block_size 0, expected a posi", packed, key_cache=packed.key_cache[:, :, :, :0])
     refused("query has 5 heads, expected a multiple of the 2 KV heads", AttentionCase(((4, 1),), heads=5))

@@ -7,6 +7,7 @@ from support import kernel_reference as reference
 from support.attention_case import pack_keys, pack_values
 from support.kernel_inputs import assert_close, dtypes, randn, seeds
 from vllm.kernels.qkv import qkv_norm_rope_cache
+from vllm.kernels.quantized_cache import qkv_norm_rope_quantized_cache
 
 BLOCKS, BLOCK_SIZE = 6, 8
 
@@ -103,3 +104,12 @@ def call(qkv=(2, 64), positions=(0, 1), table=(8, 16), weight=(16,), cache=(4, 8
 def test_refusals(arguments, message):
     with pytest.raises(RuntimeError, match="qkv_norm_rope_cache: .*" + message):
         call(**arguments)
+
+
+@pytest.mark.parametrize("code", [None, torch.int8])
+def test_odd_heads_are_no_pairs(code):
+    qkv, positions, slots = torch.zeros(1, 27, dtype=torch.bfloat16), torch.zeros(1).long(), torch.zeros(1).long()
+    keys, values = (torch.zeros(shape, dtype=code or qkv.dtype) for shape in ((1, 1, 4, 16, 2), (1, 1, 8, 9, 2)))
+    op, scales = (qkv_norm_rope_quantized_cache, torch.ones(2, 1)) if code else (qkv_norm_rope_cache, ())
+    with pytest.raises(RuntimeError, match="key_cache comes with head_size 9, expected a multiple of 2 for the packed"):
+        op(qkv, positions, None, None, None, 1e-6, 1, 1, 9, True, keys, values, *scales, slots)
