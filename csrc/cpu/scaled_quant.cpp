@@ -67,6 +67,10 @@ float Largest(const ScaledQuantArgs& args, int64_t row) {
   return std::max(-low, high);
 }
 
+// Steps of a scale with a zero point from 0 to the row's largest magnitude, at most. More would be
+// finer than 16-bit inputs are there, and sums of products with zero points have 32 bits.
+constexpr float kMostSteps = 65536.0f;
+
 // Sets a row's scale, and its zero point where it has one.
 template <typename T>
 void ChooseScale(const ScaledQuantArgs& args, int64_t row) {
@@ -81,7 +85,8 @@ void ChooseScale(const ScaledQuantArgs& args, int64_t row) {
   float low, high;
   const T* input = static_cast<const T*>(args.input);
   Extremes(input + args.input_rows.Offset(row), args.size, low, high);
-  const float scale = std::max((high - low) / 255.0f, smallest);
+  const float scale =
+      std::max({(high - low) / 255.0f, std::max(-low, high) / kMostSteps, smallest});
   args.scales[row] = scale;
   args.zero_points[row] = static_cast<int32_t>(std::nearbyint(-128.0f - low / scale));
 }

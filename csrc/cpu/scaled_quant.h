@@ -25,7 +25,8 @@ struct ScaledQuantArgs {
 void QuantizeStatic(const ScaledQuantArgs& args);
 // One scale for all: the largest magnitude becomes the largest code. fp8.
 void QuantizePerTensor(const ScaledQuantArgs& args);
-// One scale a row. With zero points a row's range is mapped to -128 ... 127.
+// One scale a row. With zero points a row's range is mapped to -128 ... 127, or, where it is narrow
+// beside the row's magnitude, to a part of them.
 void QuantizePerRow(const ScaledQuantArgs& args);
 
 // out[i][j] = a_scale[i] * b_scale[j] * (sum of a[i] * b[j] - zero point[i] * adjust[j]) + bias[j],

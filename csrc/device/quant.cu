@@ -7,6 +7,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kReadsAThread = 8;  // vectors, where a block's maximum costs one atomic
+// Steps of a scale with a zero point from 0 to the row's largest magnitude, at most. More would be
+// finer than 16-bit inputs are there, and sums of products with zero points have 32 bits.
+constexpr float kMostSteps = 65536.0f;
 
 template <typename Q, int kVector>
 VLLM_DEVICE void StoreQuantized(Q* out, const Vector<float, kVector>& x, float scale,
@@ -78,7 +81,8 @@ __global__ void RowKernel(Quantize x) {
   float scale = DynamicScale<Q>(fmaxf(high, minus_low), x.scale_upper);
   int32_t zero_point = 0;
   if (x.zero_points) {
-    scale = fmaxf((high + minus_low) / 255.0f, 1.1920929e-7f);
+    const float least = fmaxf(fmaxf(high, minus_low) / kMostSteps, 1.1920929e-7f);
+    scale = fmaxf((high + minus_low) / 255.0f, least);
     zero_point = static_cast<int32_t>(rintf(minus_low / scale)) - 128;
   }
   if (threadIdx.x == 0) {

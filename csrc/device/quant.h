@@ -23,7 +23,8 @@ struct Quantize {
 void QuantizeStatic(const Quantize& quantize);
 // One scale for the tensor: e4m3 only.
 void QuantizePerTensor(const Quantize& quantize);
-// One scale a row. With zero points the range of the row is mapped to -128 ... 127.
+// One scale a row. With zero points the range of the row is mapped to -128 ... 127, or, where it is
+// narrow beside the row's magnitude, to a part of them.
 void QuantizePerRow(const Quantize& quantize);
 
 struct GroupQuantize {

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.device_cases import assert_quantized, dynamic_scale
+from support.device_cases import assert_quantized, dynamic_scale, range_scale
 from support.kernel_inputs import DTYPES, assert_close, dtypes, hidden_sizes, layouts, randn, seeds, with_layout
 from vllm import _custom_ops as ops
 
@@ -66,17 +66,26 @@ def test_static_int8(m, k, dtype, layout, zero_point, seed):
     assert torch.equal(out, ((x.float() / scale).round() + (zero_point or 0)).clamp(-128, 127).to(torch.int8))
 
 
-@given(rows, hidden_sizes, dtypes, layouts, st.sampled_from([0.0, 40.0]), st.booleans(), seeds)
+@given(rows, hidden_sizes, dtypes, layouts, st.sampled_from([0.0, 40.0, -5000.0]), st.booleans(), seeds)
 def test_dynamic_int8(m, k, dtype, layout, offset, symmetric, seed):
     x = with_layout((randn((m, k), torch.float32, seed, 5.0) + offset).to(dtype), layout)
     out, scale, azp = ops.scaled_int8_quant(x, symmetric=symmetric)
     if symmetric:
         assert_close(scale, dynamic_scale(x, torch.int8))
         assert_quantized(out, scale, x.double())
-    elif k > 1:
-        assert_close(scale, (x.float().amax(-1, keepdim=True) - x.float().amin(-1, keepdim=True)) / 255, torch.float16)
+    else:
+        assert_close(scale, range_scale(x))
         restored = (out.double() - azp) * scale
         assert ((restored - x.double()).abs() <= scale * 1.01).all()
+
+
+@pytest.mark.parametrize("value", [1000.0, -30000.0])
+def test_products_of_constant_rows(value):
+    x, weight = torch.full((1, 512), value), torch.arange(-128, 384).clamp(max=127).to(torch.int8).unsqueeze(0)
+    quantized, scale, azp = ops.scaled_int8_quant(x, symmetric=False)
+    adjust = weight.sum(1, dtype=torch.int32)
+    out = ops.cutlass_scaled_mm_azp(quantized, weight.t(), scale, torch.ones(1), torch.float32, adjust, azp)
+    assert_close(out, x.double() @ weight.t().double())
 
 
 def test_azp_and_symmetric_must_agree():

@@ -44,6 +44,12 @@ def dynamic_scale(x: Tensor, dtype: torch.dtype, upper: Tensor | None = None) ->
     return (largest if upper is None else largest.minimum(upper)) / limit_of(dtype)
 
 
+def range_scale(x: Tensor) -> Tensor:
+    """[..., 1]: the scale of int8 with a zero point: of the row's range, at least 2^-16 of its largest magnitude."""
+    low, high = x.float().aminmax(dim=-1, keepdim=True)
+    return ((high - low) / 255).maximum(torch.maximum(-low, high) / 2**16)
+
+
 def assert_quantized(q: Tensor, scale: Tensor, expected: Tensor) -> None:
     """q * scale is `expected` (f64) to half a unit of q's last place, and f32's error before that."""
     lowest = -128.0 if q.dtype is torch.int8 else -limit_of(q.dtype)
