@@ -9,7 +9,8 @@ from contextlib import contextmanager
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
     """A SIGINT that arrives within the block is handled when it ends, as it would have been before."""
-    if threading.current_thread() is not threading.main_thread():
+    # Other threads get no signals, and what a program around Python handles by itself could not be put back.
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
         yield
         return
     arrived: list[tuple] = []

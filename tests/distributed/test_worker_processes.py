@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from support.tiny_model import write_tiny_model
 from vllm import LLM, SamplingParams
 from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
 from vllm.executor.workers import LOST_A_PEER
-from vllm.interrupts import interrupts_deferred
 
 KILLED = r"the process of rank 1 was killed \(SIGKILL; where memory is short, by the system\)"
 
@@ -100,22 +98,6 @@ def test_refused_sizes(folder, options, error, message):
     with pytest.raises(error, match=message):
         load(folder, **options)
     assert not processes_of_ranks()
-
-
-@pytest.fixture
-def as_in_a_terminal():
-    """Interrupts raise KeyboardInterrupt, also where a shell runs the tests in the background and ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_an_interrupt_waits_until_all_ranks_are_done(as_in_a_terminal):
-    done = []
-    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
-        os.kill(os.getpid(), signal.SIGINT)
-        done.append("all of it")
-    assert done == ["all of it"]
 
 
 def test_a_server_replaces_an_engine_that_lost_a_rank_and_leaves_none_behind(folder):
