@@ -12,6 +12,7 @@ class FreshBuildPy(build_py):
     """Starts without the libraries of the device that was built for before, and without modules that are gone since."""
 
     def run(self) -> None:
-        if not self.editable_mode:
+        # `setup.py build_ext bdist_wheel` has put its libraries there already.
+        if not self.editable_mode and not self.distribution.have_run.get("build_ext"):
             shutil.rmtree(Path(self.build_lib) / "vllm", ignore_errors=True)
         super().run()

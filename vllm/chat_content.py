@@ -1,5 +1,6 @@
 """What chat messages say: text, or a list of text parts as OpenAI's clients send it; templates take one or both."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +31,18 @@ def checked_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [m | {"content": _checked(m["content"])} if "content" in m else m for m in messages]
 
 
-def in_forms(messages: list[dict[str, Any]], forms: ContentForms) -> list[dict[str, Any]]:
-    """Messages whose content has these forms: parts are joined by line breaks, text becomes one part."""
-    return [m | {"content": _in_forms(m["content"], forms)} if "content" in m else m for m in messages]
+def in_forms(messages: list[dict[str, Any]], forms: Mapping[str, ContentForms]) -> list[dict[str, Any]]:
+    """Messages whose content has their role's forms: parts are joined by line breaks, text becomes one part.
+
+    Roles that `forms` does not name have the user's.
+    """
+
+    def converted(message: dict[str, Any]) -> dict[str, Any]:
+        if "content" not in message:
+            return message
+        return message | {"content": _in_forms(message["content"], forms.get(message.get("role"), forms["user"]))}
+
+    return [converted(message) for message in messages]
 
 
 def with_appended(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
@@ -45,6 +55,12 @@ def with_appended(messages: list[dict[str, Any]], text: str) -> list[dict[str, A
     else:
         raise VLLMValidationError("continue_final_message needs a last message with text content", "messages")
     return [*messages[:-1], messages[-1] | {"content": longer}]
+
+
+def last_text(messages: list[dict[str, Any]]) -> str:
+    """The text, or the last part's, of the last message, which `with_appended` takes."""
+    content = messages[-1]["content"]
+    return content if isinstance(content, str) else content[-1]["text"]
 
 
 def _checked(content: Any) -> str | list[dict[str, str]] | None:

@@ -1,12 +1,14 @@
 """Chat templates: where a model keeps them, and rendering them in jinja2's sandbox."""
 
+import contextlib
 import functools
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vllm.chat_content import ContentForms, in_forms, with_appended
+from vllm.chat_content import ContentForms, in_forms, last_text, with_appended
 from vllm.exceptions import VLLMValidationError
 from vllm.hf_config import read_json
 
@@ -14,6 +16,9 @@ RESERVED_ARGUMENTS = frozenset(
     "self messages chat_template content_format tokenize add_generation_prompt continue_final_message tools".split()
 )
 """Names of what rendering takes itself, which are no variables of a template."""
+# What a template is tried with.
+_ROLES = ("system", "user", "assistant")
+_PROBED = {"bos_token": "", "eos_token": "", "tools": None, "documents": None, "add_generation_prompt": False}
 # Put behind the message that is to be continued; its white space tells whether a template trims content.
 _MARK = "<the last message ends here> "
 
@@ -68,46 +73,55 @@ def render(
             "continue_final_message and add_generation_prompt exclude each other: set one of them to false",
             "continue_final_message",
         )
-    forms = content_forms(template) if content_format == "auto" else ContentForms.of_format(content_format)
+    forms = content_forms(template) if content_format == "auto" else {"user": ContentForms.of_format(content_format)}
     variables = variables | {"add_generation_prompt": add_generation_prompt}
     if not continue_final_message:
-        return _render(template, in_forms(messages, forms), **variables)
+        return _render(template, in_forms(messages, forms), variables)
     marked = in_forms(with_appended(messages, _MARK), forms)
-    return _cut_at(_MARK, _render(template, marked, **variables))
+    return _cut_at_mark(_render(template, marked, variables), last_text(messages))
 
 
-def _render(template: str, messages: list[dict[str, Any]], **variables: Any) -> str:
+def _render(template: str, messages: list[dict[str, Any]], variables: dict[str, Any]) -> str:
     try:
-        return _compile(template).render({"messages": messages, **variables})
+        return _compile(template).render({**variables, "messages": messages})
     except Exception as error:  # templates are programs: whatever goes wrong in one is its own
         raise VLLMValidationError(f"the chat template refused the messages: {_one_line(error)}", "messages") from None
 
 
-def _cut_at(mark: str, text: str) -> str:
-    """What stands before the mark; without the white space there where the template trims content, and so the mark."""
-    at = text.rfind(mark.strip())
+def _cut_at_mark(text: str, content: str) -> str:
+    """What stands before the mark; without the content's last spaces where the template trims it, and so the mark."""
+    at = text.rfind(_MARK.strip())
     if at < 0:
         raise VLLMValidationError(
             "continue_final_message: the chat template does not show the last message", "messages"
         )
-    return text[:at] if text.startswith(mark, at) else text[:at].rstrip()
+    if text.startswith(_MARK, at) or not content.strip():
+        return text[:at]
+    return text[:at].removesuffix(content[len(content.rstrip()) :])
 
 
 @functools.lru_cache(maxsize=64)
-def content_forms(template: str) -> ContentForms:
-    """The forms of content that the template shows, found by trying; text where it shows neither to such a message."""
+def content_forms(template: str) -> dict[str, ContentForms]:
+    """The forms of content that the template shows, by role, found by trying; text where it shows neither."""
 
-    def shown(content: Any) -> str:
-        try:
-            return _render(template, [{"role": "user", "content": content}], add_generation_prompt=False)
-        except VLLMValidationError:
-            return ""
+    def shown(of: Callable[[str], Any]) -> str:
+        """The conversation with this content of each role; templates may refuse a system, or more than a user."""
+        for chosen in (_ROLES, _ROLES[1:], _ROLES[1:2]):
+            with contextlib.suppress(VLLMValidationError):
+                return _render(template, [{"role": role, "content": of(role)} for role in chosen], _PROBED)
+        return ""
 
-    words = ("probefirst", "probesecond")
-    by_parts = shown([{"type": "text", "text": word} for word in words])
-    # A template that takes text alone may print the list, as Python or as JSON.
-    takes_parts = all(word in by_parts for word in words) and not any(q in by_parts for q in ("'text'", '"text"'))
-    return ContentForms(text=words[0] in shown(words[0]) or not takes_parts, parts=takes_parts)
+    by_text = shown(lambda role: f"first{role}")
+    by_parts = shown(lambda role: [{"type": "text", "text": f"{which}{role}"} for which in ("first", "second")])
+
+    def takes_parts(role: str) -> bool:
+        """A template that takes text alone may print the list, as Python or as JSON."""
+        printed = (f"'text': 'first{role}'", f'"text": "first{role}"')
+        shows_both = f"first{role}" in by_parts and f"second{role}" in by_parts
+        return shows_both and not any(each in by_parts for each in printed)
+
+    parts = {role: takes_parts(role) for role in _ROLES}
+    return {role: ContentForms(f"first{role}" in by_text or not parts[role], parts[role]) for role in _ROLES}
 
 
 def _one_line(error: Exception) -> str:

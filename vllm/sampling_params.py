@@ -128,6 +128,8 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
                 _refuse(name, value, "a list of token ids (integers from 0)")
         if self.allowed_token_ids is not None and not self.allowed_token_ids:
             _refuse("allowed_token_ids", [], "None or at least one token id")
+        if not isinstance(self.logit_bias, dict | None):
+            _refuse("logit_bias", self.logit_bias, "a mapping from token ids (integers from 0) to numbers")
         for token_id, bias in (self.logit_bias or {}).items():
             if isinstance(bias, bool) or not isinstance(bias, int | float) or not -100 <= bias <= 100:
                 _refuse("logit_bias", {token_id: bias}, "biases from -100 to 100")

@@ -1,5 +1,6 @@
 """The LLM class end to end on a tiny model: stops, n, logprobs, processors, refusals."""
 
+import contextlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
@@ -9,6 +10,7 @@ import tokenizers
 
 from support.models import VOCAB_SIZE, mixed_prompts, reference_logprobs, save_model, save_tokenizer
 from vllm import LLM, SamplingParams
+from vllm.engine import core
 from vllm.exceptions import EngineDeadError, NotOfferedError, PromptTooLongError, VLLMValidationError
 from vllm.models.llama import LlamaLayer
 from vllm.v1.metrics.reader import Counter, Gauge, Histogram
@@ -214,6 +216,29 @@ def test_an_interrupted_step_leaves_nothing_behind(folder, monkeypatch):
         assert interrupted.called
     output = ask(llm)
     assert (output.outputs[0].token_ids, output.num_cached_tokens) == (wanted, 0)
+
+
+def test_an_interrupt_at_the_end_of_a_step_loses_no_output(folder, monkeypatch):
+    llm = LLM(str(folder), dtype="float32", max_model_len=256, block_size=8)
+    wanted = tokens(llm, max_tokens=3)
+    engine = llm.llm_engine
+    engine.add_request("r", PROMPT, SamplingParams(temperature=0, max_tokens=3, ignore_eos=True))
+
+    @contextlib.contextmanager
+    def interrupted():
+        yield
+        if engine.stats().num_running == 0:
+            raise KeyboardInterrupt
+
+    outputs = []
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(core, "interrupts_deferred", interrupted)
+        while True:
+            outputs += engine.step()
+    assert engine.has_unfinished_requests()
+    outputs += engine.step()
+    assert not engine.has_unfinished_requests()
+    assert outputs[-1].finished and outputs[-1].outputs[0].token_ids == wanted
 
 
 def test_threads_take_turns(llm):

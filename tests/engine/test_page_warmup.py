@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+import subprocess
 import sys
 import time
 
@@ -48,6 +49,22 @@ def test_tensors_that_are_smaller_than_their_share_and_none_at_all() -> None:
     populate([memory[10 : 10 + mmap.PAGESIZE]], most_bytes=1 << 30)
     assert present(memory).sum() == 0
     populate([], most_bytes=1 << 30)
+
+
+def test_a_process_of_low_priority_keeps_it() -> None:
+    """As `nice -n 15` starts one; an ordinary user may not ask for more."""
+    warm_up = """
+import os, torch
+from vllm.worker.page_warmup import PageWarmup
+os.nice(15)
+if os.getuid() == 0:
+    os.setuid(65534)
+warmup = PageWarmup([torch.zeros(8 << 20, dtype=torch.uint8)], 1 << 20)
+warmup.start()
+warmup.join()
+"""
+    done = subprocess.run([sys.executable, "-c", warm_up], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_in_the_background_once_nothing_holds_it() -> None:

@@ -42,6 +42,7 @@ REFUSED = [
     ("logit_bias", {3: 101}, "biases from -100 to 100"),
     ("logit_bias", {"x": 1}, "a mapping from token ids"),
     ("logit_bias", [1], "a mapping from token ids"),
+    ("logit_bias", [], "a mapping from token ids"),
     ("ignore_eos", 1, "True or False"),
     ("output_kind", 7, "a RequestOutputKind"),
 ]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vllm import SamplingParams
-from vllm.config import SchedulerConfig
+from vllm.config import SchedulerConfig, SpeculativeConfig
 from vllm.exceptions import PromptTooLongError, VLLMValidationError
 from vllm.kvcache.manager import KVCacheManager
 from vllm.messages import EngineRequest
@@ -16,10 +16,10 @@ BLOCK = 4
 EOS = 2
 
 
-def make(num_blocks=64, max_model_len=128, caching=True, **limits):
+def make(num_blocks=64, max_model_len=128, caching=True, speculative=None, **limits):
     config = SchedulerConfig(**{"max_num_seqs": 8, "max_num_batched_tokens": 32, **limits})
     kv_cache = KVCacheManager(num_blocks, BLOCK, caching)
-    return Scheduler(config, kv_cache, max_model_len), kv_cache
+    return Scheduler(config, kv_cache, max_model_len, speculative), kv_cache
 
 
 def request(name, prompt, max_tokens=4, priority=0, **params):
@@ -132,6 +132,17 @@ def test_what_a_failed_step_was_to_compute_is_found_by_nobody():
     assert dict(zip([r.request_id for r in step.requests], step.num_new_tokens, strict=True))["b"] == 12
     assert {"a", "b"} <= set(step.released)
     assert finish(scheduler)[1] == dict.fromkeys("abc", "length")
+
+
+def test_drafts_of_a_failed_step_are_forgotten():
+    scheduler, _ = make(speculative=SpeculativeConfig("ngram", num_speculative_tokens=3))
+    scheduler.add_request(request("a", [5, 6, 7] * 4, max_tokens=9, temperature=0))
+    run_step(scheduler, token=5)
+    step = scheduler.schedule()
+    assert step.num_new_tokens == [4]  # a token and its draft
+    scheduler.restart(step.released)
+    assert scheduler.schedule().num_new_tokens == [13]
+    assert step.requests[0].draft == []
 
 
 def test_priority_policy_runs_lower_numbers_first():

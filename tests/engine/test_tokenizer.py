@@ -146,7 +146,10 @@ BY_PART = (
     "{% for m in messages %}<{{ m['role'] }}>{% for part in m['content'] | selectattr('type', 'equalto', 'text') %}"
     "{{ part['text'] }},{% endfor %}{% endfor %}"
 )
-BOTH = "{% if messages[0].content is string %}{{ messages[0].content }}{% else %}" + BY_PART + "{% endif %}"
+BOTH = (
+    "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+    "{% for part in m.content %}{{ part.text }},{% endfor %}{% endif %}{% endfor %}"
+)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,12 @@ BOTH = "{% if messages[0].content is string %}{{ messages[0].content }}{% else %
         (TEMPLATE, "<", "[user] hello</s>[assistant] <"),  # as the end of a message begins
         (TEMPLATE, "I am ", "[user] hello</s>[assistant] I am "),
         (TRIMMED, "hello ", "<user>hello<|end|><assistant>hello"),  # also what an earlier message holds
+        (TRIMMED, " ", "<user>hello<|end|><assistant>"),
+        (
+            "{% for m in messages %}<{{ m['role'] }}>\n\n{{ m['content'] | trim }}|{% endfor %}",
+            "",
+            "<user>\n\nhello|<assistant>\n\n",
+        ),
         (BY_PART, "I", "<user>hello,<assistant>I"),
         (BY_PART, [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "<user>hello,<assistant>a,b"),
     ],
@@ -176,7 +185,8 @@ def test_where_the_final_message_goes_on(tokenizer, template, content, expected)
             "hello",
             "a\nb",
         ),
-        (BOTH, "hello", "<user>a,b,"),
+        (BOTH, "hello", "a,b,"),
+        ("{{ bos_token + '!' }}" + BY_PART, "<s>!<user>hello,", "<s>!<user>a,b,"),
         ("always the same", "always the same", "always the same"),
     ],
 )
@@ -185,6 +195,16 @@ def test_templates_get_content_in_a_form_that_they_take(tokenizer, template, tex
     options = {"chat_template": template, "add_generation_prompt": False}
     assert tokenizer.render_chat_template(HELLO, **options) == text
     assert tokenizer.render_chat_template([{"role": "user", "content": two}], **options) == parts
+
+
+def test_the_form_may_depend_on_the_role(tokenizer):
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}<{{ part.text }}>{% endfor %}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    two = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [{"role": "system", "content": two}, *HELLO, {"role": "assistant", "content": "c"}]
+    assert tokenizer.render_chat_template(messages, chat_template=template) == "a\nb<hello>c"
 
 
 @pytest.mark.parametrize(
@@ -218,6 +238,14 @@ def test_template_errors_are_one_line(tokenizer, template, expected):
 )
 def test_what_templates_may_use(tokenizer, template, expected):
     assert tokenizer.render_chat_template(HELLO, chat_template=template, thinking="yes") == expected
+
+
+def test_any_name_is_a_templates_variable(tokenizer):
+    variables = {"template": "a", "variables": "b", "forms": "c", "text": "d"}
+    text = tokenizer.render_chat_template(
+        HELLO, chat_template="{{ template }}{{ variables }}{{ forms }}{{ text }}", **variables
+    )
+    assert text == "abcd"
 
 
 def test_named_templates_and_template_file(tmp_path):

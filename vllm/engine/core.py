@@ -44,6 +44,7 @@ class EngineCore:
                 self._kv_cache.num_tokens,
                 max_model_len,
             )
+        self._unreported: list[EngineOutput] = []  # of a step whose end an interrupt took
         self._scheduler = Scheduler(config.scheduler_config, self._kv_cache, max_model_len, config.speculative_config)
 
     def _load(self, config: VllmConfig) -> "ModelRunner":
@@ -74,8 +75,12 @@ class EngineCore:
 
         What an error or an interrupt keeps it from computing the next step computes.
         """
-        if not self._scheduler.has_unfinished():
-            return []
+        if self._scheduler.has_unfinished():
+            self._compute_batch()
+        outputs, self._unreported = self._unreported, []
+        return outputs
+
+    def _compute_batch(self) -> None:
         released: list[str] = []
         try:
             with interrupts_deferred():
@@ -86,10 +91,10 @@ class EngineCore:
             self._scheduler.restart(released)
             raise
         with interrupts_deferred():
-            return self._scheduler.update(step, result)
+            self._unreported += self._scheduler.update(step, result)
 
     def has_unfinished(self) -> bool:
-        return self._scheduler.has_unfinished()
+        return self._scheduler.has_unfinished() or bool(self._unreported)
 
     def stats(self) -> EngineStats:
         return self._scheduler.stats()

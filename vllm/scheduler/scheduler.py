@@ -154,6 +154,7 @@ class Scheduler:
     def _preempt(self, request: Request, released: list[str]) -> None:
         self._kv_cache.free(request.blocks)
         request.num_computed_tokens = 0
+        request.draft = []
         request.is_running = False
         if request.prompt_logprobs is not None:
             request.prompt_logprobs = [None]
