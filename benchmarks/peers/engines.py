@@ -70,7 +70,8 @@ class Worker:
             raise RuntimeError(f"the worker ended with status {self._process.wait()}; its log says why")
         return json.loads(line)
 
-    def measure(self, workload: Workload, seed: int) -> float:
+    def measure(self, workload: Workload, seed: str) -> float:
+        """Tokens a second. `seed`: another for every call, so that no prompt comes twice."""
         command = {
             "kind": workload.kind,
             "requests": workload.requests,

@@ -12,7 +12,7 @@ import sys
 import time
 
 
-def random_prompts(seed: int, count: int, length: int) -> list[dict]:
+def random_prompts(seed: str, count: int, length: int) -> list[dict]:
     """Prompts that share no prefix with any other seed's, so that no engine's prefix cache helps it."""
     rng = random.Random(seed)
     return [{"prompt_token_ids": [rng.randrange(10, 7000) for _ in range(length)]} for _ in range(count)]
@@ -36,7 +36,7 @@ def measure(llm, params_type, command: dict) -> float:
     if command["kind"] == "prefill":
         _, seconds = timed_generate(llm, params_type, prompts, 1)
         return len(prompts) * length / seconds
-    _, first = timed_generate(llm, params_type, random_prompts(command["seed"] + 1, 1, length), 1)
+    _, first = timed_generate(llm, params_type, random_prompts(command["seed"] + ", first", 1, length), 1)
     tokens, seconds = timed_generate(llm, params_type, prompts, out + 1)
     return (tokens - 1) / (seconds - first)
 
@@ -62,7 +62,7 @@ def main() -> None:
     quantization = sys.argv[3] if len(sys.argv) > 3 and sys.argv[3] else None
     options = {"max_model_len": max_model_len, "skip_tokenizer_init": True, "disable_log_stats": True}
     llm = LLM(model, dtype="bfloat16", quantization=quantization, **options)
-    timed_generate(llm, SamplingParams, random_prompts(0, 1, 16), 4)
+    timed_generate(llm, SamplingParams, random_prompts("ready", 1, 16), 4)
     print(json.dumps({"ready": time.perf_counter() - began}), file=answers, flush=True)
     for line in sys.stdin:
         command = json.loads(line)

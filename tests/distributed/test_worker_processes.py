@@ -100,6 +100,13 @@ def test_refused_sizes(folder, options, error, message):
     assert not processes_of_ranks()
 
 
+def test_nothing_listens_where_others_reach_it(folder):
+    llm = load(folder)
+    listening = [c for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert listening and {each.laddr.ip for each in listening} == {"127.0.0.1"}
+    llm.llm_engine.shutdown()
+
+
 def test_a_server_replaces_an_engine_that_lost_a_rank_and_leaves_none_behind(folder):
     with Server(folder, "-tp", "2", "--dtype", "float32") as server:
         [first] = processes_of_ranks(server.core.pid)

@@ -1,5 +1,6 @@
 """Bytes and operations of a step, counted by hand from the tiny model's configuration; shares of the limits."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ import torch
 from support.tiny_model import HEADS, HIDDEN, INTERMEDIATE, KV_HEADS, LAYERS, write_tiny_model
 from vllm import LLM, SamplingParams
 from vllm.attention.cache_format import CacheFormat
-from vllm.profiling.cost import ModelCost, SequenceStep
+from vllm.kernels import scaled_weight
+from vllm.kernels.torch_ops import scaled_weight as torch_scaled_weight
+from vllm.profiling.cost import ModelCost, SequenceStep, _Weights
 from vllm.profiling.limits import Limits, measure_limits
 from vllm.profiling.model_parts import model_of
-from vllm.profiling.roofline import Observation, ObservedStep, observe, share
+from vllm.profiling.roofline import Observation, ObservedStep, observe, roofline, share
 
 HEAD_SIZE = HIDDEN // HEADS
 KV_WIDTH = KV_HEADS * HEAD_SIZE
@@ -99,6 +102,24 @@ def test_a_screened_head_counts_as_its_screen_where_likeliest_tokens_are_wanted(
     logits, tokens = (cost.of_step([SequenceStep(100, 1, 1, likeliest)]) for likeliest in (False, True))
     assert 0.9 * weight < logits.bytes - tokens.bytes < 1.1 * weight
     assert logits.flops - tokens.flops == tokens.int8 == 2 * weight
+
+
+@pytest.mark.parametrize("kind", [scaled_weight.ScaledWeight, torch_scaled_weight.ScaledWeight])
+@pytest.mark.parametrize(("dtype", "is_int8"), [(torch.int8, True), (torch.float8_e4m3fn, False)])
+def test_weights_of_8_bits_of_a_gpu(kind: type, dtype: torch.dtype, is_int8: bool) -> None:
+    weights = _Weights()
+    weights.add(kind(torch.zeros(8, 16).to(dtype), torch.ones(1, 8)), 128)
+    cost = weights.cost(rows=2)
+    assert (cost.bytes, cost.int8, cost.flops) == (128 + 32, 512 * is_int8, 512 * (not is_int8))
+
+
+def test_the_limits_of_a_gpu_are_not_those_of_its_host(model_folder: Path) -> None:
+    llm = load(model_folder)
+    with observe() as observation:
+        llm.generate("a", SamplingParams(max_tokens=2), use_tqdm=False)
+    device = dataclasses.replace(llm.llm_engine.config.device_config, device="cuda")
+    llm.llm_engine.config = dataclasses.replace(llm.llm_engine.config, device_config=device)
+    assert roofline(llm.llm_engine, observation) is None
 
 
 def test_steps_of_a_run_are_noted(model_folder: Path) -> None:

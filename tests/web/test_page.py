@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from support.browser import Page
 from support.server import Server
 
@@ -118,6 +120,23 @@ def test_model_text_never_becomes_markup(page: Page) -> None:
     assert "<img src=x onerror=alert(1)>" in shown["text"]
     assert shown["links"] == ["https://a.example/"]
     assert shown["names"].count("li") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("```py\na = 1\n```\nb", ["div:a = 1Copy", "p:b"]),
+        ("Run\n```SELECT 1;```\nthen **that**", ["p:RunSELECT 1;then that"]),
+        ("````\n```\nx\n```\n````\nb", ["div:```\nx\n```Copy", "p:b"]),
+        ("```\nstill coming", ["div:still comingCopy"]),
+    ],
+)
+def test_code_blocks(page: Page, text: str, shown: list[str]) -> None:
+    script = """
+        const done = arguments[1];
+        import(new URL("web/markdown.js", location).href).then(({ render }) =>
+          done([...render(arguments[0]).children].map((e) => `${e.localName}:${e.textContent}`)));"""
+    assert page.driver.execute_async_script(script, text) == shown
 
 
 def test_a_key_is_asked_for_and_remembered(endless_model: Path) -> None:

@@ -42,7 +42,9 @@ class Workers:
         require_backends(self._device_type)
         from torch.distributed import TCPStore
 
-        store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)
+        listener = socket.create_server((LOOPBACK, 0))  # by itself it listens on every address
+        port = listener.getsockname()[1]
+        store = TCPStore(LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
         for worker in self._workers:
             worker.wait_ready()
         shared = shared_memory.create(self.size) if self._device_type == "cpu" else None

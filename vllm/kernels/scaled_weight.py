@@ -39,6 +39,11 @@ class ScaledWeight:
     def nbytes(self) -> int:
         return self.codes.nbytes + self.scales.nbytes
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What products are computed in."""
+        return self.codes.dtype
+
     def multiply(self, input: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """``input @ weight.T + bias``: input [m, k] and bias [n] bf16, f16 or f32; out [m, n], where it goes."""
         input = input.contiguous()

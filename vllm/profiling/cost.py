@@ -98,7 +98,7 @@ class _Weights:
 
     def add(self, packed: Tensor, elements: int) -> None:
         self.bytes += packed.nbytes
-        if packed.dtype == torch.uint8:  # codes (kernels/quantized_linear.py)
+        if packed.dtype in (torch.uint8, torch.int8):  # codes (kernels/quantized_linear.py, scaled_weight.py)
             self.int8 += elements
         else:
             self.floating += elements

@@ -82,8 +82,13 @@ class Roofline:
     prefill: Share | None
 
 
-def roofline(engine: LLMEngine, observation: Observation) -> Roofline:
-    """Measures the limits now, with the engine idle, and compares the observed steps with them."""
+def roofline(engine: LLMEngine, observation: Observation) -> Roofline | None:
+    """Measures the limits now, with the engine idle, and compares the observed steps with them.
+
+    None where the model runs on a GPU, whose limits are not measured.
+    """
+    if engine.config.device_config.device != "cpu":
+        return None
     dtype = DTYPES[engine.config.model_config.dtype]
     cache_format = CacheFormat.of(engine.config.cache_config.cache_dtype, dtype)
     model = ModelCost(model_of(engine), cache_format)

@@ -87,7 +87,7 @@ class PageWarmup:
 
     def _populate(self, tensors: list[Tensor], most_bytes: int) -> None:
         if sys.platform == "linux":  # where priorities are those of threads
-            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
         with contextlib.suppress(_Stopped):
             populate(tensors, most_bytes, self._await_quiet)
         atexit.unregister(self.stop)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from vllm.entrypoints.cli.event_lines import lines
 from vllm.entrypoints.cli.registry import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Remote:
         """The events of a streamed answer."""
         given = {name: value for name, value in self._options.items() if value is not None}
         with self._request("POST", path, body | given | {"model": self.model, "stream": True}) as response:
-            for line in response.iter_lines():
+            for line in lines(response.iter_bytes()):
                 if not line.startswith("data: ") or line == "data: [DONE]":
                     continue
                 event = json.loads(line.removeprefix("data: "))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.core_child import CoreProcess
+from vllm.entrypoints.open_files import raise_open_file_limit
 from vllm.entrypoints.openai.settings import ServerSettings
 from vllm.entrypoints.openai.sockets import address_of, bind, describe_bind_error
 from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
@@ -29,6 +30,7 @@ def launch(engine_args: AsyncEngineArgs, settings: ServerSettings) -> int:
     Raises VLLMValidationError for whatever of the configuration is at fault, before a model is loaded.
     """
     set_up_logging()
+    raise_open_file_limit()
     _check_tls(settings)
     try:
         config = engine_args.create_engine_config()

@@ -41,6 +41,11 @@ class ScaledWeight:
     def nbytes(self) -> int:
         return self.codes.nbytes + self.scales.nbytes
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What products are computed in."""
+        return self.codes.dtype
+
     def multiply(self, input: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """``input @ weight.T + bias``: input [m, k] and bias [n] of one dtype; out [m, n], where it goes."""
         result = self._product(input)

@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vllm.entrypoints.cli.event_lines import lines_as_they_come
+
 if TYPE_CHECKING:
     import httpx
 
@@ -45,7 +47,7 @@ async def measure(client: "httpx.AsyncClient", url: str, body: dict[str, Any]) -
                 await _read_events(response, outcome, started)
             else:
                 outcome.error = _message(await response.aread()) or f"status {response.status_code}"
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ValueError, KeyError) as error:  # the last two: of a server that answers otherwise
         outcome.error = f"{type(error).__name__}: {error}".rstrip(": ")
     outcome.latency = outcome.latency or time.perf_counter() - started
     return outcome
@@ -54,7 +56,7 @@ async def measure(client: "httpx.AsyncClient", url: str, body: dict[str, Any]) -
 async def _read_events(response: "httpx.Response", outcome: Outcome, started: float) -> None:
     last = started
     complete = False
-    async for line in response.aiter_lines():
+    async for line in lines_as_they_come(response.aiter_bytes()):
         if not line.startswith("data:"):
             continue
         data = line.removeprefix("data:").strip()

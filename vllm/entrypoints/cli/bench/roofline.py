@@ -23,8 +23,10 @@ def _rows(kind: str, share: "Share | None") -> list[tuple[str, str]]:
     ]
 
 
-def print_roofline(roofline: "Roofline", dtype: str) -> None:
+def print_roofline(roofline: "Roofline | None", dtype: str) -> None:
     """A sentence with the share that counts for each kind of step, then all figures."""
+    if roofline is None:
+        return
     decode, prefill, limits = roofline.decode, roofline.prefill, roofline.limits
     reached = []
     if decode is not None:
@@ -40,6 +42,6 @@ def print_roofline(roofline: "Roofline", dtype: str) -> None:
     print_table(", ".join(reached), rows + _rows("decode", decode) + _rows("prefill", prefill))
 
 
-def roofline_figures(roofline: "Roofline") -> dict[str, Any]:
-    """For --output-json: limits a second, shares from 0 up."""
-    return {"roofline": asdict(roofline)}
+def roofline_figures(roofline: "Roofline | None") -> dict[str, Any]:
+    """For --output-json: limits a second, shares from 0 up; nothing where there are none."""
+    return {} if roofline is None else {"roofline": asdict(roofline)}

@@ -18,8 +18,11 @@ from vllm.entrypoints.cli.bench.serve_flags import ENDPOINTS, add_load_flags, ad
 from vllm.entrypoints.cli.bench.serve_report import METRICS, figures_of, print_figures, result_path
 from vllm.entrypoints.cli.bench.target import Target, connect
 from vllm.entrypoints.cli.registry import UsageError
+from vllm.entrypoints.open_files import raise_open_file_limit
 
 EXIT_FAILED = 1
+# What the process has open beside connections, and some.
+_OTHER_FILES = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +71,7 @@ def _metric_names(text: str) -> list[str]:
 
 
 async def _run(args: argparse.Namespace) -> int:
+    _check_connections(args)
     async with connect(args) as target:
         counts = await target.count_all(args.dataset_path) if args.dataset_name == "sharegpt" else {}
         samples = make_samples(args, await target.token_pool(), counts.__getitem__, args.seed)
@@ -82,6 +86,16 @@ async def _run(args: argparse.Namespace) -> int:
     print_figures(args, figures, outcomes)
     write_json(result_path(args, target.model), figures)
     return EXIT_FAILED if figures["failed"] else 0
+
+
+def _check_connections(args: argparse.Namespace) -> None:
+    """Each request that runs has a connection, and each connection is an open file."""
+    at_once, limit = args.max_concurrency or args.num_prompts, raise_open_file_limit()
+    if at_once > limit - _OTHER_FILES:
+        raise UsageError(
+            f"{at_once} requests at once need as many open files, and the limit is {limit}: "
+            f"give --max-concurrency {limit - _OTHER_FILES} or less, or raise it (ulimit -Hn)"
+        )
 
 
 async def _body(args: argparse.Namespace, target: Target, sample: Sample) -> dict[str, Any]:

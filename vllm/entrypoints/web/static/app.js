@@ -213,14 +213,19 @@ byId("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   send(prompt.value);
 });
+/** Whether the key belongs to an input method. Safari ends a composition before the key that ends it: 229 marks that. */
+function composes(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
 prompt.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+  if (event.key === "Enter" && !event.shiftKey && !composes(event)) {
     event.preventDefault();
     send(prompt.value);
   }
 });
 prompt.addEventListener("input", fitPrompt);
-document.addEventListener("keydown", (event) => event.key === "Escape" && stop());
+document.addEventListener("keydown", (event) => event.key === "Escape" && !composes(event) && stop());
 byId("stop").addEventListener("click", stop);
 byId("new-chat").addEventListener("click", newChat);
 for (const button of document.querySelectorAll(".suggestions button")) {

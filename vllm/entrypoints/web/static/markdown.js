@@ -3,6 +3,18 @@
 
 const INLINE = /(`+)(.+?)\1|\*\*(?=\S)(.+?)\*\*|\*(?=\S)([^*]+?)\*|\[([^\]]+)\]\((https?:\/\/[^\s)]+)\)/;
 
+// What follows the backticks of a block's first line names a language; with more backticks it is inline code.
+const FENCE = /^\s*(`{3,})[^`]*$/;
+
+function closes(line, fence) {
+  const found = FENCE.exec(line);
+  return found !== null && line.trim() === found[1] && found[1].length >= fence.length;
+}
+
+function startsBlock(line) {
+  return FENCE.test(line) || /^\s*([-*]\s|\d+[.)]\s|#{1,6}\s)/.test(line);
+}
+
 function element(name, ...children) {
   const node = document.createElement(name);
   node.append(...children);
@@ -57,11 +69,11 @@ export function render(text) {
   const fragment = document.createDocumentFragment();
   const lines = text.split("\n");
   for (let i = 0; i < lines.length; ) {
-    const fence = /^\s*```/.test(lines[i]);
+    const fence = FENCE.exec(lines[i]);
     const item = /^\s*(?:[-*]|(\d+)[.)])\s+(.*)/.exec(lines[i]);
     const heading = /^#{1,6}\s+(.*)/.exec(lines[i]);
     if (fence) {
-      const end = lines.findIndex((line, at) => at > i && /^\s*```\s*$/.test(line));
+      const end = lines.findIndex((line, at) => at > i && closes(line, fence[1]));
       fragment.append(codeBlock(lines.slice(i + 1, end < 0 ? undefined : end).join("\n")));
       i = end < 0 ? lines.length : end + 1;
     } else if (item) {
@@ -76,7 +88,7 @@ export function render(text) {
       i += 1;
     } else if (lines[i].trim()) {
       const start = i;
-      while (i < lines.length && lines[i].trim() && (i === start || !/^\s*(```|[-*]\s|\d+[.)]\s|#{1,6}\s)/.test(lines[i]))) i += 1;
+      while (i < lines.length && lines[i].trim() && (i === start || !startsBlock(lines[i]))) i += 1;
       fragment.append(paragraph(lines.slice(start, i)));
     } else {
       i += 1;
