@@ -14,6 +14,7 @@ from setuptools import Distribution
 
 from build_support import cmake_build
 from build_support.cmake_build import MODULES, cmake_build_ext, drop_stale_cache, extensions
+from build_support.fresh_package import FreshBuildPy
 from build_support.grpc_stubs import STUBS, generate_stubs
 from build_support.version import stated_version
 from support.checkout import ROOT
@@ -211,3 +212,18 @@ def test_refused_proto_says_why(tmp_path):
         RuntimeError, match=r"vllm_engine\.proto was refused: .*nonsense|vllm_engine\.proto was refused"
     ):
         generate_stubs(tmp_path / "out", tmp_path)
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_libraries_of_the_same_command_line_are_kept(tmp_path, built):
+    """`setup.py build_ext bdist_wheel`: build_ext does not run twice."""
+    distribution = Distribution({"packages": []})
+    distribution.have_run["build_ext"] = built
+    command = FreshBuildPy(distribution)
+    command.build_lib = str(tmp_path)
+    command.ensure_finalized()
+    library = tmp_path / "vllm" / "_C.abi3.so"
+    library.parent.mkdir()
+    library.touch()
+    command.run()
+    assert library.exists() == built
