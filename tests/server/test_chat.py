@@ -128,12 +128,21 @@ def test_text_parts_are_joined(http):
     assert content(http, messages=[{"role": "user", "content": parts}]) == content(http, messages=joined)
 
 
-def test_answers_are_sent_back_as_openai_gives_them(http):
-    answer = {"role": "assistant", "content": "b", "refusal": None, "annotations": [], "tool_calls": None}
-    question = {"role": "user", "content": "a"}
-    messages = [question, answer, question]
-    plain = [question, {"role": "assistant", "content": "b"}, question]
+def test_answers_are_sent_back_as_servers_give_them(http):
+    added = {"refusal": None, "annotations": [], "tool_calls": None, "id": "msg_1", "reasoning_details": [{"a": 1}]}
+    question, answer = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    messages = [question, answer | added, question]
+    plain = [question, answer, question]
     assert content(http, messages=messages, temperature=0) == content(http, messages=plain, temperature=0)
+
+
+@pytest.mark.parametrize("kind", ["text", "message", None])
+def test_the_type_of_a_message_goes_to_no_template(http, kind):
+    def tokens(**added):
+        messages = [message | added for message in MESSAGES]
+        return http.post("/tokenize", json={"messages": messages}).json()["tokens"]
+
+    assert tokens(type=kind) == tokens()
 
 
 def test_developer_is_the_system(http):

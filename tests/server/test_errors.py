@@ -167,6 +167,8 @@ def test_values_that_are_not_accepted(http, field, value):
         [{"role": "user", "content": [5]}],
         [{"role": "user", "content": "x", "unheard": 1}],
         [{"role": "user", "content": "x", "name": 5}],
+        [{"role": "user", "content": "x", "type": "function_call"}],
+        [{"role": "user", "content": "x", "type": ["text"]}],
         [{"role": "tool", "content": "x", "tool_call_id": "1"}],
         [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
     ],

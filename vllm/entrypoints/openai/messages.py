@@ -14,8 +14,10 @@ _NOT_OFFERED = {
     "function_call": "tool calls are not parsed",
     "audio": "models take text only",
 }
-# Of answers that are sent back: what OpenAI adds to them.
-_WITHOUT_EFFECT = ("annotations",)
+# Of answers that are sent back: what servers add to them.
+_WITHOUT_EFFECT = ("annotations", "id", "reasoning_details")
+# What clients call a whole message: lm-evaluation-harness says "text", OpenAI's Responses "message".
+_MESSAGE_TYPES = ("text", "message")
 _OPTIONAL_TEXT = ("name", "refusal", "reasoning_content", "reasoning")
 
 
@@ -53,7 +55,10 @@ def _template_message(index: int, message: dict[str, Any]) -> dict[str, Any]:
             continue
         if name in _NOT_OFFERED and value:
             _refuse(f"{where}.{name}", f"it is not offered yet: {_NOT_OFFERED[name]}")
-        if name in _OPTIONAL_TEXT:
+        if name == "type":
+            if value not in _MESSAGE_TYPES:
+                _refuse(f"{where}.type", f"{value!r} is not accepted; give 'message' or 'text', or leave it out")
+        elif name in _OPTIONAL_TEXT:
             if not isinstance(value, str):
                 _refuse(f"{where}.{name}", "give a string")
             ready[name] = value
