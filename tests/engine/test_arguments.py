@@ -71,11 +71,38 @@ def test_bad_flags(flags):
         ({"distributed_executor_backend": "ray"}, "give None or 'uni'"),
         ({"logits_processors": ["x"]}, "logits_processors=.* is not offered yet"),
         ({"enable_lora": True}, "enable_lora=True is not offered yet"),
+        ({"mm_processor_kwargs": {"a": 1}}, "mm_processor_kwargs={'a': 1} is not offered yet: models take text only"),
+        ({"logprobs_mode": "raw_logits"}, "logprobs_mode='raw_logits' is not offered yet: sampling cannot"),
+        ({"enable_expert_parallel": True}, "enable_expert_parallel=True is not offered yet: a model runs once"),
+        ({"stream_interval": 8}, "stream_interval=8 is not offered yet"),
     ],
 )
 def test_not_offered(arguments, expected):
     with pytest.raises(NotOfferedError, match=expected):
         EngineArgs(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mm_processor_kwargs": None, "enable_expert_parallel": False, "allowed_local_media_path": ""},
+        {"attention_config": {}, "worker_extension_cls": "", "ignore_patterns": []},
+        {"logprobs_mode": "raw_logprobs", "stream_interval": 1, "mm_processor_cache_gb": 4.0},
+        {"swap_space": 4},
+        {"seed": None},
+    ],
+)
+@pytest.mark.parametrize("kind", [EngineArgs, AsyncEngineArgs])
+def test_what_asks_for_nothing_is_accepted(kind, arguments):
+    assert kind(**arguments).seed == 0
+
+
+def test_unknown_names():
+    with pytest.raises(VLLMValidationError, match=r"^unknown argument 'max_num_seq': did you mean max_num_seqs"):
+        EngineArgs(max_num_seq=1)
+    with pytest.raises(VLLMValidationError, match=r"^unknown argument 'enable_log_requests': "):
+        EngineArgs(enable_log_requests=True)
+    assert AsyncEngineArgs(enable_log_requests=True).enable_log_requests
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 from vllm.config import VllmConfig
 from vllm.engine.arg_types import add_dataclass_flags, check_types, token_count
+from vllm.engine.not_offered import takes_names_of_vllm
 from vllm.exceptions import NotOfferedError
 
 
@@ -26,13 +27,14 @@ def _not_offered(default: Any, *also_accepted: Any) -> Any:
     return field(default=default, metadata={"not_offered": True, "accepted": (default, *also_accepted)})
 
 
+@takes_names_of_vllm
 @dataclass
 class EngineArgs:
     """vLLM's engine arguments, with its names. What this version does not offer is refused by name.
 
     Raises:
-        VLLMValidationError: for a value that is not accepted, naming the field.
-        NotOfferedError: for a field at the end of this list that is not at its default.
+        VLLMValidationError: for a value that is not accepted, naming the field, and for an unknown name.
+        NotOfferedError: for a field at the end of this list, or another of vLLM's, that is not at its default.
     """
 
     model: str = _arg("", "folder with config.json, installed model, or Hugging Face name", group="model")
@@ -90,6 +92,7 @@ class EngineArgs:
     gpu_memory_utilization: float = _arg(
         0.92, "share of a GPU's memory to use; on a CPU see VLLM_CPU_KVCACHE_SPACE", group="cache"
     )
+    swap_space: float = _arg(0, "accepted; nothing is swapped out, as in vLLM", group="cache")
     enable_prefix_caching: bool | None = _arg(None, "reuse the KV cache of equal prefixes (default on)", group="cache")
 
     max_num_seqs: int | None = _arg(None, "most sequences in a step (default 128)", group="scheduler")
@@ -139,7 +142,6 @@ class EngineArgs:
     master_addr: str | None = _not_offered(None)
     master_port: int | None = _not_offered(None)
     cpu_offload_gb: float = _not_offered(0)
-    swap_space: float = _not_offered(0)
     enable_lora: bool = _not_offered(False)
     lora_modules: list[str] | None = _not_offered(None)
     max_loras: int = _not_offered(1)
@@ -162,12 +164,13 @@ class EngineArgs:
         check_types(self)
 
     def _take_other_forms(self) -> None:
-        """Paths for text, torch's dtypes for their names, None for no overrides."""
+        """Paths for text, torch's dtypes for their names, None for no overrides and no seed."""
         for name in ("model", "tokenizer", "download_dir", "generation_config"):
             if isinstance(given := getattr(self, name), os.PathLike):
                 setattr(self, name, os.fspath(given))
         if type(self.dtype).__module__ == "torch":
             self.dtype = str(self.dtype).removeprefix("torch.")
+        self.seed = 0 if self.seed is None else self.seed
         self.hf_overrides = {} if self.hf_overrides is None else self.hf_overrides
         if self.override_generation_config is None:
             self.override_generation_config = {}
@@ -191,6 +194,7 @@ class EngineArgs:
         return build_config(self)
 
 
+@takes_names_of_vllm
 @dataclass
 class AsyncEngineArgs(EngineArgs):
     """Engine arguments of a server."""

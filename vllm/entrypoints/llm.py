@@ -1,7 +1,5 @@
 """Offline inference: the `LLM` class, with the engine in this process."""
 
-import dataclasses
-import difflib
 import itertools
 import threading
 from collections.abc import Callable, Sequence
@@ -54,12 +52,6 @@ class LLM:
     """
 
     def __init__(self, model: str, *, chat_template: str | None = None, **engine_args: Any):
-        known = [f.name for f in dataclasses.fields(EngineArgs)]
-        for name in engine_args:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {close[0]}?" if close else "see EngineArgs for what there is"
-                raise VLLMValidationError(f"LLM got an unknown argument {name!r}: {hint}", name)
         engine_args.setdefault("disable_log_stats", True)
         self.llm_engine = LLMEngine.from_engine_args(EngineArgs(model=str(model), **engine_args))
         self._chat_template = chat_template

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from vllm.engine.not_offered import NOT_OFFERED_FLAGS
 from vllm.entrypoints.cli.config_file import read_config_file
-from vllm.entrypoints.cli.not_offered import NOT_OFFERED_FLAGS
 
 
 class CommandParser(argparse.ArgumentParser):
