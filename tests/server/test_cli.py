@@ -90,6 +90,7 @@ def test_serve_help_is_grouped():
         (["serve", "m", "second"], "unexpected argument 'second'"),
         (["serve", "m", "--tool-call-parser", "hermes"], "--tool-call-parser is not offered yet"),
         (["serve", "m", "--enable-lora"], "enable_lora"),
+        (["serve", "m", "--compilation-config.mode", "3"], "compilation_config={'mode': 3} is not offered yet"),
         (["serve", "m", "--max-model"], "unknown flag --max-model"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -119,6 +120,71 @@ def test_no_flag_is_both_offered_and_refused(parser):
 def test_flags_may_have_underscores(parser):
     args = parser.parse_args(["m_x", "--max_model_len=77", "--served_model_name", "a_b"])
     assert (args.model_tag, args.max_model_len, args.served_model_name) == ("m_x", 77, ["a_b"])
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (
+            ["--speculative-config.method", "ngram", "-sc.num_speculative_tokens=4"],
+            "speculative_config",
+            {"method": "ngram", "num_speculative_tokens": 4},
+        ),
+        (["--hf_overrides.rope_theta", "5"], "hf_overrides", {"rope_theta": 5}),
+        (["--override-generation-config.temperature=0.5"], "override_generation_config", {"temperature": 0.5}),
+        (
+            ["--hf-overrides.rope_scaling.factor", "-2", "--hf-overrides.a+", "x,1", "--hf-overrides.a+=y"],
+            "hf_overrides",
+            {"rope_scaling": {"factor": -2}, "a": ["x", 1, "y"]},
+        ),
+        (["-q", "int8"], "quantization", "int8"),
+        (["--no-allow-credentials"], "allow_credentials", False),
+        (["--disable-uvicorn-access-log"], "disable_uvicorn_access_log", True),
+        (["--no-enable-expert-parallel", "--no_enable_auto_tool_choice"], "model_tag", "m"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_flags_as_vllms_users_write_them(parser, words, field, value):
+    for given in (["m", *words], [*words, "m"]):
+        assert getattr(parser.parse_args(given), field) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--hf-overrides.a"], "--hf-overrides.a needs a value"),
+        (["--hf-overrides.a", "--port", "1"], "--hf-overrides.a needs a value"),
+        (["--hf-overrides.", "1"], "--hf-overrides. has an empty key"),
+        (["--hf-overrides.a=1", "--hf-overrides.a.b=1"], "--hf-overrides.a.b: a was given a value before"),
+        (["--hf-overrides.a=1", "--hf-overrides.a+=1"], "--hf-overrides.a+: a was given a value before"),
+        (["--hf-overrides={}", "--hf-overrides.a=1"], "--hf-overrides is given whole and by its keys"),
+        (["-sc={}", "--speculative-config.method=ngram"], "--speculative-config is given whole and by its keys"),
+        (["--max-model-len.a=1"], "unknown flag --max-model-len.a; did you mean --max-model-len?"),
+        (
+            ["--default-chat-template-kwargs.enable_thinking", "false"],
+            "is not offered yet: the HTTP interface is",
+        ),
+        (["-cc.mode=3"], "-cc.mode is not offered yet: kernels are compiled ahead of time"),
+        (["-O.mode=3"], "-O.mode is not offered yet: kernels are compiled ahead of time"),
+        (["-O3"], "-O3 is not offered yet: kernels are compiled ahead of time"),
+        (["--no-use-tqdm-on-load"], "--no-use-tqdm-on-load is not offered yet"),
+        (["--no-frobnicate"], "unknown flag --no-frobnicate"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_flags_that_are_refused(parser, capsys, words, said):
+    with pytest.raises(SystemExit):
+        parser.parse_args(["m", *words])
+    assert said in (error := capsys.readouterr().err)
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["given"], ["--port", "1", "given"], ["--model", "given"]], ids=" ".join)
+def test_the_model_of_the_command_line_wins(parser, tmp_path, words):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: folder\nport: 9000\n")
+    args = parser.parse_args([*words, "--config", str(path)])
+    assert [name for name in (args.model_tag, args.model) if name] == ["given"]
 
 
 def test_config_file_gives_flags_and_the_command_line_wins(parser, tmp_path):

@@ -95,7 +95,7 @@ def _flag_options(each: dataclasses.Field, hint: Any) -> dict[str, Any]:
     if parse := each.metadata.get("parse"):
         options["type"] = json_object if parse is json.loads else parse
     elif hidden:
-        options["type"] = _literal
+        options["type"] = literal
     else:
         options["type"] = next((k for k in (int, float) if k in kinds), str)
     if choices := each.metadata.get("choices"):
@@ -112,7 +112,7 @@ def _help(each: dataclasses.Field) -> str:
     return f"{text} (default {default})" if shown else text
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
     """A value of a flag that is not offered: a number or JSON where it reads as such, else the text."""
     try:
         return json.loads(text)

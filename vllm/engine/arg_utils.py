@@ -57,6 +57,7 @@ class EngineArgs:
     quantization: str | None = _arg(
         None,
         "int8 or int4: quantise a model in floating point while it is loaded; a quantised one says its method itself",
+        short="-q",
         group="model",
     )
     max_model_len: int | None = _arg(
@@ -111,6 +112,7 @@ class EngineArgs:
         None,
         'JSON: drafts by prompt lookup, as {"method": "ngram", "num_speculative_tokens": 4}',
         parse=json.loads,
+        short="-sc",
         group="scheduler",
     )
     attention_backend: str | None = _arg(

@@ -6,6 +6,7 @@ Those that are fields of EngineArgs say there what they accept; these are the ot
 import dataclasses
 import difflib
 import functools
+import re
 from typing import Any
 
 from vllm.exceptions import NotOfferedError, VLLMValidationError
@@ -22,21 +23,18 @@ _REASONS = {
         prefill-context-parallel-size ray-workers-use-nsight ubatch-size worker-cls worker-extension-cls""",
     "LoRA adapters cannot be loaded, merge the adapter into the model's weights": """
         default-mm-loras enable-lora-bias enable-tower-connector-lora fully-sharded-loras lora-dtype
-        lora-extra-vocab-size lora-target-modules
-        specialize-active-lora""",
+        lora-extra-vocab-size lora-target-modules specialize-active-lora""",
     "tool calls are not parsed": """
         enable-auto-tool-choice exclude-tools-when-tool-choice-none tool-call-parser tool-parser-plugin tool-server""",
     "reasoning is not split from the answer": "reasoning-config reasoning-parser-plugin",
-    "quantised weights are recognised, or made by --quantization": "-q",
     "scales of an 8-bit KV cache are the checkpoint's, or made for each token": """
         calculate-kv-scales kv-cache-dtype-skip-layers quantization-param-path""",
-    "guessing tokens is set by --speculative-config": "-sc num-speculative-tokens spec-method spec-model spec-tokens",
+    "guessing tokens is set by --speculative-config": "num-speculative-tokens spec-method spec-model spec-tokens",
     "models take text only": """
         allowed-local-media-path allowed-media-domains disable-mm-preprocessor-cache enable-mm-embeds
-        enable-prompt-embeds interleave-mm-strings
-        language-model-only media-io-kwargs mm-encoder-attn-backend mm-encoder-only mm-encoder-tp-mode
-        mm-processor-cache-gb mm-processor-cache-type mm-processor-kwargs mm-shm-cache-max-object-size-mb
-        skip-mm-profiling video-pruning-rate""",
+        enable-prompt-embeds interleave-mm-strings language-model-only media-io-kwargs mm-encoder-attn-backend
+        mm-encoder-only mm-encoder-tp-mode mm-processor-cache-gb mm-processor-cache-type
+        mm-processor-kwargs mm-shm-cache-max-object-size-mb skip-mm-profiling video-pruning-rate""",
     "weights and KV cache stay in memory": """
         cpu-offload-params kv-offloading-backend kv-offloading-size offload-backend offload-group-size
         offload-num-in-group offload-params offload-prefetch-step""",
@@ -113,6 +111,20 @@ def _flag(name: str) -> str:
 
 # Flag -> why. A flag that a parser knows is never looked up here.
 NOT_OFFERED_FLAGS = {_flag(name): reason for reason, names in _REASONS.items() for name in names.split()}
+
+
+def reason_not_offered(flag: str) -> str | None:
+    """Why a flag is not offered, in whatever form it is given: -O3, -cc.mode, --no-enable-eplb; None: it is unknown."""
+    name = flag.partition(".")[0]
+    name = "-O" if re.fullmatch(r"-O\d", name) else name
+    return NOT_OFFERED_FLAGS.get(name) or NOT_OFFERED_FLAGS.get(name.replace("--no-", "--", 1))
+
+
+def switches_nothing_off(flag: str) -> bool:
+    """Whether this is the --no- form of a flag that is not offered, and off in vLLM if nothing is said."""
+    name = flag.removeprefix("--no-")
+    on = _DEFAULTS.get(name.replace("-", "_")) is True
+    return name != flag and f"--{name}" in NOT_OFFERED_FLAGS and not on
 
 
 def takes_names_of_vllm(cls: type) -> type:

@@ -2,19 +2,22 @@
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from vllm.engine.not_offered import NOT_OFFERED_FLAGS
+from vllm.engine.arg_types import json_object, literal
+from vllm.engine.not_offered import reason_not_offered, switches_nothing_off
 from vllm.entrypoints.cli.config_file import read_config_file
+from vllm.entrypoints.cli.dotted import join_dotted_flags
 
 
 class CommandParser(argparse.ArgumentParser):
     """An argparse parser that says errors in one line.
 
-    Takes `--max_model_len` for `--max-model-len`, puts a `--config` file's flags before those of the command line,
-    and refuses flags of vLLM that are not offered by name.
+    Takes `--max_model_len` for `--max-model-len` and `--hf-overrides.KEY VALUE` for JSON, puts a `--config` file's
+    flags before those of the command line, and refuses flags of vLLM that are not offered by name.
     """
 
     def __init__(self, **kwargs):
@@ -22,15 +25,28 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
         words = [_dashed(word) for word in (sys.argv[1:] if args is None else args)]
+        words = self._with_joined_objects(words)
         if "--config" in self._option_string_actions:
             words = self._with_config_file(words)
         parsed, unknown = self.parse_known_args(words, namespace)
+        unknown = [word for word in unknown if not switches_nothing_off(word)]
         if unknown:
             self.error(self._describe_unknown(unknown[0]))
         return parsed
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def _with_joined_objects(self, words: list[str]) -> list[str]:
+        flags = {
+            flag: action.option_strings[0]
+            for flag, action in self._option_string_actions.items()
+            if action.type in (json_object, literal)
+        }
+        try:
+            return join_dotted_flags(words, flags)
+        except ValueError as error:
+            self.error(str(error))
 
     def _with_config_file(self, words: list[str]) -> list[str]:
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=self.prog)
@@ -43,15 +59,22 @@ class CommandParser(argparse.ArgumentParser):
             from_file = read_config_file(found.config, self._option_string_actions)
         except ValueError as error:
             self.error(str(error))
+        if self._names_a_model(rest):
+            from_file = [word for word in from_file if not word.startswith("--model=")]
         # The model may come first on the command line; options of the file must not swallow it.
         positional = rest[:1] if rest and not rest[0].startswith("-") else []
         return positional + from_file + rest[len(positional) :]
+
+    def _names_a_model(self, words: list[str]) -> bool:
+        """Whether these say MODEL or --model: being two arguments, the later of them does not win by itself."""
+        given, _ = self.parse_known_args(words)
+        return bool(getattr(given, "model_tag", None) or getattr(given, "model", None))
 
     def _describe_unknown(self, word: str) -> str:
         flag = word.split("=", 1)[0]
         if not flag.startswith("-"):
             return f"unexpected argument {word!r}; see {self.prog} --help"
-        reason = NOT_OFFERED_FLAGS.get(flag)
+        reason = reason_not_offered(flag)
         if reason is not None:
             return f"{flag} is not offered yet: {reason}; leave it out"
         close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
@@ -65,8 +88,8 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 def _dashed(word: str) -> str:
-    """`--max_model_len=8` is `--max-model-len=8`; values keep their underscores."""
+    """`--max_model_len=8` is `--max-model-len=8`; keys after a dot and values keep their underscores."""
     if not word.startswith("--"):
         return word
-    flag, equals, value = word.partition("=")
-    return flag.replace("_", "-") + equals + value
+    flag = re.match(r"[^.=]*", word)[0]
+    return flag.replace("_", "-") + word[len(flag) :]

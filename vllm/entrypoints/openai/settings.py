@@ -68,6 +68,9 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     _add_logging_flags(parser.add_argument_group("logging"))
 
 
+_SWITCH = {"action": argparse.BooleanOptionalAction}
+
+
 def _add(group, flag: str, help_text: str, **options) -> None:
     group.add_argument(flag, help=help_text, **{"default": argparse.SUPPRESS} | options)
 
@@ -108,7 +111,7 @@ def _add_access_flags(group) -> None:
     _add(group, "--allowed-origins", "origins that may call from a browser (default *)", **_WORDS)
     _add(group, "--allowed-methods", "methods that they may use (default *)", **_WORDS)
     _add(group, "--allowed-headers", "headers that they may send (default *)", **_WORDS)
-    _add(group, "--allow-credentials", "let them send cookies", action="store_true")
+    _add(group, "--allow-credentials", "let them send cookies", **_SWITCH)
 
 
 def _add_answer_flags(group) -> None:
@@ -119,18 +122,18 @@ def _add_answer_flags(group) -> None:
         "give templates text as a string or as OpenAI's list of parts (auto: as it comes, where they take that)",
         choices=FORMATS,
     )
-    _add(group, "--trust-request-chat-template", "let requests bring their own chat template", action="store_true")
+    _add(group, "--trust-request-chat-template", "let requests bring their own chat template", **_SWITCH)
     _add(group, "--response-role", "role of the answer in a chat (default assistant)", metavar="ROLE")
-    _add(group, "--return-tokens-as-token-ids", "name tokens in logprobs as token_id:ID", action="store_true")
-    _add(group, "--enable-force-include-usage", "end every stream with its usage", action="store_true")
-    _add(group, "--enable-prompt-tokens-details", "accepted; usage always says what was cached", action="store_true")
-    _add(group, "--enable-server-load-tracking", "accepted; /load always tells", action="store_true")
+    _add(group, "--return-tokens-as-token-ids", "name tokens in logprobs as token_id:ID", **_SWITCH)
+    _add(group, "--enable-force-include-usage", "end every stream with its usage", **_SWITCH)
+    _add(group, "--enable-prompt-tokens-details", "accepted; usage always says what was cached", **_SWITCH)
+    _add(group, "--enable-server-load-tracking", "accepted; /load always tells", **_SWITCH)
 
 
 def _add_logging_flags(group) -> None:
     _add(group, "--uvicorn-log-level", "what the HTTP server logs (default warning)", choices=_LOG_LEVELS)
-    _add(group, "--disable-uvicorn-access-log", "no line a request, at any level", action="store_true")
-    _add(group, "--disable-log-requests", "accepted; see --enable-log-requests", action="store_true")
+    _add(group, "--disable-uvicorn-access-log", "no line a request, at any level", **_SWITCH)
+    _add(group, "--disable-log-requests", "accepted; see --enable-log-requests", **_SWITCH)
 
 
 class _JsonOrWords(argparse.Action):
