@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vllm.exceptions import VLLMValidationError
 
 if TYPE_CHECKING:
-    VLLM_CPU_KVCACHE_SPACE: float | None  # GiB of each rank's KV cache; None: chosen from the memory that is free
+    VLLM_CPU_KVCACHE_SPACE: float | None  # GiB of each rank's KV cache; None, set as 0: chosen from what is free
     VLLM_CPU_ISA: str | None  # sse2, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, amx; None: the best but AMX
     VLLM_CPU_OMP_THREADS_BIND: str  # CPUs of threads: auto, nobind, or a list such as 0-3,8; of several ranks with |
     VLLM_CPU_NUM_OF_RESERVED_CPU: int  # CPUs that "auto" leaves to others, of each rank's
@@ -21,7 +21,8 @@ def _text(name: str, default: str | None = None) -> str | None:
     return os.environ.get(name) or default
 
 
-def _positive_number(name: str) -> float | None:
+def _number(name: str) -> float | None:
+    """A number greater than 0; 0 is vLLM's way to say nothing."""
     given = os.environ.get(name)
     if not given:
         return None
@@ -29,9 +30,11 @@ def _positive_number(name: str) -> float | None:
         value = float(given)
     except ValueError:
         value = -1.0
-    if not 0 < value < float("inf"):
-        raise VLLMValidationError(f"{name}={given!r} is not accepted: give a number greater than 0", name)
-    return value
+    if not 0 <= value < float("inf"):
+        raise VLLMValidationError(
+            f"{name}={given!r} is not accepted: give a number greater than 0, or 0 to have it chosen", name
+        )
+    return value or None
 
 
 def _count(name: str) -> int:
@@ -49,7 +52,7 @@ def _choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
 
 
 _VARIABLES: dict[str, Callable[[], Any]] = {
-    "VLLM_CPU_KVCACHE_SPACE": lambda: _positive_number("VLLM_CPU_KVCACHE_SPACE"),
+    "VLLM_CPU_KVCACHE_SPACE": lambda: _number("VLLM_CPU_KVCACHE_SPACE"),
     "VLLM_CPU_ISA": lambda: _text("VLLM_CPU_ISA"),
     "VLLM_CPU_OMP_THREADS_BIND": lambda: _text("VLLM_CPU_OMP_THREADS_BIND", "auto"),
     "VLLM_CPU_NUM_OF_RESERVED_CPU": lambda: _count("VLLM_CPU_NUM_OF_RESERVED_CPU"),

@@ -216,6 +216,8 @@ def test_environment_variables(monkeypatch):
     assert envs.VLLM_CPU_KVCACHE_SPACE is None or envs.VLLM_CPU_KVCACHE_SPACE > 0
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0.5")
     assert envs.VLLM_CPU_KVCACHE_SPACE == 0.5
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0")
+    assert envs.VLLM_CPU_KVCACHE_SPACE is None
     for bad in ("lots", "-1", "nan"):
         monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", bad)
         with pytest.raises(VLLMValidationError, match="give a number greater than 0"):

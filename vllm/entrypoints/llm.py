@@ -24,6 +24,7 @@ from vllm.metrics import Metric
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.tokenizer import Tokenizer
+from vllm.unread_environment import warn_of_unread_variables
 
 _PARAMS = "sampling_params"
 _POOLING = "this version generates text only, use generate or chat"
@@ -52,6 +53,7 @@ class LLM:
     """
 
     def __init__(self, model: str, *, chat_template: str | None = None, **engine_args: Any):
+        warn_of_unread_variables()
         engine_args.setdefault("disable_log_stats", True)
         self.llm_engine = LLMEngine.from_engine_args(EngineArgs(model=str(model), **engine_args))
         self._chat_template = chat_template

@@ -15,6 +15,7 @@ from vllm.entrypoints.openai.settings import ServerSettings
 from vllm.entrypoints.openai.sockets import address_of, bind, describe_bind_error
 from vllm.exceptions import EngineDeadError, ModelError, VLLMValidationError
 from vllm.log import set_up_logging
+from vllm.unread_environment import warn_of_unread_variables
 from vllm.version import __version__
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def launch(engine_args: AsyncEngineArgs, settings: ServerSettings) -> int:
     """
     set_up_logging()
     raise_open_file_limit()
+    warn_of_unread_variables()
     _check_tls(settings)
     try:
         config = engine_args.create_engine_config()
