@@ -138,6 +138,7 @@ def test_flags_may_have_underscores(parser):
             {"rope_scaling": {"factor": -2}, "a": ["x", 1, "y"]},
         ),
         (["-q", "int8"], "quantization", "int8"),
+        (["-pp", "1", "-dp", "1"], "pipeline_parallel_size", 1),
         (["--no-allow-credentials"], "allow_credentials", False),
         (["--disable-uvicorn-access-log"], "disable_uvicorn_access_log", True),
         (["--no-enable-expert-parallel", "--no_enable_auto_tool_choice"], "model_tag", "m"),
@@ -167,7 +168,7 @@ def test_flags_as_vllms_users_write_them(parser, words, field, value):
         (["-cc.mode=3"], "-cc.mode is not offered yet: kernels are compiled ahead of time"),
         (["-O.mode=3"], "-O.mode is not offered yet: kernels are compiled ahead of time"),
         (["-O3"], "-O3 is not offered yet: kernels are compiled ahead of time"),
-        (["--no-use-tqdm-on-load"], "--no-use-tqdm-on-load is not offered yet"),
+        (["--no-moe-backend.a"], "unknown flag --no-moe-backend.a"),
         (["--no-frobnicate"], "unknown flag --no-frobnicate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -202,9 +203,28 @@ def test_config_file_gives_flags_and_the_command_line_wins(parser, tmp_path):
     assert parser.parse_args(["given", f"--config={path}"]).model_tag == "given"
 
 
+def test_config_file_with_keys_of_json_and_with_what_asks_for_nothing(parser, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "speculative_config.method: ngram\nspeculative-config.num_speculative_tokens: 4\nhf-overrides.a: [x]\n"
+        "enable-expert-parallel: false\nstream_interval: 1\nallow-credentials: false\npipeline-parallel-size: 1\n"
+    )
+    args = parser.parse_args(["m", "--config", str(path), "--hf-overrides.b", "1"])
+    assert args.speculative_config == {"method": "ngram", "num_speculative_tokens": 4}
+    assert (args.hf_overrides, args.allow_credentials) == ({"b": 1}, False)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("prot: 1", "'prot'"), ("- a", "mapping"), ("a: [", "not YAML"), ("config: x", "'config'"), ("port: web", "port")],
+    [
+        ("prot: 1", "'prot'"),
+        ("- a", "mapping"),
+        ("a: [", "not YAML"),
+        ("config: x", "'config'"),
+        ("port: web", "port"),
+        ("tool-call-parser: hermes", "--tool-call-parser is not offered yet: tool calls"),
+        ("default-chat-template-kwargs.a: 1", "--default-chat-template-kwargs.a is not offered yet"),
+    ],
 )
 def test_config_file_mistakes(tmp_path, content, said):
     path = tmp_path / "config.yaml"

@@ -22,9 +22,9 @@ def _arg(default: Any, text: str, **options: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def _not_offered(default: Any, *also_accepted: Any) -> Any:
-    """A field of vLLM's interface that must keep its default, or a value that means the same."""
-    return field(default=default, metadata={"not_offered": True, "accepted": (default, *also_accepted)})
+def _not_offered(default: Any, *also_accepted: Any, **options: Any) -> Any:
+    """A field of vLLM's interface that must keep its default, or a value that means the same. Options: short."""
+    return field(default=default, metadata={"not_offered": True, "accepted": (default, *also_accepted), **options})
 
 
 @takes_names_of_vllm
@@ -136,8 +136,8 @@ class EngineArgs:
     model_impl: str = _not_offered("auto", "vllm")
     runner: str = _not_offered("auto", "generate")
     convert: str = _not_offered("auto", "none")
-    pipeline_parallel_size: int = _not_offered(1)
-    data_parallel_size: int = _not_offered(1)
+    pipeline_parallel_size: int = _not_offered(1, short="-pp")
+    data_parallel_size: int = _not_offered(1, short="-dp")
     distributed_executor_backend: str | None = _not_offered(None, "uni", "mp")
     nnodes: int = _not_offered(1)
     node_rank: int = _not_offered(0)
@@ -145,11 +145,11 @@ class EngineArgs:
     master_port: int | None = _not_offered(None)
     cpu_offload_gb: float = _not_offered(0)
     enable_lora: bool = _not_offered(False)
-    lora_modules: list[str] | None = _not_offered(None)
+    lora_modules: list[str] | None = _not_offered(None, [])
     max_loras: int = _not_offered(1)
     max_lora_rank: int = _not_offered(16)
     max_cpu_loras: int | None = _not_offered(None)
-    structured_outputs_config: dict[str, Any] | None = _not_offered(None)
+    structured_outputs_config: dict[str, Any] | None = _not_offered(None, {})
     reasoning_parser: str | None = _not_offered(None, "")
     logits_processors: list[Any] | None = _not_offered(None, [])
     limit_mm_per_prompt: dict[str, Any] | None = _not_offered(None, {})

@@ -13,7 +13,7 @@ from vllm.exceptions import NotOfferedError, VLLMValidationError
 
 _REASONS = {
     "a model runs once, on one machine, split by --tensor-parallel-size alone": """
-        -pp -dp all2all-backend api-server-count data-parallel-address data-parallel-backend
+        all2all-backend api-server-count data-parallel-address data-parallel-backend
         data-parallel-external-lb data-parallel-hybrid-lb data-parallel-rank data-parallel-rpc-port
         data-parallel-size-local data-parallel-start-rank dbo-decode-token-threshold dbo-prefill-token-threshold
         cp-kv-cache-interleave-size dcp-comm-backend dcp-kv-cache-interleave-size decode-context-parallel-size
@@ -114,17 +114,20 @@ NOT_OFFERED_FLAGS = {_flag(name): reason for reason, names in _REASONS.items() f
 
 
 def reason_not_offered(flag: str) -> str | None:
-    """Why a flag is not offered, in whatever form it is given: -O3, -cc.mode, --no-enable-eplb; None: it is unknown."""
+    """Why a flag is not offered, in whatever form it is given: -O3, -cc.mode; None: it is unknown."""
     name = flag.partition(".")[0]
     name = "-O" if re.fullmatch(r"-O\d", name) else name
-    return NOT_OFFERED_FLAGS.get(name) or NOT_OFFERED_FLAGS.get(name.replace("--no-", "--", 1))
+    return NOT_OFFERED_FLAGS.get(name)
 
 
-def switches_nothing_off(flag: str) -> bool:
-    """Whether this is the --no- form of a flag that is not offered, and off in vLLM if nothing is said."""
-    name = flag.removeprefix("--no-")
-    on = _DEFAULTS.get(name.replace("-", "_")) is True
-    return name != flag and f"--{name}" in NOT_OFFERED_FLAGS and not on
+def is_switched_off(flag: str) -> bool:
+    """Whether this is the --no- form of a flag that is not offered."""
+    return flag.startswith("--no-") and flag.replace("--no-", "--", 1) in NOT_OFFERED_FLAGS
+
+
+def asks_for_nothing(name: str, value: Any) -> bool:
+    """Whether an argument that is not offered, named as in Python, has a value that changes nothing in vLLM."""
+    return not value or value == _DEFAULTS.get(name)
 
 
 def takes_names_of_vllm(cls: type) -> type:
@@ -138,18 +141,18 @@ def takes_names_of_vllm(cls: type) -> type:
     @functools.wraps(generated)
     def init(self: Any, *args: Any, **keywords: Any) -> None:
         for name in keywords.keys() - known:
-            _check_asks_for_nothing(name, keywords.pop(name), known)
+            _check_name_of_vllm(name, keywords.pop(name), known)
         generated(self, *args, **keywords)
 
     cls.__init__ = init
     return cls
 
 
-def _check_asks_for_nothing(name: str, value: Any, known: list[str]) -> None:
+def _check_name_of_vllm(name: str, value: Any, known: list[str]) -> None:
     reason = NOT_OFFERED_FLAGS.get("--" + name.replace("_", "-"))
     if reason is None:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]}?" if close else "see EngineArgs for what there is"
         raise VLLMValidationError(f"unknown argument {name!r}: {hint}", name)
-    if value and value != _DEFAULTS.get(name):
+    if not asks_for_nothing(name, value):
         raise NotOfferedError(f"{name}={value!r} is not offered yet: {reason}; leave it out", name)

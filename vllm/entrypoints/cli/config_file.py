@@ -5,22 +5,31 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from vllm.engine.not_offered import asks_for_nothing, reason_not_offered
+
 
 def read_config_file(path: str, actions: Mapping[str, argparse.Action]) -> list[str]:
     """The file's flags as command line words.
 
     Keys are flag names without dashes in front (`max-model-len: 2048`), with `model` for the model. A list becomes
-    several values, a mapping JSON, `true` the bare flag and `false` its `--no-` form.
+    several values, a mapping JSON, `true` the bare flag and `false` its `--no-` form. A flag that is not offered is
+    left out where it asks for nothing.
 
     Raises:
         ValueError: a file that cannot be read, is not a YAML mapping, or has an unknown key.
     """
     words: list[str] = []
     for key, value in _load(path).items():
-        flag = "--" + str(key).replace("_", "-")
-        if flag not in actions or flag == "--config":
+        name, dot, keys = str(key).partition(".")
+        flag = "--" + name.replace("_", "-")
+        if flag == "--config" or (flag not in actions and reason_not_offered(flag) is None):
             raise ValueError(f"--config {path}: unknown key {key!r}; keys are flag names without the leading dashes")
-        words += _flag_words(path, flag, value, actions)
+        if dot:
+            words.append(f"{flag}.{keys}={_word(value)}")
+        elif flag in actions:
+            words += _flag_words(flag, value, actions)
+        elif not asks_for_nothing(name.replace("-", "_"), value):
+            words.append(flag)
     return words
 
 
@@ -41,14 +50,11 @@ def _load(path: str) -> dict[str, Any]:
     return content
 
 
-def _flag_words(path: str, flag: str, value: Any, actions: Mapping[str, argparse.Action]) -> list[str]:
+def _flag_words(flag: str, value: Any, actions: Mapping[str, argparse.Action]) -> list[str]:
     if value is None:
         return []
     if isinstance(value, bool) and actions[flag].nargs == 0:
-        negative = flag.replace("--", "--no-", 1)
-        if value:
-            return [flag]
-        return [negative] if negative in actions else []
+        return [flag if value else flag.replace("--", "--no-", 1)]
     if isinstance(value, list) and actions[flag].nargs is not None:
         return [flag, *map(_word, value)]
     return [f"{flag}={_word(value)}"]

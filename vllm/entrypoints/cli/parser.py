@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from vllm.engine.arg_types import json_object, literal
-from vllm.engine.not_offered import reason_not_offered, switches_nothing_off
+from vllm.engine.not_offered import is_switched_off, reason_not_offered
 from vllm.entrypoints.cli.config_file import read_config_file
 from vllm.entrypoints.cli.dotted import join_dotted_flags
 
@@ -29,7 +29,7 @@ class CommandParser(argparse.ArgumentParser):
         if "--config" in self._option_string_actions:
             words = self._with_config_file(words)
         parsed, unknown = self.parse_known_args(words, namespace)
-        unknown = [word for word in unknown if not switches_nothing_off(word)]
+        unknown = [word for word in unknown if not is_switched_off(word)]
         if unknown:
             self.error(self._describe_unknown(unknown[0]))
         return parsed
@@ -56,7 +56,7 @@ class CommandParser(argparse.ArgumentParser):
         if found.config is None:
             return words
         try:
-            from_file = read_config_file(found.config, self._option_string_actions)
+            from_file = self._with_joined_objects(read_config_file(found.config, self._option_string_actions))
         except ValueError as error:
             self.error(str(error))
         if self._names_a_model(rest):
