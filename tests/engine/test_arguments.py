@@ -88,6 +88,7 @@ def test_not_offered(arguments, expected):
         {"mm_processor_kwargs": None, "enable_expert_parallel": False, "allowed_local_media_path": ""},
         {"attention_config": {}, "worker_extension_cls": "", "ignore_patterns": []},
         {"logprobs_mode": "raw_logprobs", "stream_interval": 1, "mm_processor_cache_gb": 4.0},
+        {"task": "generate"},
         {"swap_space": 4, "structured_outputs_config": {}, "lora_modules": []},
         {"seed": None},
     ],

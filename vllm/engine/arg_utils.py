@@ -134,6 +134,7 @@ class EngineArgs:
 
     tokenizer_mode: str = _not_offered("auto", "hf")
     model_impl: str = _not_offered("auto", "vllm")
+    task: str = _not_offered("auto", "generate")
     runner: str = _not_offered("auto", "generate")
     convert: str = _not_offered("auto", "none")
     pipeline_parallel_size: int = _not_offered(1, short="-pp")

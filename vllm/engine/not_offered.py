@@ -13,10 +13,10 @@ from vllm.exceptions import NotOfferedError, VLLMValidationError
 
 _REASONS = {
     "a model runs once, on one machine, split by --tensor-parallel-size alone": """
-        all2all-backend api-server-count data-parallel-address data-parallel-backend
+        all2all-backend api-server-count cp-kv-cache-interleave-size data-parallel-address data-parallel-backend
         data-parallel-external-lb data-parallel-hybrid-lb data-parallel-rank data-parallel-rpc-port
         data-parallel-size-local data-parallel-start-rank dbo-decode-token-threshold dbo-prefill-token-threshold
-        cp-kv-cache-interleave-size dcp-comm-backend dcp-kv-cache-interleave-size decode-context-parallel-size
+        dcp-comm-backend dcp-kv-cache-interleave-size decode-context-parallel-size
         disable-custom-all-reduce disable-nccl-for-dp-synchronization distributed-timeout-seconds ec-transfer-config
         enable-dbo enable-elastic-ep enable-eplb enable-expert-parallel eplb-config expert-placement-strategy grpc
         headless kv-events-config kv-transfer-config max-parallel-loading-workers numa-bind
@@ -43,7 +43,7 @@ _REASONS = {
         -cc -O cuda-graph-sizes cudagraph-capture-sizes enable-flashinfer-autotune kernel-config
         max-cudagraph-capture-size max-seq-len-to-capture optimization-level performance-mode""",
     "output cannot be constrained to a grammar": "guided-decoding-backend",
-    "models generate text": "io-processor-plugin override-pooler-config pooler-config task",
+    "models generate text": "io-processor-plugin override-pooler-config pooler-config",
     "attention is chosen by --attention-backend": "attention-config",
     "models have no experts": "moe-backend",
     "models are folders with config.json, tokenizer.json and safetensors": """
@@ -99,7 +99,6 @@ _DEFAULTS = {
     "prefill_context_parallel_size": 1,
     "pt_load_map_location": "cpu",
     "stream_interval": 1,
-    "task": "generate",
     "use_tqdm_on_load": True,
     "worker_cls": "auto",
 }
@@ -140,7 +139,7 @@ def takes_names_of_vllm(cls: type) -> type:
 
     @functools.wraps(generated)
     def init(self: Any, *args: Any, **keywords: Any) -> None:
-        for name in keywords.keys() - known:
+        for name in [name for name in keywords if name not in known]:
             _check_name_of_vllm(name, keywords.pop(name), known)
         generated(self, *args, **keywords)
 
