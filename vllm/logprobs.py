@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 
-@dataclass(slots=True)
+@dataclass
 class Logprob:
     """The log probability (natural logarithm) of one token at one position.
 

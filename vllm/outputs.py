@@ -5,9 +5,13 @@ from dataclasses import dataclass, field
 from vllm.logprobs import PromptLogprobs, SampleLogprobs
 
 
-@dataclass(slots=True)
+@dataclass
 class RequestMetrics:
-    """When things happened to one request, in seconds of `time.time()`; None for what has not happened yet."""
+    """When things happened to one request, in seconds of `time.time()`; None for what has not happened yet.
+
+    Names that end in `_ts` are upstream's for the same times, 0.0 for what has not happened yet. Upstream reads them
+    from a monotonic clock, here they are wall-clock times as the others: take differences of them only.
+    """
 
     arrival_time: float
     first_scheduled_time: float | None = None
@@ -21,8 +25,30 @@ class RequestMetrics:
         """Seconds from arrival to the first token."""
         return None if self.first_token_time is None else self.first_token_time - self.arrival_time
 
+    @property
+    def queued_ts(self) -> float:
+        """The arrival: a request waits for the scheduler from then on."""
+        return self.arrival_time
 
-@dataclass(slots=True)
+    @property
+    def scheduled_ts(self) -> float:
+        return self.first_scheduled_time or 0.0
+
+    @property
+    def first_token_ts(self) -> float:
+        return self.first_token_time or 0.0
+
+    @property
+    def last_token_ts(self) -> float:
+        return self.last_token_time or 0.0
+
+    @property
+    def is_corrupted(self) -> bool:
+        """False: nobody looks for NaN in logits, as upstream does where it is told to."""
+        return False
+
+
+@dataclass
 class CompletionOutput:
     """One of the `n` answers to a prompt.
 
@@ -34,6 +60,7 @@ class CompletionOutput:
         logprobs: per token {id: Logprob}; None without `logprobs`.
         finish_reason: "stop", "length", "abort", "error", or None while the answer grows.
         stop_reason: the stop string or the stop token id that ended it; None for the end-of-sequence token.
+        lora_request: of what is not offered, None.
     """
 
     index: int
@@ -43,12 +70,13 @@ class CompletionOutput:
     logprobs: SampleLogprobs | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
+    lora_request: None = None
 
     def finished(self) -> bool:
         return self.finish_reason is not None
 
 
-@dataclass(slots=True)
+@dataclass
 class RequestOutput:
     """A prompt and its answers.
 
@@ -56,6 +84,7 @@ class RequestOutput:
         prompt: the prompt's text; None where token ids were given.
         prompt_logprobs: per prompt token {id: Logprob}, the first None; None without `prompt_logprobs`.
         num_cached_tokens: prompt tokens whose keys and values came from the prefix cache.
+        lora_request, encoder_prompt, encoder_prompt_token_ids, kv_transfer_params: of what is not offered, None.
         error: why the engine gave the request up, with finish_reason "error".
     """
 
@@ -67,5 +96,8 @@ class RequestOutput:
     finished: bool
     metrics: RequestMetrics | None = None
     lora_request: None = None
+    encoder_prompt: None = None
+    encoder_prompt_token_ids: None = None
     num_cached_tokens: int = 0
+    kv_transfer_params: None = None
     error: str | None = field(default=None, repr=False)

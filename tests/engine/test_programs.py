@@ -9,6 +9,8 @@ import pytest
 from support.models import save_model, save_tokenizer
 from vllm import LLM, EngineArgs, LLMEngine, RequestOutput, SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.logprobs import Logprob
+from vllm.outputs import CompletionOutput, RequestMetrics
 from vllm.sampling_params import RequestOutputKind
 from vllm.utils import get_open_port, random_uuid
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -49,6 +51,9 @@ def test_an_engine_is_stepped(parser, folder):
             engine.add_request(random_uuid(), *waiting.pop(0))
         finished += [output for output in engine.step() if output.finished]
     assert {output.prompt: len(output.outputs) for output in finished} == {"a": 2, "b": 1}
+    times = finished[0].metrics
+    assert 0 < times.queued_ts <= times.scheduled_ts <= times.first_token_ts <= times.last_token_ts
+    assert times.last_token_ts - times.first_token_ts < 60 and not times.is_corrupted
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,21 @@ def test_an_answer_is_streamed(folder, upstream):
     outputs = asyncio.run(stream())
     assert [o.finished for o in outputs] == [False] * (len(outputs) - 1) + [True]
     assert sum(len(o.outputs[0].token_ids) for o in outputs) == 6
+
+
+def test_what_has_not_happened_has_no_time():
+    metrics = RequestMetrics(arrival_time=3.0)
+    assert (metrics.queued_ts, metrics.scheduled_ts, metrics.first_token_ts, metrics.last_token_ts) == (3.0, 0, 0, 0)
+
+
+def test_outputs_are_objects_as_others():
+    completion = CompletionOutput(0, "a", [5], -1.0, [{5: Logprob(-1.0)}])
+    output = RequestOutput("1", "p", [4], None, [completion], True)
+    assert vars(completion.logprobs[0][5]) == {"logprob": -1.0, "rank": None, "decoded_token": None}
+    for each in ("lora_request", "encoder_prompt", "encoder_prompt_token_ids", "kv_transfer_params"):
+        assert vars(output)[each] is None
+    completion.score = 0.5
+    assert vars(completion)["score"] == 0.5 and completion.lora_request is None
 
 
 def test_an_open_port_can_be_listened_on():
