@@ -33,19 +33,19 @@ _EXPORTS = {
     "CompletionOutput": ("vllm.outputs", "CompletionOutput"),
 }
 
-_POOLING_NAMES = frozenset(
-    {
-        "PoolingParams",
-        "PoolingOutput",
-        "PoolingRequestOutput",
-        "EmbeddingOutput",
-        "EmbeddingRequestOutput",
-        "ClassificationOutput",
-        "ClassificationRequestOutput",
-        "ScoringOutput",
-        "ScoringRequestOutput",
-    }
+# Upstream's names that can be imported and annotated with, not called.
+_POOLING_OUTPUTS = (
+    "PoolingOutput",
+    "PoolingRequestOutput",
+    "EmbeddingOutput",
+    "EmbeddingRequestOutput",
+    "ClassificationOutput",
+    "ClassificationRequestOutput",
+    "ScoringOutput",
+    "ScoringRequestOutput",
 )
+_EXPORTS["PoolingParams"] = ("vllm.pooling_params", "PoolingParams")
+_EXPORTS |= {name: ("vllm.pooling_outputs", name) for name in _POOLING_OUTPUTS}
 
 __all__ = [
     "LLM",
@@ -70,8 +70,6 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(module), attribute)
         globals()[name] = value
         return value
-    if name in _POOLING_NAMES:
-        raise AttributeError(f"vllm.{name} is not offered: this version generates text only, it has no pooling models")
     raise AttributeError(f"module 'vllm' has no attribute {name!r}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from vllm.exceptions import NotOfferedError, VLLMValidationError
+from vllm.not_offered import NotOffered
 
 # Temperatures below this are taken as greedy: dividing by them would overflow.
 MIN_TEMPERATURE = 1e-5
@@ -21,6 +22,14 @@ class RequestOutputKind(IntEnum):
     CUMULATIVE = 0  # everything so far
     DELTA = 1  # what is new
     FINAL_ONLY = 2  # nothing until the request has finished
+
+
+class StructuredOutputsParams(NotOffered, advice="answers are not held to a grammar or a schema, leave it out"):
+    pass
+
+
+class BeamSearchParams(NotOffered, advice="use SamplingParams, with n for several answers"):
+    pass
 
 
 class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):

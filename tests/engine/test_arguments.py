@@ -235,10 +235,3 @@ def test_importing_and_configuring_load_no_torch(folder):
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_pooling_names_are_refused_by_name():
-    import vllm
-
-    with pytest.raises(AttributeError, match="PoolingParams is not offered"):
-        _ = vllm.PoolingParams

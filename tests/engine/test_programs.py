@@ -2,18 +2,32 @@
 
 import argparse
 import asyncio
+import gc
+import importlib
+import random
 import socket
+import subprocess
+import sys
+import weakref
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from support.models import save_model, save_tokenizer
 from vllm import LLM, EngineArgs, LLMEngine, RequestOutput, SamplingParams
+from vllm.distributed import cleanup_dist_env_and_memory
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import ModelError, NotOfferedError
 from vllm.logprobs import Logprob
 from vllm.outputs import CompletionOutput, RequestMetrics
 from vllm.sampling_params import RequestOutputKind
-from vllm.utils import get_open_port, random_uuid
+from vllm.tokenizers import get_tokenizer
+from vllm.utils import random_uuid
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.utils.network_utils import get_open_port
+from vllm.utils.torch_utils import set_random_seed
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +88,81 @@ def test_an_answer_is_streamed(folder, upstream):
     outputs = asyncio.run(stream())
     assert [o.finished for o in outputs] == [False] * (len(outputs) - 1) + [True]
     assert sum(len(o.outputs[0].token_ids) for o in outputs) == 6
+
+
+NOT_OFFERED = {
+    "vllm": "PoolingParams PoolingOutput PoolingRequestOutput EmbeddingRequestOutput ScoringOutput",
+    "vllm.pooling_params": "PoolingParams",
+    "vllm.outputs": "EmbeddingOutput ClassificationOutput ClassificationRequestOutput ScoringRequestOutput",
+    "vllm.sampling_params": "StructuredOutputsParams BeamSearchParams",
+    "vllm.lora.request": "LoRARequest",
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(m, name) for m, names in NOT_OFFERED.items() for name in names.split()])
+def test_what_is_not_offered_can_be_named_and_not_made(module, name):
+    known = getattr(importlib.import_module(module), name)
+    assert not isinstance("text", known | None)
+    with pytest.raises(NotOfferedError, match=f"^{name} is not offered: .+"):
+        known("a", some=1)
+
+
+def test_imports_of_programs_load_no_torch():
+    code = """
+import sys
+from vllm import LLM, PoolingParams, PoolingRequestOutput
+from vllm.distributed import cleanup_dist_env_and_memory
+from vllm.logger import init_logger
+from vllm.lora.request import LoRARequest
+from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams
+from vllm.tokenizers import get_tokenizer
+from vllm.usage.usage_lib import UsageContext
+from vllm.utils.network_utils import get_open_port
+from vllm.utils.torch_utils import set_random_seed
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.engine.llm_engine import LLMEngine
+
+cleanup_dist_env_and_memory()
+init_logger(__name__).info("a program")
+outputs: list[PoolingRequestOutput["PoolingOutput"]] = [UsageContext.ENGINE_CONTEXT]
+assert "torch" not in sys.modules and "transformers" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_tokenizer_without_an_engine(folder):
+    tokenizer = get_tokenizer(folder, trust_remote_code=True, tokenizer_mode="auto")
+    assert tokenizer.decode(tokenizer.encode("a")) == "a"
+    with pytest.raises(NotOfferedError, match="get_tokenizer's tokenizer_mode='slow' is not offered: leave it out"):
+        get_tokenizer(folder, tokenizer_mode="slow")
+    with pytest.raises(ModelError, match="does not exist"):
+        get_tokenizer(Path(folder) / "no")
+
+
+def test_engines_that_were_dropped_are_freed(folder):
+    llm = LLM(folder, max_model_len=64)
+    llm.itself = llm  # what only the collector finds
+    gone = weakref.ref(llm)
+    gc.disable()
+    try:
+        del llm
+        assert gone() is not None
+        cleanup_dist_env_and_memory()
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_seeds_are_everyones():
+    def drawn() -> list[float]:
+        set_random_seed(7)
+        return [random.random(), float(np.random.rand()), float(torch.rand(1))]
+
+    assert drawn() == drawn()
+    random.seed(1)
+    before = random.getstate()
+    set_random_seed(None)
+    assert random.getstate() == before
 
 
 def test_what_has_not_happened_has_no_time():

@@ -1,5 +1,6 @@
 """What the engine asks of a platform."""
 
+import random
 from abc import ABC, abstractmethod
 from enum import Enum, auto
 
@@ -50,3 +51,14 @@ class Platform(ABC):
     @abstractmethod
     def num_threads(self, rank: int = 0, ranks: int = 1) -> int:
         """Threads that kernels should use in this process, one of `ranks` on this machine."""
+
+    def seed_everything(self, seed: int | None = None) -> None:
+        """Seeds Python's, numpy's and torch's generators, of all devices; None: leaves them."""
+        if seed is None:
+            return
+        import numpy as np
+        import torch
+
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)

@@ -1,0 +1,1 @@
+"""Upstream's name for adapters, which are not offered."""

@@ -1,0 +1,1 @@
+"""Upstream's name for reports of usage. None are made."""

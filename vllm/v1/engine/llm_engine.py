@@ -1,0 +1,5 @@
+"""vllm.engine.llm_engine under upstream's name."""
+
+from vllm.engine.llm_engine import LLMEngine
+
+__all__ = ["LLMEngine"]
