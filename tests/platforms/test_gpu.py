@@ -8,6 +8,7 @@ import pytest
 
 from vllm import kernels
 from vllm.platforms import PlatformEnum, gpu
+from vllm.platforms.cpu import CpuPlatform
 from vllm.platforms.gpu import Gpu, amd_gpus, find_gpu, nvidia_gpus
 
 GIB = 2**30
@@ -62,6 +63,10 @@ class Nvml:
         memory._obj.total, memory._obj.free = 80 * GIB, 70 * GIB
         return 0
 
+    def nvmlDeviceGetCudaComputeCapability(self, handle, major, minor):
+        major._obj.value, minor._obj.value = 7 + handle.value, 6
+        return 0
+
 
 @pytest.fixture
 def nvidia_driver(monkeypatch):
@@ -97,7 +102,8 @@ def amd_card(folder, number: int, vendor: str = "0x1002", name: str | None = "AM
 def test_nvidia(nvidia_driver, monkeypatch, visible, names):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert nvidia_gpus() == [Gpu(name, 80 * GIB, 70 * GIB) for name in names]
+    capabilities = {"NVIDIA A": (8, 6), "NVIDIA B": (9, 6)}
+    assert nvidia_gpus() == [Gpu(name, 80 * GIB, 70 * GIB, capabilities[name]) for name in names]
 
 
 def test_amd(tmp_path, monkeypatch):
@@ -123,6 +129,10 @@ def test_the_platform_is_what_torch_can_use(nvidia_driver, torch_for, tmp_path, 
     assert found.kind is PlatformEnum.CUDA
     assert found.device_type == "cuda"
     assert (found.device_name(), found.total_memory(), found.free_memory()) == ("NVIDIA A", 80 * GIB, 70 * GIB)
+    assert found.get_device_name(1) == "NVIDIA B" and found.is_cuda_alike()
+    assert found.get_device_capability().as_version_str() == "8.6"
+    assert [found.has_device_capability(least) for least in (80, 87, (8, 6), (9, 0))] == [True, False, True, False]
+    assert found.has_device_capability((9, 0), device_id=1)
     torch_for("hip")
     monkeypatch.setattr(gpu, "amd_gpus", lambda: [])
     assert find_gpu() is None
@@ -144,3 +154,10 @@ def test_without_a_gpu_or_a_torch_for_it_the_platform_is_the_cpu(torch_for, monk
 def test_detection_loads_no_torch():
     code = "import sys; from vllm.platforms.gpu import find_gpu; find_gpu(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_cpu_has_a_name_and_no_capability():
+    cpu = CpuPlatform()
+    assert cpu.get_device_name() == cpu.device_name()
+    assert cpu.get_device_capability() is None and not cpu.has_device_capability(80)
+    assert not any((cpu.is_cuda_alike(), cpu.is_xpu(), cpu.is_tpu(), cpu.is_out_of_tree()))

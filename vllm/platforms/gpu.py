@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vllm import kernels
 from vllm.platforms.cpu import CpuPlatform
-from vllm.platforms.interface import PlatformEnum
+from vllm.platforms.interface import DeviceCapability, PlatformEnum
 
 _AMD_DEVICES = Path("/sys/class/drm")
 _AMD_VENDOR = "0x1002"
@@ -25,6 +25,7 @@ class Gpu:
     name: str
     total_memory: int
     free_memory: int
+    capability: DeviceCapability | None = None  # of NVIDIA's only
 
 
 class GpuPlatform(CpuPlatform):
@@ -37,6 +38,17 @@ class GpuPlatform(CpuPlatform):
 
     def device_name(self) -> str:
         return self._gpus()[0].name
+
+    def get_device_name(self, device_id: int = 0) -> str:
+        return self._gpus()[device_id].name
+
+    def get_device_capability(self, device_id: int = 0) -> DeviceCapability | None:
+        """As the driver says it for NVIDIA's; AMD's does not, torch does, which starts HIP in this process."""
+        if self.is_cuda():
+            return self._gpus()[device_id].capability
+        import torch
+
+        return DeviceCapability(*torch.cuda.get_device_capability(device_id))
 
     def device_count(self) -> int:
         return len(self._gpus())
@@ -175,4 +187,10 @@ def _describe(library: ctypes.CDLL, handle: ctypes.c_void_p) -> Gpu:
     name, memory = ctypes.create_string_buffer(96), _Memory()
     library.nvmlDeviceGetName(handle, name, ctypes.c_uint(len(name)))
     library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
-    return Gpu(name.value.decode(errors="replace"), memory.total, memory.free)
+    return Gpu(name.value.decode(errors="replace"), memory.total, memory.free, _capability(library, handle))
+
+
+def _capability(library: ctypes.CDLL, handle: ctypes.c_void_p) -> DeviceCapability | None:
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    status = library.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
+    return DeviceCapability(major.value, minor.value) if status == 0 else None

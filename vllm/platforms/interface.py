@@ -3,6 +3,7 @@
 import random
 from abc import ABC, abstractmethod
 from enum import Enum, auto
+from typing import NamedTuple
 
 
 class PlatformEnum(Enum):
@@ -12,6 +13,20 @@ class PlatformEnum(Enum):
     ROCM = auto()
     CPU = auto()
     UNSPECIFIED = auto()
+
+
+class DeviceCapability(NamedTuple):
+    """The version of a GPU's architecture: (9, 0) is sm_90."""
+
+    major: int
+    minor: int
+
+    def as_version_str(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+    def to_int(self) -> int:
+        """90 for (9, 0)."""
+        return self.major * 10 + self.minor
 
 
 class Platform(ABC):
@@ -29,6 +44,19 @@ class Platform(ABC):
     def is_rocm(self) -> bool:
         return self.kind is PlatformEnum.ROCM
 
+    def is_cuda_alike(self) -> bool:
+        """Whether torch calls its devices "cuda"."""
+        return self.is_cuda() or self.is_rocm()
+
+    def is_xpu(self) -> bool:
+        return False
+
+    def is_tpu(self) -> bool:
+        return False
+
+    def is_out_of_tree(self) -> bool:
+        return False
+
     @abstractmethod
     def prepare(self, own_process: bool = False, rank: int = 0, ranks: int = 1) -> None:
         """Makes the settings that must be made before torch is loaded. `own_process`: nothing else runs in it.
@@ -39,6 +67,21 @@ class Platform(ABC):
     @abstractmethod
     def device_name(self) -> str:
         """The device as its maker names it."""
+
+    def get_device_name(self, device_id: int = 0) -> str:
+        """As `device_name`, of any of the devices."""
+        return self.device_name()
+
+    def get_device_capability(self, device_id: int = 0) -> DeviceCapability | None:
+        """None for a device that has no such number."""
+        return None
+
+    def has_device_capability(self, capability: tuple[int, int] | int, device_id: int = 0) -> bool:
+        """Whether the device's capability is at least this, (9, 0) or 90; False where it has none."""
+        own = self.get_device_capability(device_id)
+        if own is None:
+            return False
+        return own >= capability if isinstance(capability, tuple) else own.to_int() >= capability
 
     @abstractmethod
     def free_memory(self) -> int:
