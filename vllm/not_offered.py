@@ -1,4 +1,4 @@
-"""Upstream's classes that programs name at their top, in imports and annotations, and that are not offered."""
+"""What is not offered: upstream's classes that programs name in imports and annotations, and upstream's arguments."""
 
 from typing import Any, ClassVar
 
@@ -21,3 +21,10 @@ class NotOffered:
     def __init__(self, *args: Any, **kwargs: Any):
         name = type(self).__name__
         raise NotOfferedError(f"{name} is not offered: {self._advice}", name)
+
+
+def refuse_given(**arguments: Any) -> None:
+    """Raises NotOfferedError for the first argument that asks for something; None and empty lists and dicts do not."""
+    for name, value in arguments.items():
+        if value is not None and value != [] and value != {}:
+            raise NotOfferedError(f"{name} is not offered yet: leave it out", name)

@@ -8,6 +8,7 @@ import random
 import socket
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -19,11 +20,13 @@ from support.models import save_model, save_tokenizer
 from vllm import LLM, EngineArgs, LLMEngine, RequestOutput, SamplingParams
 from vllm.distributed import cleanup_dist_env_and_memory
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.engine.async_llm import AsyncLLM
 from vllm.exceptions import ModelError, NotOfferedError
 from vllm.logprobs import Logprob
 from vllm.outputs import CompletionOutput, RequestMetrics
 from vllm.sampling_params import RequestOutputKind
 from vllm.tokenizers import get_tokenizer
+from vllm.usage.usage_lib import UsageContext
 from vllm.utils import random_uuid
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.utils.network_utils import get_open_port
@@ -35,6 +38,11 @@ def folder(tmp_path_factory):
     folder = save_model("llama", tmp_path_factory.mktemp("llama"))
     save_tokenizer(folder, "{% for m in messages %}{{ m['content'] }}{% endfor %}")
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def llm(folder):
+    return LLM(folder, max_model_len=64)
 
 
 @pytest.fixture
@@ -57,17 +65,40 @@ def test_flags_make_an_llm(parser, folder):
 
 
 def test_an_engine_is_stepped(parser, folder):
-    engine = LLMEngine.from_engine_args(EngineArgs.from_cli_args(parser.parse_args(["--model", folder])))
+    arguments = EngineArgs.from_cli_args(parser.parse_args(["--model", folder]))
+    engine = LLMEngine.from_engine_args(arguments, usage_context=UsageContext.ENGINE_CONTEXT, stat_loggers=None)
     waiting = [("a", SamplingParams(n=2, max_tokens=5)), ("b", SamplingParams(temperature=0, max_tokens=2))]
     finished = []
     while waiting or engine.has_unfinished_requests():
         if waiting:
-            engine.add_request(random_uuid(), *waiting.pop(0))
+            engine.add_request(random_uuid(), *waiting.pop(0), time.time(), None, None, None, 0)
         finished += [output for output in engine.step() if output.finished]
     assert {output.prompt: len(output.outputs) for output in finished} == {"a": 2, "b": 1}
     times = finished[0].metrics
     assert 0 < times.queued_ts <= times.scheduled_ts <= times.first_token_ts <= times.last_token_ts
     assert times.last_token_ts - times.first_token_ts < 60 and not times.is_corrupted
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lora_request", "a"), ("tokenization_kwargs", {"truncation": True}), ("trace_headers", {"traceparent": "a"})],
+)
+def test_what_a_request_may_not_ask_for_is_refused_by_name(llm, name, value):
+    with pytest.raises(NotOfferedError, match=f"^{name} is not offered yet: leave it out$"):
+        llm.llm_engine.add_request("a", "a", SamplingParams(), **{name: value})
+    assert not llm.llm_engine.has_unfinished_requests()
+    stream = AsyncLLM.generate(None, "a", SamplingParams(), "a", **{name: value})
+    with pytest.raises(NotOfferedError, match=f"^{name} is not offered yet: leave it out$"):
+        asyncio.run(anext(stream))
+
+
+@pytest.mark.parametrize("engine_class", [LLMEngine, AsyncLLM])
+def test_loggers_of_statistics_are_refused_by_name(folder, engine_class):
+    arguments = AsyncEngineArgs(folder)
+    config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    for make, given in ((engine_class.from_vllm_config, config), (engine_class.from_engine_args, arguments)):
+        with pytest.raises(NotOfferedError, match=r"^stat_loggers is not offered yet: leave it out$"):
+            make(given, stat_loggers=[print])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +109,9 @@ def test_an_answer_is_streamed(folder, upstream):
     engine_class = getattr(__import__(module, fromlist=[name]), name)
 
     async def stream() -> list[RequestOutput]:
-        engine = engine_class.from_engine_args(AsyncEngineArgs(model=folder, enforce_eager=True))
+        arguments = AsyncEngineArgs(model=folder, enforce_eager=True)
+        engine = engine_class.from_engine_args(arguments, True, UsageContext.LLM_CLASS, stat_loggers=None)
+        assert engine.vllm_config.model_config is engine.model_config
         params = SamplingParams(max_tokens=6, ignore_eos=True, output_kind=RequestOutputKind.DELTA)
         try:
             return [o async for o in engine.generate(request_id="1", prompt="a", sampling_params=params)]

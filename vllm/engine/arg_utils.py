@@ -190,8 +190,11 @@ class EngineArgs:
         names = {f.name for f in dataclasses.fields(cls)}
         return cls(**{k: v for k, v in vars(args).items() if k in names})
 
-    def create_engine_config(self) -> VllmConfig:
-        """Finds the model (perhaps downloading it), reads its configuration and checks everything together."""
+    def create_engine_config(self, usage_context: Any = None) -> VllmConfig:
+        """Finds the model (perhaps downloading it), reads its configuration and checks everything together.
+
+        `usage_context` has no effect: nobody is told of usage.
+        """
         from vllm.engine.config_builder import build_config
 
         return build_config(self)

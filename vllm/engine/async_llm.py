@@ -2,10 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from vllm.config import VllmConfig
+from vllm.config import ModelConfig, VllmConfig
 from vllm.engine import wire
 from vllm.engine.client import CoreClient
 from vllm.engine.core_child import CoreProcess
@@ -16,6 +16,7 @@ from vllm.engine.request_stream import RequestAbortedError, RequestStream
 from vllm.exceptions import EngineDeadError, NotOfferedError, VLLMValidationError
 from vllm.inputs import PromptType
 from vllm.messages import EngineStats
+from vllm.not_offered import refuse_given
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer
@@ -61,8 +62,19 @@ class AsyncLLM:
             raise
 
     @classmethod
-    def from_vllm_config(cls, vllm_config: VllmConfig) -> "AsyncLLM":
-        """Starts an engine and waits until it is ready. Raises ModelError or EngineDeadError."""
+    def from_vllm_config(
+        cls,
+        vllm_config: VllmConfig,
+        start_engine_loop: bool = True,
+        usage_context: Any = None,
+        stat_loggers: None = None,
+    ) -> "AsyncLLM":
+        """Starts an engine and waits until it is ready. Raises ModelError or EngineDeadError.
+
+        `start_engine_loop` and `usage_context` have no effect: the first request starts the loop, and nobody is told
+        of usage.
+        """
+        refuse_given(stat_loggers=stat_loggers)
         llm = cls(vllm_config)
         try:
             llm.wait_ready()
@@ -72,9 +84,16 @@ class AsyncLLM:
         return llm
 
     @classmethod
-    def from_engine_args(cls, engine_args: "AsyncEngineArgs") -> "AsyncLLM":
+    def from_engine_args(
+        cls,
+        engine_args: "AsyncEngineArgs",
+        start_engine_loop: bool = True,
+        usage_context: Any = None,
+        stat_loggers: None = None,
+    ) -> "AsyncLLM":
         """As from_vllm_config, from arguments; raises VLLMValidationError for bad ones."""
-        return cls.from_vllm_config(engine_args.create_engine_config())
+        config = engine_args.create_engine_config(usage_context)
+        return cls.from_vllm_config(config, start_engine_loop, usage_context, stat_loggers)
 
     def wait_ready(self) -> wire.Ready:
         """Blocks until the model is loaded. Raises ModelError or EngineDeadError."""
@@ -148,7 +167,8 @@ class AsyncLLM:
         request_id: str,
         *,
         lora_request: None = None,
-        trace_headers: None = None,
+        tokenization_kwargs: dict[str, Any] | None = None,
+        trace_headers: Mapping[str, str] | None = None,
         priority: int = 0,
     ) -> AsyncGenerator[RequestOutput, None]:
         """Yields outputs as `sampling_params.output_kind` asks; closing the generator aborts the request.
@@ -157,8 +177,7 @@ class AsyncLLM:
             VLLMValidationError: the request is at fault.
             EngineDeadError: the core died, or the request was aborted; the message says why.
         """
-        if lora_request is not None:
-            raise NotOfferedError("lora_request is not offered yet: leave it out", "lora_request")
+        refuse_given(lora_request=lora_request, tokenization_kwargs=tokenization_kwargs, trace_headers=trace_headers)
         stream = await self.submit([await self.prepare(request_id, prompt, sampling_params, priority=priority)])
         try:
             while not stream.finished:
@@ -215,6 +234,14 @@ class AsyncLLM:
         """Raises EngineDeadError with the cause while there is no core that takes requests."""
         if self._client.cause is not None:
             raise self.dead_error
+
+    @property
+    def vllm_config(self) -> VllmConfig:
+        return self.config
+
+    @property
+    def model_config(self) -> ModelConfig:
+        return self.config.model_config
 
     def get_tokenizer(self) -> Tokenizer | None:
         return self.tokenizer

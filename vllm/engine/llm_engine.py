@@ -1,5 +1,8 @@
 """The engine for one process: text in, text out, a step at a time."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from vllm.config import CacheConfig, ModelConfig, VllmConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.core import EngineCore
@@ -9,6 +12,7 @@ from vllm.engine.output_processor import OutputProcessor
 from vllm.inputs import PromptType
 from vllm.messages import EngineStats
 from vllm.metrics import Metric
+from vllm.not_offered import refuse_given
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer
@@ -27,20 +31,43 @@ class LLMEngine:
         self._core = EngineCore(config)
 
     @classmethod
-    def from_engine_args(cls, engine_args: EngineArgs) -> "LLMEngine":
-        return cls(engine_args.create_engine_config())
+    def from_vllm_config(
+        cls,
+        vllm_config: VllmConfig,
+        usage_context: Any = None,
+        stat_loggers: None = None,
+        disable_log_stats: bool = False,
+    ) -> "LLMEngine":
+        """Nobody is told of usage, and this engine logs no statistics: see get_metrics."""
+        refuse_given(stat_loggers=stat_loggers)
+        return cls(vllm_config)
+
+    @classmethod
+    def from_engine_args(
+        cls,
+        engine_args: EngineArgs,
+        usage_context: Any = None,
+        stat_loggers: None = None,
+        enable_multiprocessing: bool = False,
+    ) -> "LLMEngine":
+        """As from_vllm_config. The core is in this process, whatever `enable_multiprocessing`; AsyncLLM's is not."""
+        return cls.from_vllm_config(engine_args.create_engine_config(usage_context), usage_context, stat_loggers)
 
     def add_request(
         self,
         request_id: str,
         prompt: PromptType,
         params: SamplingParams,
-        *,
         arrival_time: float | None = None,
+        lora_request: None = None,
+        tokenization_kwargs: dict[str, Any] | None = None,
+        trace_headers: Mapping[str, str] | None = None,
         priority: int = 0,
+        *,
         add_special_tokens: bool = True,
     ) -> None:
         """Queues a prompt. Raises VLLMValidationError, and queues nothing, where it is refused."""
+        refuse_given(lora_request=lora_request, tokenization_kwargs=tokenization_kwargs, trace_headers=trace_headers)
         request = self._input.process(
             request_id,
             prompt,

@@ -21,6 +21,7 @@ from vllm.exceptions import NotOfferedError, VLLMValidationError
 from vllm.generation_config import default_sampling_values
 from vllm.inputs import PromptType
 from vllm.metrics import Metric
+from vllm.not_offered import refuse_given
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.tokenizer import Tokenizer
@@ -173,8 +174,7 @@ class LLM:
         priority: Sequence[int] | int | None,
         add_special_tokens: bool = True,
     ) -> list[RequestOutput]:
-        if lora_request is not None:
-            raise NotOfferedError("lora_request is not offered yet: leave it out", "lora_request")
+        refuse_given(lora_request=lora_request)
         params = self._params_for(prompts, sampling_params)
         priorities = priorities_for(len(prompts), 0 if priority is None else priority)
         ids = [str(next(self._request_ids)) for _ in prompts]
