@@ -13,7 +13,7 @@ from tokenizers import decoders, models, normalizers
 
 from support.models import save_tokenizer
 from vllm.detokenizer import IncrementalDetokenizer
-from vllm.exceptions import ModelError, VLLMValidationError
+from vllm.exceptions import ModelError, NotOfferedError, VLLMValidationError
 from vllm.tokenizer import Tokenizer
 
 TEMPLATE = (
@@ -40,25 +40,68 @@ def test_round_trip_and_specials(tokenizer):
     assert tokenizer.encode_batch(["a", "b"]) == [tokenizer.encode("a"), tokenizer.encode("b")]
 
 
-def test_calls_are_those_of_transformers(tokenizer, tmp_path):
-    save_tokenizer(tmp_path, TEMPLATE)
-    known = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    for text in ("héllo", ["a", "bcd"]):
-        made, expected = tokenizer(text), known(text)
-        assert made.input_ids == made["input_ids"] == expected["input_ids"]
-        assert made.attention_mask == expected["attention_mask"]
+@pytest.fixture(scope="module")
+def known(tokenizer):
+    """The same as transformers has it."""
+    return transformers.AutoTokenizer.from_pretrained(tokenizer.name_or_path)
+
+
+def test_calls_are_those_of_transformers(tokenizer, known):
+    for text in ("héllo", ["a", "bcd"], [""]):
+        for options in ({}, NOTHING, {"return_attention_mask": False}, {"return_attention_mask": True}):
+            assert tokenizer(text, **options) == dict(known(text, **options))
+    made = tokenizer("a")
+    assert (made.input_ids, made.attention_mask) == (made["input_ids"], made["attention_mask"])
     ids = known(["a", "b</s>"])["input_ids"]
     for skip in (False, True):
-        made = tokenizer.batch_decode(ids, skip_special_tokens=skip)
+        made = tokenizer.batch_decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
         assert made == known.batch_decode(ids, skip_special_tokens=skip)
-    for name in ("unk_token_id", "pad_token", "eos_token", "is_fast", "vocab_size"):
+        assert tokenizer.convert_ids_to_tokens([1, 9, 2], skip) == known.convert_ids_to_tokens([1, 9, 2], skip)
+    assert tokenizer.convert_ids_to_tokens(9) == known.convert_ids_to_tokens(9)
+    assert tokenizer.tokenize("a </s>b") == known.tokenize("a </s>b")
+    assert tokenizer.encode("a b", **NOTHING) == known.encode("a b", **NOTHING)
+    for name in ("unk_token_id", "pad_token", "eos_token", "is_fast", "vocab_size", "name_or_path", "model_max_length"):
         assert getattr(tokenizer, name) == getattr(known, name), name
     assert set(tokenizer.all_special_tokens) >= set(known.all_special_tokens)
-    for more in ({}, {"add_generation_prompt": True}):
-        made = tokenizer.apply_chat_template(HELLO, tokenize=False, **more)
-        assert made == known.apply_chat_template(HELLO, tokenize=False, **more)
     with pytest.raises(AttributeError, match="there is no 'token_type_ids', only input_ids, attention_mask"):
         _ = tokenizer("a").token_type_ids
+
+
+# Options that ask for nothing.
+NOTHING = {"truncation": None, "padding": False, "max_length": None, "return_tensors": None}
+
+
+@pytest.mark.parametrize("conversation", [HELLO, [HELLO], [HELLO, HELLO * 2]])
+@pytest.mark.parametrize(
+    "options",
+    [{"tokenize": False}, {"return_dict": False, **NOTHING}, {"return_dict": True, "add_generation_prompt": True}],
+)
+def test_conversations_are_those_of_transformers(tokenizer, known, conversation, options):
+    assert tokenizer.apply_chat_template(conversation, **options) == known.apply_chat_template(conversation, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("return_tensors", "pt"), ("truncation", True), ("padding", "longest"), ("max_length", 4)]
+)
+def test_what_tokenizing_may_not_be_asked_for_is_refused_by_name(tokenizer, name, value):
+    for call in (tokenizer, tokenizer.encode, tokenizer.tokenize):
+        with pytest.raises(NotOfferedError, match=f"^the tokenizer's {name}={value!r} is not offered: leave it out"):
+            call("a", **{name: value})
+    with pytest.raises(NotOfferedError, match=f"^the tokenizer's {name}={value!r} is not offered: leave it out"):
+        tokenizer.apply_chat_template(HELLO, **{name: value})
+    with pytest.raises(NotOfferedError, match="clean_up_tokenization_spaces=True is not offered"):
+        tokenizer.decode([5], clean_up_tokenization_spaces=True)
+
+
+def test_the_padding_token_can_be_chosen(tmp_path):
+    save_tokenizer(tmp_path, "{{ pad_token }}")
+    tokenizer = Tokenizer(tmp_path)
+    tokenizer.pad_token = tokenizer.eos_token
+    assert tokenizer.pad_token_id == 2 and tokenizer.render_chat_template(HELLO) == "</s>"
+    tokenizer.pad_token_id = 1
+    assert tokenizer.pad_token == "<s>"
+    tokenizer.pad_token = None
+    assert tokenizer.pad_token_id is None
 
 
 def test_ids_beyond_the_vocabulary_have_no_text(tokenizer):

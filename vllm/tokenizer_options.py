@@ -1,0 +1,40 @@
+"""Options of transformers' tokenizers: those that ask for nothing are accepted, all others are refused by name."""
+
+from typing import Any
+
+from vllm.exceptions import NotOfferedError
+
+# Nothing is cut off or filled up, and lists of Python's integers are what comes back.
+_TOKENIZING = {
+    "padding": (False, "do_not_pad"),
+    "truncation": (False, None, "do_not_truncate"),
+    "max_length": (None,),
+    "return_tensors": (None,),
+    "return_assistant_tokens_mask": (False,),
+    "tokenizer_kwargs": (None, {}),
+}
+TEMPLATE_OPTIONS = frozenset(_TOKENIZING)
+"""Names that apply_chat_template takes for tokenizing, which are no variables of a template."""
+_ACCEPTED = _TOKENIZING | {
+    "text_pair": (None,),
+    "stride": (0,),
+    "is_split_into_words": (False,),
+    "pad_to_multiple_of": (None,),
+    "padding_side": (None, "left", "right"),
+    "return_token_type_ids": (None, False),
+    "return_overflowing_tokens": (False,),
+    "return_special_tokens_mask": (False,),
+    "return_offsets_mapping": (False,),
+    "return_length": (False,),
+    "verbose": (True, False),
+    "clean_up_tokenization_spaces": (None, False),
+}
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Raises NotOfferedError for the first option that asks for something."""
+    for name, value in options.items():
+        accepted = _ACCEPTED.get(name, ())
+        if value not in accepted:
+            known = f" or give {' or '.join(map(repr, accepted))}" if accepted else ""
+            raise NotOfferedError(f"the tokenizer's {name}={value!r} is not offered: leave it out{known}", name)
