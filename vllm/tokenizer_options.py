@@ -1,5 +1,6 @@
 """Options of transformers' tokenizers: those that ask for nothing are accepted, all others are refused by name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from vllm.exceptions import NotOfferedError
@@ -38,3 +39,11 @@ def check_options(options: dict[str, Any]) -> None:
         if value not in accepted:
             known = f" or give {' or '.join(map(repr, accepted))}" if accepted else ""
             raise NotOfferedError(f"the tokenizer's {name}={value!r} is not offered: leave it out{known}", name)
+
+
+def adds_special_tokens(tokenization_kwargs: Mapping[str, Any] | None, unless_said: bool = True) -> bool:
+    """What a request's options of tokenizing say of special tokens. Raises as check_options for all others."""
+    options = dict(tokenization_kwargs or {})
+    wanted = options.pop("add_special_tokens", unless_said)
+    check_options(options)
+    return bool(wanted)

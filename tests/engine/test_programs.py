@@ -80,16 +80,31 @@ def test_an_engine_is_stepped(parser, folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("lora_request", "a"), ("tokenization_kwargs", {"truncation": True}), ("trace_headers", {"traceparent": "a"})],
+    ("arguments", "refused"),
+    [
+        ({"lora_request": "a"}, "lora_request is not offered yet: leave it out"),
+        ({"trace_headers": {"traceparent": "a"}}, "trace_headers is not offered yet: leave it out"),
+        ({"tokenization_kwargs": {"truncation": True}}, "the tokenizer's truncation=True is not offered: leave it out"),
+    ],
 )
-def test_what_a_request_may_not_ask_for_is_refused_by_name(llm, name, value):
-    with pytest.raises(NotOfferedError, match=f"^{name} is not offered yet: leave it out$"):
-        llm.llm_engine.add_request("a", "a", SamplingParams(), **{name: value})
+def test_what_a_request_may_not_ask_for_is_refused_by_name(llm, arguments, refused):
+    with pytest.raises(NotOfferedError, match=f"^{refused}"):
+        llm.llm_engine.add_request("a", "a", SamplingParams(), **arguments)
     assert not llm.llm_engine.has_unfinished_requests()
-    stream = AsyncLLM.generate(None, "a", SamplingParams(), "a", **{name: value})
-    with pytest.raises(NotOfferedError, match=f"^{name} is not offered yet: leave it out$"):
-        asyncio.run(anext(stream))
+    with pytest.raises(NotOfferedError, match=f"^{refused}"):
+        asyncio.run(anext(AsyncLLM.generate(None, "a", SamplingParams(), "a", **arguments)))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [(None, True), ({"truncation": False}, True), ({"add_special_tokens": False}, False)]
+)
+def test_a_request_says_whether_special_tokens_are_added(llm, monkeypatch, said, expected):
+    seen = []
+    encode = llm.get_tokenizer().encode
+    monkeypatch.setattr(llm.get_tokenizer(), "encode", lambda text, added: seen.append(added) or encode(text, added))
+    llm.llm_engine.add_request("a", "a", SamplingParams(), tokenization_kwargs=said)
+    llm.llm_engine.abort_request(["a"])
+    assert seen == [expected]
 
 
 @pytest.mark.parametrize("engine_class", [LLMEngine, AsyncLLM])

@@ -20,6 +20,7 @@ from vllm.not_offered import refuse_given
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer
+from vllm.tokenizer_options import adds_special_tokens
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -92,8 +93,8 @@ class AsyncLLM:
         stat_loggers: None = None,
     ) -> "AsyncLLM":
         """As from_vllm_config, from arguments; raises VLLMValidationError for bad ones."""
-        config = engine_args.create_engine_config(usage_context)
-        return cls.from_vllm_config(config, start_engine_loop, usage_context, stat_loggers)
+        refuse_given(stat_loggers=stat_loggers)  # before a model is downloaded
+        return cls.from_vllm_config(engine_args.create_engine_config(usage_context))
 
     def wait_ready(self) -> wire.Ready:
         """Blocks until the model is loaded. Raises ModelError or EngineDeadError."""
@@ -177,8 +178,10 @@ class AsyncLLM:
             VLLMValidationError: the request is at fault.
             EngineDeadError: the core died, or the request was aborted; the message says why.
         """
-        refuse_given(lora_request=lora_request, tokenization_kwargs=tokenization_kwargs, trace_headers=trace_headers)
-        stream = await self.submit([await self.prepare(request_id, prompt, sampling_params, priority=priority)])
+        refuse_given(lora_request=lora_request, trace_headers=trace_headers)
+        special = adds_special_tokens(tokenization_kwargs)
+        request = await self.prepare(request_id, prompt, sampling_params, priority=priority, add_special_tokens=special)
+        stream = await self.submit([request])
         try:
             while not stream.finished:
                 for output in await stream.get():

@@ -16,6 +16,7 @@ from vllm.not_offered import refuse_given
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer
+from vllm.tokenizer_options import adds_special_tokens
 
 
 class LLMEngine:
@@ -51,7 +52,8 @@ class LLMEngine:
         enable_multiprocessing: bool = False,
     ) -> "LLMEngine":
         """As from_vllm_config. The core is in this process, whatever `enable_multiprocessing`; AsyncLLM's is not."""
-        return cls.from_vllm_config(engine_args.create_engine_config(usage_context), usage_context, stat_loggers)
+        refuse_given(stat_loggers=stat_loggers)  # before a model is downloaded
+        return cls.from_vllm_config(engine_args.create_engine_config(usage_context))
 
     def add_request(
         self,
@@ -67,14 +69,14 @@ class LLMEngine:
         add_special_tokens: bool = True,
     ) -> None:
         """Queues a prompt. Raises VLLMValidationError, and queues nothing, where it is refused."""
-        refuse_given(lora_request=lora_request, tokenization_kwargs=tokenization_kwargs, trace_headers=trace_headers)
+        refuse_given(lora_request=lora_request, trace_headers=trace_headers)
         request = self._input.process(
             request_id,
             prompt,
             params,
             arrival_time=arrival_time,
             priority=priority,
-            add_special_tokens=add_special_tokens,
+            add_special_tokens=adds_special_tokens(tokenization_kwargs, add_special_tokens),
         )
         self._output.add_request(request)
         try:
