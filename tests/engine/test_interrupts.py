@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from vllm import interrupts
 from vllm.interrupts import interrupts_deferred
 
 
@@ -24,9 +25,16 @@ def test_an_interrupt_waits_for_the_end():
     assert done == ["all of it"]
 
 
+def test_ignored_interrupts_need_no_deferring(monkeypatch):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr(interrupts, "set_handler", lambda *arguments: pytest.fail("a handler was set"))
+    with interrupts_deferred():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_what_handles_interrupts_outside_of_python_keeps_them(monkeypatch):
     """A program that embeds Python: its handler cannot be read, nor set again."""
-    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(interrupts, "get_handler", lambda number: None)
     with pytest.raises(KeyboardInterrupt), interrupts_deferred():
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("the interrupt came late")
