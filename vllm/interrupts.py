@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Module signal's own functions look each handler up among the members of an enum, which costs more than the rest of what
-# a decoding step does twice.
+# Module signal's own functions look each handler up among the members of an enum, which would cost a decoding step more
+# than its scheduling does.
 get_handler, set_handler = _signal.getsignal, _signal.signal
 
 
