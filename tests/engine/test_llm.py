@@ -1,18 +1,13 @@
 """The LLM class end to end on a tiny model: stops, n, logprobs, processors, refusals."""
 
-import contextlib
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from unittest import mock
 
 import pytest
 import tokenizers
 
 from support.models import VOCAB_SIZE, mixed_prompts, reference_logprobs, save_model, save_tokenizer
 from vllm import LLM, SamplingParams
-from vllm.engine import core
-from vllm.exceptions import EngineDeadError, NotOfferedError, PromptTooLongError, VLLMValidationError
-from vllm.models.llama import LlamaLayer
+from vllm.exceptions import NotOfferedError, PromptTooLongError, VLLMValidationError
 from vllm.v1.metrics.reader import Counter, Gauge, Histogram
 
 PROMPT = {"prompt_token_ids": mixed_prompts(1, 20, seed=4)[0] * 9}
@@ -203,56 +198,6 @@ def test_more_logprobs_than_the_vocabulary_has(folder):
     llm = LLM(str(folder), max_model_len=256, max_logprobs=-1)
     output = ask(llm, logprobs=10 * VOCAB_SIZE, prompt_logprobs=10 * VOCAB_SIZE, max_tokens=1)
     assert len(output.outputs[0].logprobs[0]) == len(output.prompt_logprobs[1]) == VOCAB_SIZE
-
-
-def test_an_interrupted_step_leaves_nothing_behind(folder, monkeypatch):
-    llm = LLM(str(folder), dtype="float32", max_model_len=256, block_size=8)
-    wanted = tokens(llm)
-    assert llm.reset_prefix_cache()
-    with monkeypatch.context() as patch:
-        patch.setattr(LlamaLayer, "transform", interrupted := mock.Mock(side_effect=KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            ask(llm)
-        assert interrupted.called
-    output = ask(llm)
-    assert (output.outputs[0].token_ids, output.num_cached_tokens) == (wanted, 0)
-
-
-def test_an_interrupt_at_the_end_of_a_step_loses_no_output(folder, monkeypatch):
-    llm = LLM(str(folder), dtype="float32", max_model_len=256, block_size=8)
-    wanted = tokens(llm, max_tokens=3)
-    engine = llm.llm_engine
-    engine.add_request("r", PROMPT, SamplingParams(temperature=0, max_tokens=3, ignore_eos=True))
-
-    @contextlib.contextmanager
-    def interrupted():
-        yield
-        if engine.stats().num_running == 0:
-            raise KeyboardInterrupt
-
-    outputs = []
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(core, "interrupts_deferred", interrupted)
-        while True:
-            outputs += engine.step()
-    assert engine.has_unfinished_requests()
-    outputs += engine.step()
-    assert not engine.has_unfinished_requests()
-    assert outputs[-1].finished and outputs[-1].outputs[0].token_ids == wanted
-
-
-def test_threads_take_turns(llm):
-    prompts = [{"prompt_token_ids": p} for p in mixed_prompts(6, 60, seed=9)]
-    wanted = [tokens(llm, prompt) for prompt in prompts]
-    with ThreadPoolExecutor(len(prompts)) as threads:
-        assert list(threads.map(lambda prompt: tokens(llm, prompt), prompts)) == wanted
-
-
-def test_after_its_end_an_engine_says_so(folder):
-    llm = LLM(str(folder), max_model_len=256)
-    llm.llm_engine.shutdown()
-    with pytest.raises(EngineDeadError, match="was shut down"):
-        ask(llm)
 
 
 def test_max_tokens_none_goes_up_to_max_model_len(llm):

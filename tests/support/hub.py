@@ -1,10 +1,10 @@
 """Offers one model repository over HTTP in the way of Hugging Face's hub, as far as huggingface_hub asks for it."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
+
+from support.static_server import answering
 
 NAME, COMMIT = "maker/model", "0123456789abcdef0123456789abcdef01234567"
 
@@ -41,15 +41,6 @@ class _Hub(BaseHTTPRequestHandler):
             self.wfile.write(content or b"")
 
 
-@contextmanager
-def hub(files: dict[str, bytes]) -> Iterator[str]:
+def hub(files: dict[str, bytes]) -> AbstractContextManager[str]:
     """The hub's address while the block runs. Its one repository, NAME, holds `files`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"files": files}))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return answering(type("Hub", (_Hub,), {"files": files}))
