@@ -43,4 +43,4 @@ set(VLLM_CPU_SOURCES
 foreach(family IN LISTS VLLM_CPU_FAMILIES)
   list(APPEND VLLM_CPU_SOURCES csrc/cpu/${family}.cpp csrc/bindings/${family}.cpp)
 endforeach()
-list(APPEND VLLM_CPU_SOURCES csrc/cpu/amx_tile.cpp csrc/cpu/linear_weight.cpp csrc/cpu/quantize_weight.cpp csrc/cpu/quantized_weight.cpp)
+list(APPEND VLLM_CPU_SOURCES csrc/cpu/amx_tile.cpp csrc/cpu/amx_trial.cpp csrc/cpu/linear_weight.cpp csrc/cpu/quantize_weight.cpp csrc/cpu/quantized_weight.cpp)

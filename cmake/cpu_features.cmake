@@ -5,7 +5,7 @@
 #   VLLM_CPU_AVX512BF16      AVX-512 with bf16 dot products (default: where the compiler can)
 #   VLLM_CPU_AVX512VNNI      VNNI where a CPU has AVX-512 without bf16, as Cascade Lake and Ice Lake (default: where the compiler can)
 #   VLLM_CPU_AVXVNNI         VNNI where a CPU has AVX2 without AVX-512, as Alder Lake (default: where the compiler can)
-#   VLLM_CPU_AMXBF16         AMX with bf16 for linear layers (default: where the compiler can); VLLM_CPU_ISA=amx chooses it
+#   VLLM_CPU_AMXBF16         AMX with bf16 for linear layers (default: where the compiler can); used where a trial of it is right
 # Each is a CMake variable or an environment variable: 1 or 0, ON or OFF.
 # What is built is chosen from at run time, so none of these depends on the machine that compiles.
 

@@ -8,7 +8,9 @@ from vllm.exceptions import VLLMValidationError
 
 if TYPE_CHECKING:
     VLLM_CPU_KVCACHE_SPACE: float | None  # GiB of each rank's KV cache; None, set as 0: chosen from what is free
-    VLLM_CPU_ISA: str | None  # sse2, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, amx; None: the best but AMX
+    VLLM_CPU_ISA: (
+        str | None
+    )  # sse2, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, amx; None: the best, AMX where a trial of it is right
     VLLM_CPU_OMP_THREADS_BIND: str  # CPUs of threads: auto, nobind, or a list such as 0-3,8; of several ranks with |
     VLLM_CPU_NUM_OF_RESERVED_CPU: int  # CPUs that "auto" leaves to others, of each rank's
     VLLM_DEVICE_KERNELS: str | None  # own kernels that a GPU runs: names with commas, all; None: what is proven

@@ -3,8 +3,9 @@
 
 #include <string>
 
-#include "core/isa.h"
+#include "core/isa_name.h"
 #include "core/parallel.h"
+#include "cpu/amx_trial.h"
 
 namespace vllm {
 
@@ -15,7 +16,7 @@ int MaxThreads() {
 }
 
 namespace {
-std::string cpu_isa() { return CpuIsaName(); }
+std::string cpu_isa() { return UseAmx() ? std::string(kAmxIsa) : CpuIsaName(); }
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) { m.def("cpu_isa() -> str"); }

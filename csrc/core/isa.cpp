@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/amx.h"
+#include "core/isa_name.h"
 #include "core/vnni.h"
 
 namespace vllm {
@@ -61,14 +62,6 @@ bool Offers(const Isa& isa, int64_t targets) {
   return (isa.target & HWY_TARGETS & targets) && (isa.vnni == nullptr || isa.vnni());
 }
 
-// AMX multiplies matrices only: everything else runs the best other instruction set.
-constexpr std::string_view kAmx = "amx";
-
-std::string_view Wanted() {
-  const char* wanted = std::getenv("VLLM_CPU_ISA");
-  return wanted == nullptr ? "" : wanted;
-}
-
 struct Choice {
   int64_t targets;
   const Isa* isa;  // null where no name fits, as Highway's baseline of a CPU that kIsas lacks
@@ -76,10 +69,10 @@ struct Choice {
 
 Choice Choose() {
   const int64_t supported = SupportedTargets();
-  const std::string_view wanted = Wanted();
+  const std::string_view wanted = WantedCpuIsa();
   const bool amx = AmxAvailable();
-  const bool best = wanted.empty() || (wanted == kAmx && amx);
-  std::string available(amx ? kAmx : "");
+  const bool best = wanted.empty() || (wanted == kAmxIsa && amx);
+  std::string available(amx ? kAmxIsa : "");
   for (const Isa& isa : kIsas) {
     if (!Offers(isa, supported | HWY_STATIC_TARGET)) continue;
     if (best) return {supported, &isa};
@@ -109,9 +102,9 @@ const hwy::ChosenTarget& CpuTarget() {
   return target;
 }
 
-bool UseAmx() {
-  static const bool use = (Chosen(), Wanted() == kAmx);
-  return use;
+std::string_view WantedCpuIsa() {
+  const char* wanted = std::getenv("VLLM_CPU_ISA");
+  return wanted == nullptr ? "" : wanted;
 }
 
 bool UseVnni() {
@@ -119,9 +112,6 @@ bool UseVnni() {
   return use;
 }
 
-const char* CpuIsaName() {
-  if (UseAmx()) return kAmx.data();
-  return Chosen().isa != nullptr ? Chosen().isa->name : "baseline";
-}
+const char* CpuIsaName() { return Chosen().isa != nullptr ? Chosen().isa->name : "baseline"; }
 
 }  // namespace vllm

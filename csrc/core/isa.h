@@ -11,15 +11,9 @@ namespace vllm {
 // Throws std::runtime_error where VLLM_CPU_ISA is unknown or not supported by this CPU.
 const hwy::ChosenTarget& CpuTarget();
 
-// Whether VLLM_CPU_ISA asks for AMX, which is never chosen by itself. Throws as CpuTarget does.
-bool UseAmx();
-
 // Whether kernels for a target that does not imply VNNI, AVX3 or AVX2, use it. Throws as CpuTarget
 // does.
 bool UseVnni();
-
-// Name of the chosen instruction set as VLLM_CPU_ISA spells it.
-const char* CpuIsaName();
 
 }  // namespace vllm
 

@@ -9,6 +9,7 @@
 #include "core/no_sve.h"
 #include "core/parallel.h"
 #include "cpu/amx_tile.h"
+#include "cpu/amx_trial.h"
 #include "cpu/linear_task.h"
 #include "cpu/scratch.h"
 

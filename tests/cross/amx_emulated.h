@@ -1,7 +1,9 @@
 // The intrinsics of AMX that csrc/cpu/amx_tile.cpp calls, in plain C++, so that tests run the code
-// around them on any CPU. Intel's manual (volume 2, "Intel AMX") gives what each does.
+// around them on any CPU. VLLM_AMX_FAULT makes a CPU that has AMX in name alone: "sums" adds
+// wrongly, "signal" ends the process. Intel's manual (volume 2, "Intel AMX") gives what each does.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +27,11 @@ struct Registers {
 };
 inline thread_local Registers registers;
 
+inline bool Fails(const char* how) {
+  const char* fault = std::getenv("VLLM_AMX_FAULT");
+  return fault != nullptr && std::strcmp(fault, how) == 0;
+}
+
 // The CPU raises an exception, which no test could overlook either.
 inline void Require(bool holds, const char* what) {
   if (holds) return;
@@ -43,6 +50,7 @@ inline float Bf16(uint32_t unit, int half) {
 
 inline void _tile_loadconfig(const void* config) {
   auto& registers = vllm::emulated::registers;
+  if (vllm::emulated::Fails("signal")) std::raise(SIGILL);
   registers = {};
   std::memcpy(&registers.config, config, sizeof(registers.config));
   vllm::emulated::Require(registers.config.palette == 1, "the palette is 1");
@@ -80,6 +88,7 @@ inline void _tile_stored(int tile, void* base, int64_t stride) {
 
 // TDPBF16PS: even and odd k are summed apart, then added to what was there.
 inline void _tile_dpbf16ps(int sum, int a, int b) {
+  if (vllm::emulated::Fails("sums")) return;
   auto& [config, units] = vllm::emulated::registers;
   vllm::emulated::Require(config.rows[sum] == config.rows[a] &&
                               config.row_bytes[a] == 4 * config.rows[b] &&

@@ -64,11 +64,12 @@ def _torch_folder(name: str, holds: str) -> Path:
     pytest.skip(f"torch's {name} folder has no {holds}: the device kernels cannot be compiled over the emulator")
 
 
-def _compiler() -> str:
+def cxx_compiler() -> str:
+    """The first of CXX, g++, c++, clang++ on PATH; skips the test where there is none."""
     for name in (os.environ.get("CXX"), "g++", "c++", "clang++"):
         if name and shutil.which(name):
             return name
-    pytest.skip("no C++ compiler on PATH (CXX, g++, c++, clang++): the device kernels cannot be emulated")
+    pytest.skip("no C++ compiler on PATH (CXX, g++, c++, clang++): nothing can be emulated")
 
 
 def _key(compiler: str) -> str:
@@ -95,7 +96,7 @@ def try_build() -> Path | AssertionError:
 
 def build() -> Path:
     """The library; compiled only where the sources have changed since."""
-    compiler = _compiler()
+    compiler = cxx_compiler()
     headers = _torch_folder("include", "torch/csrc/stable/library.h")
     libraries = _torch_folder("lib", "libtorch_cpu.so")
     library = ROOT / "build" / "device_emulator" / f"{_key(compiler)}.so"

@@ -50,7 +50,6 @@ def run_tests(
     environment = build.environment | {
         "VLLM_CROSS_RUNNER": json.dumps(build.runner_command(emulator, cpu, library)),
         "VLLM_CROSS_ISA": cpu.isa,
-        **({"VLLM_CPU_ISA": cpu.isa} if cpu.asked else {}),
         "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}",
         "PYTHONSAFEPATH": "1",
     }

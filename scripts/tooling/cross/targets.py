@@ -18,8 +18,6 @@ class Cpu:
     """VLLM_CPU_BASELINE of the build that runs on it."""
     flags: tuple[str, ...] = ()
     """What the compiler is told in a build of its own."""
-    asked: bool = False
-    """Whether the instruction set is only run when VLLM_CPU_ISA names it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ TARGETS = (
             Cpu("haswell", "Haswell", "avx2"),
             Cpu("v3", "Haswell", "avx2", baseline="x86-64-v3"),
             # No emulator has AMX: tests/cross/amx_emulated.h does in C++ what its instructions do.
-            Cpu("amx", "Haswell", "amx", flags=("-DVLLM_CPU_AMX_EMULATED",), asked=True),
+            Cpu("amx", "Haswell", "amx", flags=("-DVLLM_CPU_AMX_EMULATED",)),
         ),
     ),
 )
