@@ -64,6 +64,31 @@ def test_options_of_a_plan(sequences, fields, options):
     check(case, wrapper.run(case.query, (case.key_cache, case.value_cache), return_lse=True))
 
 
+def test_arguments_as_flashinfers_callers_give_them():
+    """By name and by place, also those that choose nothing here."""
+    case = AttentionCase(LENGTHS, torch.float16, heads=2, kv_heads=1)
+    caches, sizes = (case.key_cache, case.value_cache), (2, 1, case.head_size, case.block_size)
+    wrapper = BatchDecodeWithPagedKVCacheWrapper(WORKSPACE)
+    types = dict.fromkeys(("q_data_type", "kv_data_type", "o_data_type", "data_type"), "float16")
+    hints = {"non_blocking": False, "block_tables": None, "seq_lens": case.seq_lens, "disable_split_kv": True}
+    wrapper.plan(*pages_of(case), *sizes, "NONE", **types, **hints, rope_scale=1.0, rope_theta=1e4, fixed_split_size=-1)
+    check(case, wrapper.run(case.query, caches, return_lse=True, enable_pdl=True, window_left=-1, sinks=None))
+    wrapper.plan(*pages_of(case), *sizes, "NONE", -1, None, None, None, None, None, 2 * case.scale)
+    check(case, wrapper.run(case.query, caches, q_scale=0.5, return_lse=True))
+    assert not wrapper.is_cuda_graph_enabled
+
+
+def test_a_scale_of_zero_is_one():
+    """All keys weigh the same, as for a query of zeros."""
+    case = AttentionCase(LENGTHS, torch.float16, heads=2, kv_heads=1)
+    caches = case.key_cache, case.value_cache
+    wrapper = BatchDecodeWithPagedKVCacheWrapper(WORKSPACE)
+    plan(wrapper, case)
+    expected = wrapper.run(torch.zeros_like(case.query), caches)
+    for scales in ({"k_scale": 0.0}, {"q_scale": 0.0}):
+        assert torch.equal(wrapper.run(case.query, caches, **scales), expected)
+
+
 def test_scales_and_given_results():
     case = AttentionCase(LENGTHS, torch.float16, heads=2, kv_heads=2)
     wrapper = BatchDecodeWithPagedKVCacheWrapper(WORKSPACE)
@@ -85,7 +110,7 @@ def test_plans_of_a_cuda_graph_stay_in_place():
         plan(wrapper, case)
         addresses.append((wrapper._planned.seq_lens.data_ptr(), wrapper._planned.block_table.data_ptr()))
         check(case, wrapper.run(case.query, (case.key_cache, case.value_cache), return_lse=True))
-    assert addresses[0] == addresses[1]
+    assert addresses[0] == addresses[1] and wrapper.is_cuda_graph_enabled
     with pytest.raises(ValueError, match="the plan has 1 sequences of up to 1 pages, expected 4 of up to 9"):
         plan(wrapper, AttentionCase(((5, 1),), torch.float16))
     with pytest.raises(ValueError, match="use_cuda_graph needs"):
@@ -105,6 +130,13 @@ def test_refusals():
         wrapper.run(case.query, caches)
     with pytest.raises(RuntimeError, match="expected the plan's 4 and 2 heads of 64, 16 slots a page"):
         wrapper.run(case.query[:, :2], caches)
+    with pytest.raises(ValueError, match=r"q_data_type torch\.float16, kv_data_type torch\.float8_e4m3fn, expected"):
+        plan(wrapper, case, q_data_type=torch.float16, kv_data_type="float8_e4m3fn")
+    plan(wrapper, case, window_left=8)
+    with pytest.raises(ValueError, match="window_left is 9, expected the plan's 8"):
+        wrapper.run(case.query, caches, window_left=9)
+    with pytest.raises(ValueError, match="sinks is a tensor, expected None"):
+        wrapper.run(case.query, caches, sinks=torch.zeros(4))
     with pytest.raises(ValueError, match="kv_layout is 'DNH'"):
         BatchDecodeWithPagedKVCacheWrapper(WORKSPACE, "DNH")
 

@@ -65,7 +65,11 @@ class BatchDecodeWithPagedKVCacheWrapper:
         self, indptr: Tensor, indices: Tensor, last_page_len: Tensor, num_qo_heads: int, num_kv_heads: int,
         head_dim: int, page_size: int, pos_encoding_mode: str = "NONE", window_left: int = -1,
         logits_soft_cap: float | None = None, q_data_type: torch.dtype | str | None = None,
-        sm_scale: float | None = None, q_len_per_req: int = 1,
+        kv_data_type: torch.dtype | str | None = None, o_data_type: torch.dtype | str | None = None,
+        data_type: torch.dtype | str | None = None, sm_scale: float | None = None, rope_scale: float | None = None,
+        rope_theta: float | None = None, non_blocking: bool = True, block_tables: Tensor | None = None,
+        seq_lens: Tensor | None = None, fixed_split_size: int | None = None, disable_split_kv: bool = False,
+        q_len_per_req: int = 1,
     ) -> None:  # fmt: skip
         """Say which pages the sequences have, for the runs that follow.
 
@@ -76,37 +80,44 @@ class BatchDecodeWithPagedKVCacheWrapper:
             pos_encoding_mode: ``"NONE"`` alone is offered.
             window_left: tokens before itself that a query sees; -1: all.
             logits_soft_cap: cap of the logits by a scaled tanh; None or 0: none.
-            q_data_type: checked by `run` where it is given.
+            q_data_type, kv_data_type, o_data_type: of the query, the pages and the result: one type, which `data_type`
+                names, too. Checked by `run` where any is given.
             sm_scale: factor of the logits; None: ``head_dim ** -0.5``.
             q_len_per_req: query tokens of each sequence, the last ones of what its pages hold.
+            rope_scale, rope_theta, non_blocking, block_tables, seq_lens, fixed_split_size, disable_split_kv: accepted;
+                nothing is rotated here, pages are those of `indices`, and the kernel splits keys its own way.
 
         Raises:
             ValueError: an argument is not offered or does not fit the buffers of a CUDA graph.
         """
         if pos_encoding_mode != "NONE":
             raise ValueError(f"pos_encoding_mode is {pos_encoding_mode!r}, expected 'NONE': rotate keys beforehand")
+        dtype = _one_dtype(
+            q_data_type=q_data_type, kv_data_type=kv_data_type, o_data_type=o_data_type, data_type=data_type
+        )
         indptr, last = indptr.to(self._device), last_page_len.to(self._device)
         pages = indptr.diff()
-        seq_lens = torch.where(pages > 0, (pages - 1) * page_size + last, 0).int()
+        lens = torch.where(pages > 0, (pages - 1) * page_size + last, 0).int()
         block_table = _block_table(indptr, indices.to(self._device), int(pages.max()) if len(pages) else 0)
         if self._kept is not None:
-            seq_lens, block_table = self._keep(seq_lens, block_table)
+            lens, block_table = self._keep(lens, block_table)
         self._planned = _Plan(
-            torch.arange(len(seq_lens) + 1, dtype=torch.int32, device=self._device) * q_len_per_req,
-            seq_lens,
+            torch.arange(len(lens) + 1, dtype=torch.int32, device=self._device) * q_len_per_req,
+            lens,
             block_table,
             (num_qo_heads, num_kv_heads, head_dim),
             page_size,
             window_left + 1 if window_left >= 0 else 0,
             logits_soft_cap or 0.0,
             head_dim**-0.5 if sm_scale is None else sm_scale,
-            getattr(torch, q_data_type) if isinstance(q_data_type, str) else q_data_type,
+            dtype,
         )
 
     def run(
         self, q: Tensor, paged_kv_cache: Tensor | tuple[Tensor, Tensor], *, q_scale: float | None = None,
         k_scale: float | None = None, v_scale: float | None = None, out: Tensor | None = None,
-        lse: Tensor | None = None, return_lse: bool = False,
+        lse: Tensor | None = None, return_lse: bool = False, enable_pdl: bool | None = None,
+        window_left: int | None = None, sinks: Tensor | None = None, kv_cache_sf: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
         """Attention of ``q`` ``[tokens, heads, head_size]`` over the planned pages.
 
@@ -115,21 +126,26 @@ class BatchDecodeWithPagedKVCacheWrapper:
                 with both as its second dimension.
             q_scale, k_scale, v_scale: factors of what the tensors hold.
             out: where the result goes; made where it is None. `lse` alike, f32 ``[tokens, heads]``.
+            enable_pdl: accepted; kernels are launched one after the other.
+            window_left: the plan's, where it is given.
+            sinks, kv_cache_sf: None alone is offered.
 
         Returns:
             The result, and with `return_lse` the base-2 logarithm of the sums of exponentials.
 
         Raises:
             RuntimeError: there is no plan, or a tensor does not fit it.
+            ValueError: an argument is not offered.
         """
         plan = self._planned
         if plan is None:
             raise RuntimeError("there is no plan yet: call plan() before run()")
+        _refuse(plan, window_left, sinks=sinks, kv_cache_sf=kv_cache_sf)
         keys, values = self._unpack(paged_kv_cache)
         _check(plan, q, keys)
         out = torch.empty_like(q) if out is None else out
         sums = torch.empty(q.shape[1], q.shape[0], dtype=torch.float32, device=q.device) if return_lse else None
-        scale = plan.scale * (q_scale or 1.0) * (k_scale or 1.0)
+        scale = plan.scale * (1.0 if q_scale is None else q_scale) * (1.0 if k_scale is None else k_scale)
         library.attention_op()(
             out, q, keys, values, plan.query_start, plan.seq_lens, plan.block_table, scale, plan.sliding_window,
             plan.soft_cap, None, sums,
@@ -140,6 +156,11 @@ class BatchDecodeWithPagedKVCacheWrapper:
             return out
         lse = torch.empty_like(sums.t(), memory_format=torch.contiguous_format) if lse is None else lse
         return out, torch.mul(sums.t(), _LOG2_E, out=lse)
+
+    @property
+    def is_cuda_graph_enabled(self) -> bool:
+        """Whether plans stay at the same addresses."""
+        return self._kept is not None
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.int32, device=self._device)
@@ -160,11 +181,30 @@ class BatchDecodeWithPagedKVCacheWrapper:
         return (keys, values) if self._layout == "NHD" else (keys.transpose(1, 2), values.transpose(1, 2))
 
 
+def _one_dtype(**given: torch.dtype | str | None) -> torch.dtype | None:
+    """The type that all have that are not None."""
+    types = {name: getattr(torch, x) if isinstance(x, str) else x for name, x in given.items() if x is not None}
+    if len(set(types.values())) > 1:
+        said = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
+        raise ValueError(f"the plan has {said}, expected one type: queries, pages and results of two are not offered")
+    return next(iter(types.values()), None)
+
+
 def _block_table(indptr: Tensor, indices: Tensor, width: int) -> Tensor:
     """i32 [seqs, width]: each sequence's pages, then 0."""
     place = indptr[:-1, None] + torch.arange(width, device=indptr.device)
     known = place < indptr[1:, None]
     return torch.where(known, indices[torch.where(known, place, 0)], 0).int()
+
+
+def _refuse(plan: _Plan, window_left: int | None, **tensors: Tensor | None) -> None:
+    """Arguments of `run` that other kernels of FlashInfer's take."""
+    for name, tensor in tensors.items():
+        if tensor is not None:
+            raise ValueError(f"{name} is a tensor, expected None: this kernel has none")
+    planned = plan.sliding_window - 1
+    if window_left not in (None, planned):
+        raise ValueError(f"window_left is {window_left}, expected the plan's {planned}: give it to plan()")
 
 
 def _check(plan: _Plan, q: Tensor, keys: Tensor) -> None:
