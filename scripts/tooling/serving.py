@@ -25,11 +25,15 @@ DISK_NEEDED = 5 * GB
 
 
 def key(layout: Layout) -> str:
-    """Changes with anything that the environment depends on: recipes, sources, stand-in channel, overrides."""
+    """Changes with anything that the environment depends on: recipes, sources, stand-in channel, overrides, its place.
+
+    Its scripts name the folder that it was installed into, which is not there once a checkout has moved.
+    """
     overrides = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("CONDA_OVERRIDE_"))
     lane = default_lane(layout.root)
     parts = [recipe_digest(layout.root, recipe, lane) for recipe in RECIPES]
     parts += [digest(layout.root, ["scripts/standin"]), os.environ.get("VLLM_RECIPES_CHANNEL", ""), *overrides]
+    parts += [str(layout.environments)]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
 
 

@@ -10,6 +10,7 @@ from support.checkout import ROOT
 from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
 from tooling import serving
 from tooling.installing import environments
+from tooling.layout import Layout
 
 ENSURE = """
 import sys
@@ -66,6 +67,14 @@ def test_a_killed_installation_is_made_again(layout):
     (layout.environments / "serve").unlink()
     (prefix / "share/toy").unlink()
     assert (serving.ensure(layout, "serve") / "share/toy").exists()
+
+
+def test_an_environment_that_moved_with_its_checkout_is_made_again(layout):
+    """Its scripts start with the path that its Python had."""
+    (serving.ensure(layout, "serve") / "share/installed-there").touch()
+    moved = layout.root.rename(layout.root.with_name("moved"))
+    new = serving.ensure(Layout(root=moved, home=moved / "build", cache=moved / "cache"), "serve")
+    assert (new / "share/toy").exists() and not (new / "share/installed-there").exists()
 
 
 def test_another_base_channel_makes_a_new_environment(layout, tmp_path, monkeypatch):
