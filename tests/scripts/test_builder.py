@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
 from tooling import checks
 from tooling.building import builder
 from tooling.errors import UserError
+from tooling.planning.lanes import READ_BY_RECIPES
 from tooling.progress import Progress
 
 
@@ -61,6 +63,18 @@ def test_changed_inputs_are_built_again(layout, job, progress, changed):
     with (layout.root / changed).open("a") as file:
         file.write("# changed\n")
     assert not builder.is_published(layout, job)
+
+
+@pytest.mark.parametrize("variable", READ_BY_RECIPES)
+def test_what_the_environment_chooses_is_built_again(layout, job, progress, monkeypatch, variable):
+    builder.build(layout, job, progress)
+    monkeypatch.setenv(variable, "1")
+    assert not builder.is_published(layout, job)
+
+
+def test_every_variable_that_the_recipe_reads_counts_or_changes_no_package():
+    read = set(re.findall(r'env\.get\("(\w+)"', (ROOT / "recipes/vllm/recipe.yaml").read_text()))
+    assert read - {"MAX_JOBS", "SCCACHE_SERVER_UDS"} == set(READ_BY_RECIPES)
 
 
 def test_another_base_channel_is_built_again(layout, job, progress, tmp_path):

@@ -28,6 +28,9 @@ OVERRIDES = {
 }
 """Environment variables that replace a key of the lanes that set it."""
 
+READ_BY_RECIPES = ("VLLM_CPU_DISABLE_AVX512",)
+"""Environment variables that choose what is compiled and are no key of any lane."""
+
 
 def known_lanes(root: Path) -> list[str]:
     """Names of the lanes, one file of recipe-variants/ each."""

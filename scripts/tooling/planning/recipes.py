@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tooling.errors import UserError
 from tooling.planning.inputs import digest, recipe_inputs
-from tooling.planning.lanes import NOARCH, host_platform, known_lanes, overrides, platform_of, variant_files
+from tooling.planning.lanes import (
+    NOARCH,
+    READ_BY_RECIPES,
+    host_platform,
+    known_lanes,
+    overrides,
+    platform_of,
+    variant_files,
+)
 
 __all__ = ["Output", "choose", "known_lanes", "known_recipes", "recipe_digest", "render", "target_platform"]
 
@@ -47,10 +56,11 @@ def choose(kind: str, wanted: str, known: list[str]) -> str:
 
 
 def recipe_digest(root: Path, recipe: str, lane: str) -> str:
-    """Digest of everything in the checkout that the packages of `recipe` in `lane` depend on."""
+    """Digest of everything in the checkout and the environment that the packages of `recipe` in `lane` depend on."""
     variants = [str(file.relative_to(root)) for file in variant_files(root, lane)]
     replaced = "".join(f" {key}={values}" for key, values in sorted(overrides(root, lane).items()))
-    return digest(root, [*recipe_inputs(root, recipe), *variants]) + replaced
+    read = "".join(f" {name}={os.environ[name]}" for name in READ_BY_RECIPES if os.environ.get(name))
+    return digest(root, [*recipe_inputs(root, recipe), *variants]) + replaced + read
 
 
 def target_platform(root: Path, lane: str) -> str:
