@@ -46,7 +46,7 @@ set(VLLM_SUPPORTED_ROCM_ARCHS
 
 # override_gpu_arches(OUT LANG SUPPORTED [DEFAULT])
 # OUT is the list that TORCH_CUDA_ARCH_LIST (LANG CUDA) or PYTORCH_ROCM_ARCH (LANG HIP) holds, as a CMake or environment
-# variable, else DEFAULT, else SUPPORTED. One that is not in SUPPORTED ends the configuration.
+# variable that is not blank, else DEFAULT, else SUPPORTED. One that is not in SUPPORTED ends the configuration.
 function(override_gpu_arches OUT LANG SUPPORTED)
   if(LANG STREQUAL "CUDA")
     set(variable TORCH_CUDA_ARCH_LIST)
@@ -57,17 +57,13 @@ function(override_gpu_arches OUT LANG SUPPORTED)
   else()
     message(FATAL_ERROR "override_gpu_arches: LANG is '${LANG}', it must be CUDA or HIP")
   endif()
-  if(${variable})
-    set(archs "${${variable}}")
-  elseif(DEFINED ENV{${variable}} AND NOT "$ENV{${variable}}" STREQUAL "")
-    set(archs "$ENV{${variable}}")
-  elseif(NOT "${ARGV3}" STREQUAL "")
-    set(archs "${ARGV3}")
-  else()
-    set(archs "${SUPPORTED}")
-  endif()
-  string(REGEX REPLACE "[ ,;]+" ";" archs "${archs}")
-  list(REMOVE_ITEM archs "")
+  foreach(given IN ITEMS "${${variable}}" "$ENV{${variable}}" "${ARGV3}" "${SUPPORTED}")
+    string(REGEX REPLACE "[ ,;]+" ";" archs "${given}")
+    list(REMOVE_ITEM archs "")
+    if(NOT archs STREQUAL "")
+      break()
+    endif()
+  endforeach()
   list(REMOVE_DUPLICATES archs)
   foreach(arch IN LISTS archs)
     string(REGEX REPLACE "${pattern}" "" plain "${arch}")
@@ -179,31 +175,42 @@ endfunction()
 
 # Takes the flags that choose architectures out of CMAKE_CUDA_FLAGS (they come with CUDAFLAGS and would apply to every
 # source) and returns them in OUT. CMake adds none of its own: each source gets its flags from set_gencode_flags_for_srcs.
-function(clear_cuda_arches OUT)
+function(clear_cuda_gencode_flags OUT)
   set(pattern "(-gencode|--generate-code)[= ]*\"?arch=[^ \"]+\"?|(-arch|--gpu-architecture|-code|--gpu-code)[= ]+[^ ]+")
   string(REGEX MATCHALL "${pattern}" flags "${CMAKE_CUDA_FLAGS}")
-  string(REGEX REPLACE "${pattern}" "" remaining "${CMAKE_CUDA_FLAGS}")
-  string(REGEX REPLACE "  +" " " remaining "${remaining}")
-  string(STRIP "${remaining}" remaining)
+  string(REGEX REPLACE "(${pattern}) *" "" remaining "${CMAKE_CUDA_FLAGS}")
   set(CMAKE_CUDA_FLAGS "${remaining}" PARENT_SCOPE)
   set(CMAKE_CUDA_ARCHITECTURES OFF PARENT_SCOPE)
   set(${OUT} "${flags}" PARENT_SCOPE)
 endfunction()
 
-# The architectures that compiler flags name, ascending, each once:
-#   -gencode arch=compute_120,code=compute_120 -gencode arch=compute_90a,code=sm_90a  ->  9.0a 12.0+PTX
-function(extract_unique_cuda_archs_ascending OUT FLAGS)
-  set(archs "")
+# Sets OUT to what the flags compile code for, one entry each: sm_90a is machine code, compute_90 PTX.
+function(_cuda_codes OUT FLAGS)
   string(REGEX MATCHALL "(code=|-arch[= ]+|--gpu-architecture[= ]+)\\[?(sm|compute)_[0-9]+[af]?" codes "${FLAGS}")
-  foreach(code IN LISTS codes)
-    string(REGEX MATCH "(sm|compute)_([0-9]+)([0-9])([af]?)$" matched "${code}")
-    set(arch "${CMAKE_MATCH_2}.${CMAKE_MATCH_3}${CMAKE_MATCH_4}")
-    if(CMAKE_MATCH_1 STREQUAL "compute")
+  list(TRANSFORM codes REPLACE "^.*(sm|compute)_" "\\1_")
+  set(${OUT} "${codes}" PARENT_SCOPE)
+endfunction()
+
+# The architectures that compiler flags name, ascending, each once:
+#   -gencode arch=compute_120,code=compute_120 -gencode arch=compute_90a,code=sm_90a  ->  9.0a 12.0
+function(extract_unique_cuda_archs_ascending OUT FLAGS)
+  _cuda_codes(archs "${FLAGS}")
+  list(TRANSFORM archs REPLACE "^[a-z]+_([0-9]+)([0-9][af]?)$" "\\1.\\2")
+  sort_cuda_archs(archs "${archs}")
+  set(${OUT} "${archs}" PARENT_SCOPE)
+endfunction()
+
+# Sets OUT to ARCHS with +PTX for those of which the flags ask for PTX.
+function(add_ptx_of_flags OUT ARCHS FLAGS)
+  _cuda_codes(codes "${FLAGS}")
+  set(archs "")
+  foreach(arch IN LISTS ARCHS)
+    string(REPLACE "." "" number "${arch}")
+    if("compute_${number}" IN_LIST codes)
       string(APPEND arch "+PTX")
     endif()
     list(APPEND archs ${arch})
   endforeach()
-  sort_cuda_archs(archs "${archs}")
   set(${OUT} "${archs}" PARENT_SCOPE)
 endfunction()
 

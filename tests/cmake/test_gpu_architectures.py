@@ -63,20 +63,32 @@ def test_misspelt_architecture_is_refused(tmp_path, arch):
 def test_extract_archs_from_flags(tmp_path):
     flags = (
         "-gencode arch=compute_120,code=compute_120 -gencode=arch=compute_90a,code=sm_90a -arch=sm_80 "
-        "-gencode arch=compute_120,code=sm_120 "
+        "-gencode arch=compute_120,code=sm_120 -gencode arch=compute_20,code=sm_121 "
         "-gencode arch=compute_90a,code=sm_90a -gencode arch=compute_100f,code=sm_100f"
     )
-    assert value(tmp_path, f'extract_unique_cuda_archs_ascending(out "{flags}")') == "8.0;9.0a;10.0f;12.0+PTX"
+    code = f'set(flags "{flags}")\nextract_unique_cuda_archs_ascending(out "${{flags}}")\n'
+    assert value(tmp_path, code) == "8.0;9.0a;10.0f;12.0;12.1"
+    code += 'add_ptx_of_flags(out "${out}" "${flags}")'
+    assert value(tmp_path, code) == "8.0;9.0a;10.0f;12.0+PTX;12.1"
 
 
-def test_clear_cuda_arches_keeps_the_other_flags(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        (
+            "-O1 -gencode arch=compute_80,code=sm_80 --generate-code=arch=compute_90,code=sm_90 -lineinfo",
+            "-O1 -lineinfo",
+        ),
+        ("-Wall -gencode arch=compute_80,code=sm_80 --generate-code=arch=compute_90,code=sm_90", "-Wall "),
+    ],
+)
+def test_clear_cuda_gencode_flags_keeps_the_other_flags(tmp_path, given, left):
     code = (
-        'set(CMAKE_CUDA_FLAGS "-O1 -gencode arch=compute_80,code=sm_80 '
-        '--generate-code=arch=compute_90,code=sm_90 -lineinfo")\n'
-        'clear_cuda_arches(found)\nset(out "${CMAKE_CUDA_FLAGS}|${found}|${CMAKE_CUDA_ARCHITECTURES}")'
+        f'set(CMAKE_CUDA_FLAGS "{given}")\n'
+        'clear_cuda_gencode_flags(found)\nset(out "${CMAKE_CUDA_FLAGS}|${found}|${CMAKE_CUDA_ARCHITECTURES}")'
     )
     flags, found, architectures = value(tmp_path, code).split("|")
-    assert flags == "-O1 -lineinfo"
+    assert flags == left
     assert found == "-gencode arch=compute_80,code=sm_80;--generate-code=arch=compute_90,code=sm_90"
     assert architectures == "OFF"
 
@@ -118,6 +130,13 @@ def test_environment_overrides_cuda_archs(tmp_path, text):
     code = 'override_gpu_arches(out CUDA "8.0;9.0;9.0a;12.0" "12.0")'
     assert value(tmp_path, code, TORCH_CUDA_ARCH_LIST=text) == "8.0;9.0a+PTX"
     assert value(tmp_path, code) == "12.0"
+
+
+@pytest.mark.parametrize("text", ["", "  ", ";", " , "])
+def test_a_blank_list_of_archs_is_none(tmp_path, text):
+    code = f'set(TORCH_CUDA_ARCH_LIST "{text}")\noverride_gpu_arches(out CUDA "8.0;12.0" "12.0")'
+    assert value(tmp_path, code, TORCH_CUDA_ARCH_LIST=text) == "12.0"
+    assert value(tmp_path, 'override_gpu_arches(out HIP "gfx90a;gfx942")', PYTORCH_ROCM_ARCH=text) == "gfx90a;gfx942"
 
 
 def test_environment_overrides_rocm_archs(tmp_path):
