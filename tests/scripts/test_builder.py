@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from support.checkout import ROOT
 from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
 from tooling import checks
 from tooling.building import builder
+from tooling.building.repack import EARLIEST, LATEST, make_reproducible, source_time
 from tooling.errors import UserError
 from tooling.planning.lanes import READ_BY_RECIPES
 from tooling.progress import Progress
@@ -163,6 +165,20 @@ def test_what_is_tested_is_what_is_published(layout, job, progress):
         patch.setenv("SOURCE_DATE_EPOCH", "1234567890")
         builder.build(layout, job, progress)
     assert len(published(layout)) == 1
+
+
+@pytest.mark.parametrize(
+    ("stated", "borne"), [("0", EARLIEST), ("1234567890", 1234567890), ("1234567890123", LATEST), ("²", EARLIEST)]
+)
+def test_a_time_that_an_archive_cannot_bear_becomes_the_nearest(tmp_path, monkeypatch, stated, borne):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", stated)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert source_time(tmp_path) == borne
+    package = tmp_path / "toy.conda"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+    make_reproducible(package, borne)
+    assert zipfile.ZipFile(package).infolist()[0].date_time == time.gmtime(borne)[:6]
 
 
 def test_missing_compiler_is_told_by_name(layout, job, progress):

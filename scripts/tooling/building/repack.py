@@ -19,19 +19,21 @@ from pathlib import Path
 COMPRESSION_LEVEL = 19
 EARLIEST = 315532800
 """1980-01-01, the first second that a zip archive can name, in seconds since 1970."""
+LATEST = 4354819198
+"""2107-12-31, the last one."""
 BUILD_NOTES = ("info/recipe/rendered_recipe.yaml",)
 
 
 def source_time(root: Path) -> int:
     """Seconds since 1970 that the packages of a checkout bear: SOURCE_DATE_EPOCH, its last commit, else 1980."""
     stated = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not stated.isdigit():
+    if not stated.isdecimal():
         try:
             command = ["git", "-C", str(root), "log", "-1", "--format=%ct"]
             stated = subprocess.run(command, capture_output=True, text=True).stdout.strip()
         except OSError:
             stated = ""
-    return max(int(stated), EARLIEST) if stated.isdigit() else EARLIEST
+    return min(max(int(stated), EARLIEST), LATEST) if stated.isdecimal() else EARLIEST
 
 
 def make_reproducible(package: Path, epoch: int) -> None:
