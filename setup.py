@@ -16,11 +16,12 @@ from build_support.version import build_version
 
 try:
     device = target_device()
+    version = build_version(device)
 except ValueError as error:
     sys.exit(f"vllm: {error}")
 
 setup(
-    version=build_version(device),
+    version=version,
     install_requires=read_requirements("common" if device == "empty" else device),
     ext_modules=extensions(device),
     cmdclass={

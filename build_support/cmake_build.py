@@ -63,6 +63,19 @@ def generator() -> list[str]:
     return ["-G", "Ninja"] if shutil.which("ninja") else []
 
 
+def configure_arguments() -> list[str]:
+    """CMAKE_ARGS, split as a shell would.
+
+    Raises:
+        ValueError: that cannot be done.
+    """
+    text = os.environ.get("CMAKE_ARGS", "")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"CMAKE_ARGS is '{text}' ({error}): quote it as for a shell") from None
+
+
 def drop_stale_cache(build: Path, root: Path = ROOT) -> None:
     """Forget a configuration that CMake would refuse, or that names what is gone. What was compiled stays.
 
@@ -116,6 +129,7 @@ class cmake_build_ext(build_ext):
             sys.exit("vllm: cmake is not on PATH; install cmake >= 3.26 and ninja to build the kernels")
         try:
             max_jobs()
+            configure_arguments()
         except ValueError as error:
             sys.exit(f"vllm: {error}")
 
@@ -131,7 +145,7 @@ class cmake_build_ext(build_ext):
             f"-DCMAKE_BUILD_TYPE={os.environ.get('CMAKE_BUILD_TYPE') or 'Release'}",
             f"-DVLLM_TARGET_DEVICE={target_device()}",
             f"-DVLLM_PYTHON_EXECUTABLE={sys.executable}",
-            *shlex.split(os.environ.get("CMAKE_ARGS", "")),
+            *configure_arguments(),
         )  # fmt: skip
 
     def _keep_defined(self, build: Path) -> None:

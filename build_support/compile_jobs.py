@@ -30,7 +30,7 @@ POLL_SECONDS = 0.05
 def max_jobs() -> int | None:
     """MAX_JOBS, or None where it is not set."""
     text = os.environ.get("MAX_JOBS", "").strip()
-    if text and (not text.isdigit() or int(text) < 1):
+    if text and (not text.isdecimal() or int(text) < 1):
         raise ValueError(f"MAX_JOBS is '{text}': set it to a number of compile processes, 1 or more, or unset it")
     return int(text) if text else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,32 +36,42 @@ def detect_device(torch: dict[str, str]) -> str:
 
 
 def target_device() -> str:
-    """VLLM_TARGET_DEVICE, else what this environment can compile for.
+    """VLLM_TARGET_DEVICE, in letters of either case, else what this environment can compile for.
 
     Raises:
         ValueError: VLLM_TARGET_DEVICE is none of DEVICES.
     """
-    device = os.environ.get("VLLM_TARGET_DEVICE", "")
-    if not device:
+    given = os.environ.get("VLLM_TARGET_DEVICE", "")
+    if not given:
         return detect_device(torch_versions())
+    device = given.lower()
     if device not in DEVICES:
-        raise ValueError(f"VLLM_TARGET_DEVICE is '{device}': set it to one of {', '.join(DEVICES)}, or unset it")
+        raise ValueError(f"VLLM_TARGET_DEVICE is '{given}': set it to one of {', '.join(DEVICES)}, or unset it")
     return device
 
 
 def nvcc() -> str | None:
-    """The CUDA compiler: CUDACXX, the one on PATH, or that of the toolkit which CUDA_HOME or CUDA_PATH names."""
+    """The CUDA compiler: CUDACXX, perhaps with flags, the one on PATH, or the one in CUDA_HOME or CUDA_PATH."""
     homes = filter(None, map(os.environ.get, ("CUDA_HOME", "CUDA_PATH")))
     found = (shutil.which("nvcc", path=path) for path in (None, *(f"{home}/bin" for home in homes)))
     return os.environ.get("CUDACXX") or next(filter(None, found), None)
 
 
 def nvcc_version() -> str | None:
-    """major.minor of the CUDA compiler; None where there is none."""
+    """major.minor of the CUDA compiler; None where there is none.
+
+    Raises:
+        ValueError: CUDACXX is no program.
+    """
     compiler = nvcc()
     if compiler is None:
         return None
-    done = subprocess.run([compiler, "--version"], capture_output=True, text=True)
+    try:
+        done = subprocess.run([*shlex.split(compiler), "--version"], capture_output=True, text=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"CUDACXX is '{compiler}', which does not run ({error}): set it to nvcc, or unset it"
+        ) from None
     match = re.search(r"release (\d+\.\d+)", done.stdout)
     return match.group(1) if match else None
 

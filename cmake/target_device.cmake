@@ -1,6 +1,7 @@
 # The device that the build is for, and what compiling for it needs.
 
-# Sets VLLM_TARGET_DEVICE from the CMake or the environment variable of that name; cpu where neither is set.
+# Sets VLLM_TARGET_DEVICE from the CMake or the environment variable of that name, in small letters; cpu where neither is
+# set.
 function(choose_target_device)
   set(device "${VLLM_TARGET_DEVICE}")
   if(device STREQUAL "")
@@ -9,6 +10,7 @@ function(choose_target_device)
   if(device STREQUAL "")
     set(device cpu)
   endif()
+  string(TOLOWER "${device}" device)
   if(NOT device MATCHES "^(cpu|cuda|rocm|xpu|tpu|empty)$")
     message(FATAL_ERROR "VLLM_TARGET_DEVICE is '${device}': set it to cpu, cuda, rocm, xpu, tpu or empty")
   endif()

@@ -36,6 +36,11 @@ def test_device_is_the_one_asked_for(monkeypatch, device):
     assert devices.target_device() == device
 
 
+def test_a_device_may_be_in_capitals(monkeypatch):
+    monkeypatch.setenv("VLLM_TARGET_DEVICE", "CPU")
+    assert devices.target_device() == "cpu"
+
+
 def test_unknown_device_is_refused(monkeypatch):
     monkeypatch.setenv("VLLM_TARGET_DEVICE", "gpu")
     with pytest.raises(ValueError, match="is 'gpu': set it to one of cuda, rocm, cpu, tpu, xpu, empty, or unset it"):
@@ -89,6 +94,21 @@ def test_torch_is_read_without_importing_it(tmp_path, monkeypatch, text, expecte
 def test_suffix_of_cuda_is_the_compilers(tmp_path):
     put_compiler(tmp_path, "nvcc", "Cuda compilation tools, release 13.0, V13.0.88")
     assert devices.version_suffix("cuda") == "cu130"
+
+
+def test_a_named_compiler_may_have_flags(tmp_path, monkeypatch):
+    put_compiler(tmp_path, "other-nvcc", "release 12.9, V12.9.1")
+    monkeypatch.setenv("CUDACXX", f"{tmp_path}/bin/other-nvcc -ccbin g++")
+    assert devices.version_suffix("cuda") == "cu129"
+
+
+@pytest.mark.parametrize("text", ["/no/such/nvcc", "nvcc '-ccbin"])
+def test_a_named_compiler_that_does_not_run_is_refused(monkeypatch, text):
+    monkeypatch.setenv("CUDACXX", text)
+    with pytest.raises(
+        ValueError, match=r"^CUDACXX is '[^\n]+', which does not run \(.*\): set it to nvcc, or unset it$"
+    ):
+        devices.version_suffix("cuda")
 
 
 @pytest.mark.parametrize(("main", "suffix"), [("13.0", ""), ("13.0.1", ""), ("12.9", "cu130")])

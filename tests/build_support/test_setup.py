@@ -92,10 +92,23 @@ def test_an_sdist_is_for_every_device(sources, tmp_path):
     assert f"\nVersion: {stated_version()}\n" in metadata
 
 
-def test_unknown_device_ends_the_build_in_one_line(sources, tmp_path):
-    done = pip_wheel(sources, tmp_path, VLLM_TARGET_DEVICE="gpu")
-    assert done.returncode != 0
-    assert "vllm: VLLM_TARGET_DEVICE is 'gpu': set it to one of" in done.stdout + done.stderr
+@pytest.mark.parametrize(
+    ("variables", "command", "said"),
+    [
+        ({"VLLM_TARGET_DEVICE": "gpu"}, "--version", "VLLM_TARGET_DEVICE is 'gpu': set it to one of"),
+        ({"VLLM_TARGET_DEVICE": "cuda", "CUDACXX": "/no/nvcc"}, "--version", "CUDACXX is '/no/nvcc', which does"),
+        ({"VLLM_TARGET_DEVICE": "cpu", "CMAKE_ARGS": "-DA='b"}, "build_ext", "CMAKE_ARGS is '-DA='b' (No closing"),
+        ({"VLLM_TARGET_DEVICE": "cpu", "MAX_JOBS": "²"}, "build_ext", "MAX_JOBS is '²': set it to a number of compile"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_ends_the_build_in_one_line(sources, variables, command, said):
+    if command == "build_ext" and not shutil.which("cmake"):
+        pytest.skip("needs cmake")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("VLLM_")} | variables
+    run = [sys.executable, "setup.py", "-q", command]
+    done = subprocess.run(run, cwd=sources, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(f"vllm: {said}"), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_devices_without_kernels_have_no_extensions():

@@ -162,5 +162,6 @@ def test_define_extension_target_refuses(tmp_path, arguments, message):
 
 
 def test_unknown_device_is_refused(tmp_path):
+    assert value(tmp_path, "choose_target_device()", "VLLM_TARGET_DEVICE", VLLM_TARGET_DEVICE="ROCm") == "rocm"
     message = refusal(tmp_path, "choose_target_device()", VLLM_TARGET_DEVICE="gpu")
     assert "VLLM_TARGET_DEVICE is 'gpu': set it to cpu, cuda, rocm, xpu, tpu or empty" in message
