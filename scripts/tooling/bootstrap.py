@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,14 +85,24 @@ def install(environment: Path, requirements: Path, scratch: Path) -> None:
     """Install `requirements` into `environment`, showing what pip fetches."""
     command = [*pip_command(environment, scratch), "--disable-pip-version-check", "--no-warn-script-location"]
     process = subprocess.Popen(
-        [*command, "-r", str(requirements)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, "-r", str(requirements)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # so that it ends together with what it started
     )
     lines = []
-    for line in process.stdout:
-        lines.append(line.strip())
-        if line.startswith(("Collecting", "Installing")):
-            say(line.partition(" (from")[0].strip()[:100])
-    if process.wait():
+    try:
+        for line in process.stdout:
+            lines.append(line.strip())
+            if line.startswith(("Collecting", "Installing")):
+                say(line.partition(" (from")[0].strip()[:100])
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        process.wait()
+    if process.returncode:
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "no output")
         raise BootstrapError(f"pip could not install {requirements}: {reason}")
 
@@ -142,7 +153,10 @@ def bootstrap(target: Path, requirements: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run with the target folder and the requirements file; exit status 2 with one line when it cannot work."""
+    """Run with the target folder and the requirements file; exit status 2 with one line when it cannot work, 130 after
+    Ctrl-C or SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.pop("PYTHONPATH", None)
     os.environ.pop("PYTHONHOME", None)
     target, requirements = map(Path, arguments)
@@ -151,6 +165,9 @@ def main(arguments: list[str]) -> int:
     except (BootstrapError, OSError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the next run makes the tool environment anew", file=sys.stderr)
+        return 130
     return 0
 
 

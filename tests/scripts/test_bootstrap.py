@@ -1,12 +1,15 @@
 """The tool environment: made once, renamed into place, and refused in one line where it cannot be made."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from support.checkout import ROOT
+from support.processes import ends
 from tooling import bootstrap
 from tooling.installing.debs import DebError
 
@@ -48,6 +51,36 @@ def test_a_failed_installation_leaves_nothing_under_the_final_name(tmp_path, req
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: pip could not install {requirements}: ERROR")
     assert not (tmp_path / "tools").exists() and not (tmp_path / "tools.new").exists()
+
+
+STOPPED = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where the tests run without one
+sys.path[0] = {scripts!r}
+from tooling import bootstrap
+started, *arguments = sys.argv[1:]
+pip = "sleep 60 & echo $! > " + started + ".new; mv " + started + ".new " + started + "; wait"
+bootstrap.pip_command = lambda environment, scratch: ["/bin/sh", "-c", pip]
+sys.exit(bootstrap.main(arguments))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_installation_takes_pip_and_what_it_started_with_it(tmp_path, requirements, kind):
+    """Else it would write into what the next run makes."""
+    started = tmp_path / "started"
+    code = STOPPED.format(scripts=str(ROOT / "scripts"))
+    command = [sys.executable, "-c", code, started, tmp_path / "tools", requirements]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not started.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(kind)
+    said = process.communicate()[1]
+    assert process.returncode == 130 and said.splitlines()[-1].startswith("stopped; "), said
+    assert ends(int(started.read_text()))
+    assert not (tmp_path / "tools.new").exists()
 
 
 def test_no_venv_module_names_the_package_to_install(tmp_path, requirements, monkeypatch, capsys):

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from support.checkout import ROOT
+from support.processes import ends, is_running
 from support.toy_checkout import make_checkout, make_empty_channel, write_recipe
 from tooling import checks
 from tooling.building import builder
@@ -228,14 +228,6 @@ def test_interrupted_build_leaves_nothing_published_and_the_next_goes_on(layout,
     assert not layout.work.exists()
 
 
-def is_running(pid: int) -> bool:
-    """Whether the process is there and not merely waiting to be noticed as dead."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="sessions are read from /proc")
 def test_an_interrupted_build_takes_its_compilers_with_it(layout, job, tmp_path):
     """Each in a process group of its own, as ninja starts them."""
@@ -249,7 +241,7 @@ def test_an_interrupted_build_takes_its_compilers_with_it(layout, job, tmp_path)
     assert is_running(compiler)
     process.send_signal(signal.SIGINT)
     process.wait()
-    assert not is_running(compiler)
+    assert ends(compiler)
 
 
 COMPILES = [
