@@ -1,13 +1,15 @@
 """A GPU is found by its driver and by what torch was built for, and only where both are there."""
 
+import platform
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from vllm import kernels
-from vllm.platforms import PlatformEnum, gpu
+from vllm.platforms import CpuArchEnum, PlatformEnum, gpu
 from vllm.platforms.cpu import CpuPlatform
 from vllm.platforms.gpu import Gpu, amd_gpus, find_gpu, nvidia_gpus
 
@@ -133,6 +135,9 @@ def test_the_platform_is_what_torch_can_use(nvidia_driver, torch_for, tmp_path, 
     assert found.get_device_capability().as_version_str() == "8.6"
     assert [found.has_device_capability(least) for least in (80, 87, (8, 6), (9, 0))] == [True, False, True, False]
     assert found.has_device_capability((9, 0), device_id=1)
+    assert [found.is_device_capability(only) for only in (86, (8, 6), 80, (8, 0))] == [True, True, False, False]
+    assert found.is_device_capability_family(80) and not found.is_device_capability_family(90)
+    assert found.device_count() == 2 and not found.supports_fp8()
     torch_for("hip")
     monkeypatch.setattr(gpu, "amd_gpus", lambda: [])
     assert find_gpu() is None
@@ -160,4 +165,22 @@ def test_a_cpu_has_a_name_and_no_capability():
     cpu = CpuPlatform()
     assert cpu.get_device_name() == cpu.device_name()
     assert cpu.get_device_capability() is None and not cpu.has_device_capability(80)
-    assert not any((cpu.is_cuda_alike(), cpu.is_xpu(), cpu.is_tpu(), cpu.is_out_of_tree()))
+    assert not any((cpu.is_cuda_alike(), cpu.is_xpu(), cpu.is_tpu(), cpu.is_out_of_tree(), cpu.is_unspecified()))
+    assert not any((cpu.is_device_capability(90), cpu.is_device_capability_family(90), cpu.supports_fp8()))
+    assert (cpu.device_count(), cpu.fp8_dtype(), cpu.is_fp8_fnuz()) == (1, torch.float8_e4m3fn, False)
+
+
+@pytest.mark.parametrize(
+    ("machine", "kind"),
+    [
+        ("x86_64", "X86"),
+        ("AMD64", "X86"),
+        ("aarch64", "ARM"),
+        ("ppc64le", "POWERPC"),
+        ("sparc", "OTHER"),
+        ("", "UNKNOWN"),
+    ],
+)
+def test_kinds_of_cpus(machine, kind, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert CpuPlatform().get_cpu_architecture() is CpuArchEnum[kind]

@@ -3,9 +3,9 @@
 from functools import cache
 from typing import Any
 
-from vllm.platforms.interface import DeviceCapability, Platform, PlatformEnum
+from vllm.platforms.interface import CpuArchEnum, DeviceCapability, Platform, PlatformEnum
 
-__all__ = ["DeviceCapability", "Platform", "PlatformEnum", "current_platform"]
+__all__ = ["CpuArchEnum", "DeviceCapability", "Platform", "PlatformEnum", "current_platform"]
 
 
 @cache

@@ -1,9 +1,15 @@
 """What the engine asks of a platform."""
 
+from __future__ import annotations
+
+import platform
 import random
 from abc import ABC, abstractmethod
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
 
 
 class PlatformEnum(Enum):
@@ -13,6 +19,30 @@ class PlatformEnum(Enum):
     ROCM = auto()
     CPU = auto()
     UNSPECIFIED = auto()
+
+
+class CpuArchEnum(Enum):
+    """Kinds of CPUs."""
+
+    X86 = auto()
+    ARM = auto()
+    POWERPC = auto()
+    S390X = auto()
+    RISCV = auto()
+    OTHER = auto()
+    UNKNOWN = auto()
+
+
+# Beginnings of what the system calls a machine.
+_ARCHITECTURES = {
+    "x86_64": CpuArchEnum.X86,
+    "amd64": CpuArchEnum.X86,
+    "aarch64": CpuArchEnum.ARM,
+    "arm": CpuArchEnum.ARM,
+    "ppc": CpuArchEnum.POWERPC,
+    "s390x": CpuArchEnum.S390X,
+    "riscv": CpuArchEnum.RISCV,
+}
 
 
 class DeviceCapability(NamedTuple):
@@ -54,6 +84,9 @@ class Platform(ABC):
     def is_tpu(self) -> bool:
         return False
 
+    def is_unspecified(self) -> bool:
+        return self.kind is PlatformEnum.UNSPECIFIED
+
     def is_out_of_tree(self) -> bool:
         return False
 
@@ -82,6 +115,39 @@ class Platform(ABC):
         if own is None:
             return False
         return own >= capability if isinstance(capability, tuple) else own.to_int() >= capability
+
+    def is_device_capability(self, capability: tuple[int, int] | int, device_id: int = 0) -> bool:
+        """Whether the device's capability is this very one."""
+        own = self.get_device_capability(device_id)
+        return own is not None and capability in (own, own.to_int())
+
+    def is_device_capability_family(self, capability: int, device_id: int = 0) -> bool:
+        """Whether the device's capability has the major number of this one: 90 for any (9, x)."""
+        own = self.get_device_capability(device_id)
+        return own is not None and own.major == capability // 10
+
+    def supports_fp8(self) -> bool:
+        """Whether the device itself multiplies 8-bit floats."""
+        return self.is_cuda() and self.has_device_capability((8, 9))
+
+    def fp8_dtype(self) -> torch.dtype:
+        """The 8-bit float of weights and inputs, on GPUs of both makers."""
+        import torch
+
+        return torch.float8_e4m3fn
+
+    def is_fp8_fnuz(self) -> bool:
+        """Whether `fp8_dtype` is the one with 0x80 for "not a number" that AMD's older GPUs compute with."""
+        return False
+
+    def get_cpu_architecture(self) -> CpuArchEnum:
+        """Of the host, as the system names it."""
+        machine = platform.machine().lower()
+        found = (kind for beginning, kind in _ARCHITECTURES.items() if machine.startswith(beginning))
+        return next(found, CpuArchEnum.OTHER if machine else CpuArchEnum.UNKNOWN)
+
+    def device_count(self) -> int:
+        return 1
 
     @abstractmethod
     def free_memory(self) -> int:
