@@ -47,7 +47,14 @@ def test_anything_else_does_not(guarded, headers):
         assert response.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["//v1/models", "/v1/../v1/models", "/V1/models", "/v1%2Fmodels", "/llm/v1/models"])
+def test_prefix_of_a_proxy_may_still_be_there(guarded):
+    assert guarded.http.get("/llm/v1/models", headers=bearer("first")).status_code == 200
+    assert guarded.http.get("/llm/v1/models").status_code == 401
+    assert guarded.http.get("/llm/llm/v1/models", headers=bearer("first")).status_code == 404
+    assert guarded.http.get("/llm/health").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["//v1/models", "/v1/../v1/models", "/V1/models", "/v1%2Fmodels", "/llm//v1/models"])
 def test_spelling_a_path_differently_opens_nothing(guarded, path):
     assert guarded.http.request("GET", path).status_code in (401, 404)
 

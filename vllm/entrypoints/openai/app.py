@@ -27,7 +27,8 @@ _WEB_PAGE = "vllm.entrypoints.web"
 
 def build_app(state: ServerState) -> FastAPI:
     """The application that serves `state.llm`."""
-    app = FastAPI(title="vllm", version=__version__, docs_url=None, redoc_url=None)
+    # The path's prefix is this application's business, not uvicorn's: requests come with it and without it.
+    app = FastAPI(title="vllm", version=__version__, docs_url=None, redoc_url=None, root_path=state.settings.root_path)
     app.state.server = state
     _add_routes(app, ServedMetrics(state.llm))
     for kind in (ApiError, VLLMValidationError, EngineDeadError, HTTPException, Exception):

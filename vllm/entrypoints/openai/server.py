@@ -100,7 +100,6 @@ def _uvicorn_config(state: ServerState) -> uvicorn.Config:
         build_app(state),
         log_level=settings.uvicorn_log_level,
         access_log=not settings.disable_uvicorn_access_log,
-        root_path=settings.root_path,
         ssl_keyfile=settings.ssl_keyfile,
         ssl_certfile=settings.ssl_certfile,
         ssl_ca_certs=settings.ssl_ca_certs,
