@@ -42,7 +42,10 @@ class TokenOutOfVocabularyError(VLLMValidationError):
     """A token id that the model's embedding table does not have."""
 
     def __init__(self, token_id: int, vocab_size: int, parameter: str = "prompt_token_ids"):
-        message = f"{parameter} holds {token_id}, which is out of vocabulary: give ids from 0 to {vocab_size - 1}"
+        message = (
+            f"{parameter} holds {token_id}, which is out of vocabulary, {vocab_size} tokens: "
+            f"give ids from 0 to {vocab_size - 1}"
+        )
         super().__init__(message, parameter)
 
 

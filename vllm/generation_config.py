@@ -5,7 +5,8 @@ from typing import Any
 from vllm.config import ModelConfig
 from vllm.hf_config import read_generation_config, token_id_list
 
-_SAMPLING_KEYS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+_SAMPLING_KEYS = """temperature top_p top_k min_p repetition_penalty presence_penalty frequency_penalty
+    skip_special_tokens""".split()
 
 
 def default_sampling_values(config: ModelConfig) -> dict[str, Any]:
@@ -15,6 +16,13 @@ def default_sampling_values(config: ModelConfig) -> dict[str, Any]:
     if values.get("max_new_tokens") is not None:
         defaults["max_tokens"] = values["max_new_tokens"]
     return defaults
+
+
+def max_tokens_limit(config: ModelConfig) -> int | None:
+    """Most tokens of an answer, where max_new_tokens was chosen for a server: what makers chose is a default."""
+    if config.generation_config in ("auto", "vllm"):
+        return config.override_generation_config.get("max_new_tokens")
+    return default_sampling_values(config).get("max_tokens")
 
 
 def eos_token_ids(config: ModelConfig, tokenizer_eos: int | None) -> list[int]:

@@ -17,7 +17,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tiny_model: Path) -> Iterator[Server]:
-    with Server(tiny_model, "--served-model-name", "tiny", "alias", "--max-model-len", "4096") as running:
+    flags = ("--served-model-name", "tiny", "alias", "--max-model-len", "4096", "--enable-prompt-tokens-details")
+    with Server(tiny_model, *flags) as running:
         yield running
 
 

@@ -45,9 +45,13 @@ def test_what_was_not_asked_for_is_null(http):
 
 
 def test_usage_of_streams_can_be_forced(tiny_model):
-    with Server(tiny_model, "--enable-force-include-usage", "--enable-prompt-tokens-details") as server:
-        *_, last = stream(server.http)
+    limited = ("--override-generation-config", '{"max_new_tokens": 7}')
+    with Server(tiny_model, "--enable-force-include-usage", "--enable-prompt-tokens-details", *limited) as server:
+        *events, last = stream(server.http)
     assert last["choices"] == [] and last["usage"]["prompt_tokens_details"] == {"cached_tokens": 0}
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts[0] == 0 and counts == sorted(counts)
+    assert last["usage"]["completion_tokens"] == 7  # of 20: what the server was started with is a limit
 
 
 def test_streamed_content_is_the_content(http):
@@ -94,6 +98,7 @@ def test_without_limit_an_answer_may_fill_the_context(tiny_model):
         body = {"messages": MESSAGES, "ignore_eos": True}
         usage = server.http.post(PATH, json=body).json()["usage"]
         assert usage["total_tokens"] == 64
+        assert usage["prompt_tokens_details"] is None  # where no flag asks for them
 
 
 def test_logprobs_have_the_chat_form(http):
@@ -129,11 +134,17 @@ def test_text_parts_are_joined(http):
 
 
 def test_answers_are_sent_back_as_servers_give_them(http):
-    added = {"refusal": None, "annotations": [], "tool_calls": None, "id": "msg_1", "reasoning_details": [{"a": 1}]}
+    added = {"refusal": None, "annotations": [], "tool_calls": None, "id": "msg_1", "a_clients_own": [{"a": 1}]}
     question, answer = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
     messages = [question, answer | added, question]
     plain = [question, answer, question]
     assert content(http, messages=messages, temperature=0) == content(http, messages=plain, temperature=0)
+
+
+def test_text_parts_of_every_kind(http):
+    parts = [{"type": name, name: name} for name in ("text", "refusal", "thinking")]
+    joined = [{"role": "user", "content": "text\nrefusal\nthinking"}]
+    assert content(http, messages=[{"role": "user", "content": parts}]) == content(http, messages=joined)
 
 
 @pytest.mark.parametrize("kind", ["text", "message", None])

@@ -1,6 +1,7 @@
 """Refusals: the right status, OpenAI's error object, one line that says what to do."""
 
 import json
+import re
 
 import pytest
 
@@ -138,6 +139,7 @@ def test_what_is_not_an_object(http, body):
         ("stream_options", []),
         ("stream_options", {"usage": True}),
         ("truncate_prompt_tokens", -2),
+        ("truncate_prompt_tokens", 4097),
         ("request_id", ""),
         ("request_id", 5),
         ("model", 5),
@@ -164,8 +166,9 @@ def test_values_that_are_not_accepted(http, field, value):
         [{"role": "user", "content": 5}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
         [{"role": "user", "content": [{"type": "text"}]}],
+        [{"role": "user", "content": [{"type": ["text"], "text": "x"}]}],
+        [{"role": "user", "content": [{"type": "thinking", "text": "x"}]}],
         [{"role": "user", "content": [5]}],
-        [{"role": "user", "content": "x", "unheard": 1}],
         [{"role": "user", "content": "x", "name": 5}],
         [{"role": "user", "content": "x", "type": "function_call"}],
         [{"role": "user", "content": "x", "type": ["text"]}],
@@ -230,16 +233,26 @@ def test_prompt_over_max_model_len(http):
         assert check_error(response, 400, "4096", "max_model_len")["code"] == "context_length_exceeded"
 
 
-def test_answer_over_max_model_len(http):
-    response = http.post(COMPLETIONS, json={"prompt": [5] * 4000, "max_tokens": 97})
-    error = check_error(response, 400, "max_tokens=97", "4000", "4096", "96", param="max_tokens")
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_answer_over_max_model_len(http, name):
+    response = http.post(CHAT, json={"messages": HELLO, name: 4097})
+    error = check_error(response, 400, f"{name}=4097", "maximum context length is 4096", param=name)
     assert error["code"] == "context_length_exceeded"
-    assert http.post(COMPLETIONS, json={"prompt": [5] * 4000, "max_tokens": 1}).status_code == 200
+    body = {"prompt": [5] * 4090, "max_tokens": 4096, "ignore_eos": True}
+    assert http.post(COMPLETIONS, json=body).json()["usage"]["completion_tokens"] == 6
 
 
 def test_token_outside_of_the_vocabulary(http):
     check_error(http.post(COMPLETIONS, json={"prompt": [10**6]}), 400, "1000000")
     check_error(http.post("/detokenize", json={"tokens": [10**6]}), 400, "1000000", param="tokens")
+
+
+def test_error_tells_the_size_of_the_vocabulary_and_what_is_wrong_by_name(http):
+    body = {"messages": HELLO, "logit_bias": {"1000000": 1}}
+    size = re.search(r"from 0 to (\d+)", check_error(http.post(CHAT, json=body), 400, "1000000")["message"])
+    assert f"{int(size[1]) + 1} tokens" in http.post(CHAT, json=body).text
+    for seed, name in ((2**63, "less_than_equal"), (-(2**63) - 1, "greater_than_equal")):
+        check_error(http.post(CHAT, json={"messages": HELLO, "seed": seed}), 400, str(seed), name, param="seed")
 
 
 def test_empty_prompt(http):

@@ -78,4 +78,5 @@ def _describe(error: pydantic.ValidationError) -> ApiError:
     given = repr(first["input"])
     if len(given) > _SHOWN_VALUE_CHARACTERS:
         given = given[:_SHOWN_VALUE_CHARACTERS] + "..."
-    return ApiError(400, f"{'.'.join(path)}: {message}; given was {given}", param=path[0])
+    # The error's name, as pydantic has it, is what programs find it by.
+    return ApiError(400, f"{'.'.join(path)}: {message}; given was {given} [{first['type']}]", param=path[0])

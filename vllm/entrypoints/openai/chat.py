@@ -12,6 +12,7 @@ from vllm.engine.input_processor import ProcessedInput
 from vllm.entrypoints.openai.body import parse_fields, read_object
 from vllm.entrypoints.openai.completions import truncate_prompt
 from vllm.entrypoints.openai.generation import AnswerWriter, new_id
+from vllm.entrypoints.openai.limits import check_sequences, max_answer_tokens
 from vllm.entrypoints.openai.logprobs import chat_logprobs, prompt_logprob_list
 from vllm.entrypoints.openai.messages import render_chat
 from vllm.entrypoints.openai.requests import CHAT_RULES, ChatCompletionRequest
@@ -25,7 +26,6 @@ from vllm.entrypoints.openai.responses import (
     ChatMessage,
     Usage,
 )
-from vllm.entrypoints.openai.sampling import chat_max_tokens, chat_params, check_room, check_sequences
 from vllm.entrypoints.openai.state import ServerState, state_of
 from vllm.outputs import CompletionOutput, RequestOutput
 
@@ -47,16 +47,16 @@ async def answer_chat(http_request: Request, fields: dict[str, Any]) -> Response
 
 
 async def _prepare(request: ChatCompletionRequest, answer_id: str, state: ServerState) -> ProcessedInput:
-    params = chat_params(request, state.sampling_defaults)
+    name = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
+    max_tokens = max_answer_tokens(request.max_answer_tokens, state, name)
+    params = request.to_sampling_params(max_tokens, state.sampling_defaults)
     check_sequences(1, params.n)
     # Templates write the special tokens themselves.
     add_special_tokens = bool(request.add_special_tokens)
     prompt = await truncate_prompt(render_chat(request, state), request, state, add_special_tokens)
-    prepared = await state.llm.prepare(
+    return await state.llm.prepare(
         answer_id, prompt, params, priority=request.priority, add_special_tokens=add_special_tokens
     )
-    check_room(prepared, chat_max_tokens(request), state.max_model_len)
-    return prepared
 
 
 class ChatWriter(AnswerWriter):

@@ -11,11 +11,12 @@ from starlette.responses import Response
 from vllm.engine.input_processor import ProcessedInput
 from vllm.engine.off_the_loop import off_the_loop
 from vllm.entrypoints.openai.body import parse_fields, read_object
+from vllm.entrypoints.openai.errors import ApiError
 from vllm.entrypoints.openai.generation import AnswerWriter, new_id
+from vllm.entrypoints.openai.limits import check_sequences, max_answer_tokens
 from vllm.entrypoints.openai.logprobs import CompletionLogprobWriter, join, prompt_logprob_list
 from vllm.entrypoints.openai.requests import COMPLETION_RULES, CompletionRequest, GenerationRequest
 from vllm.entrypoints.openai.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
-from vllm.entrypoints.openai.sampling import check_room, check_sequences, completion_params, is_echo_only
 from vllm.entrypoints.openai.state import ServerState, state_of
 from vllm.outputs import CompletionOutput, RequestOutput
 
@@ -35,21 +36,21 @@ async def answer_completion(http_request: Request, fields: dict[str, Any]) -> Re
 
 
 async def _prepare(request: CompletionRequest, answer_id: str, state: ServerState) -> list[ProcessedInput]:
-    params = completion_params(request, state.sampling_defaults)
+    params = request.to_sampling_params(max_answer_tokens(request.max_tokens, state), state.sampling_defaults)
     prompts = _prompts(request.prompt)
     check_sequences(len(prompts), params.n)
     special = request.add_special_tokens is not False
     prepared = []
     for position, prompt in enumerate(prompts):
-        one = await state.llm.prepare(
-            f"{answer_id}-{position}",
-            await truncate_prompt(prompt, request, state, special),
-            params.clone(),
-            priority=request.priority,
-            add_special_tokens=special,
+        prepared.append(
+            await state.llm.prepare(
+                f"{answer_id}-{position}",
+                await truncate_prompt(prompt, request, state, special),
+                params.clone(),
+                priority=request.priority,
+                add_special_tokens=special,
+            )
         )
-        check_room(one, request.max_tokens, state.max_model_len)
-        prepared.append(one)
         await asyncio.sleep(0)  # a batch of prompts lets other requests in between
     return prepared
 
@@ -68,6 +69,12 @@ async def truncate_prompt(
     limit = request.truncate_prompt_tokens
     if limit is None:
         return prompt
+    if limit > state.max_model_len:
+        raise ApiError(
+            400,
+            f"truncate_prompt_tokens={limit} is not accepted: give at most max_model_len, {state.max_model_len}",
+            param="truncate_prompt_tokens",
+        )
     if isinstance(prompt, str):
         ids = await off_the_loop(lambda: state.tokenizer().encode(prompt, add_special_tokens), len(prompt))
     else:
@@ -86,7 +93,7 @@ class CompletionWriter(AnswerWriter):
     def __init__(self, *args: Any):
         super().__init__(*args)
         self._logprob_writers: dict[int, CompletionLogprobWriter] = {}
-        self._echo_only = is_echo_only(self.request)
+        self._echo_only = self.request.is_echo_only
 
     def write_body(self, outputs: list[RequestOutput]) -> Completion:
         choices = [

@@ -44,8 +44,9 @@ class AnswerWriter(ABC):
         self._cached_tokens: dict[str, int] = {}
         self._positions = {r.request_id: i for i, r in enumerate(stream.requests)}
         options = request.stream_options
-        self._include_usage = bool(options and options.include_usage) or state.settings.enable_force_include_usage
-        self._continuous_usage = self._include_usage and bool(options and options.continuous_usage_stats)
+        forced = state.settings.enable_force_include_usage
+        self._include_usage = forced or bool(options and options.include_usage)
+        self._continuous_usage = forced or bool(options and options.include_usage and options.continuous_usage_stats)
 
     async def respond(self, http_request: Request) -> Response:
         """The response; the requests are freed when it ends, also when the client goes away."""
@@ -83,8 +84,13 @@ class AnswerWriter(ABC):
             prompt_tokens=self._prompt_tokens,
             total_tokens=self._prompt_tokens + self._completion_tokens,
             completion_tokens=self._completion_tokens,
-            prompt_tokens_details=PromptTokensDetails(sum(self._cached_tokens.values())),
+            prompt_tokens_details=self._prompt_details(),
         )
+
+    def _prompt_details(self) -> PromptTokensDetails | None:
+        if not self.state.settings.enable_prompt_tokens_details:
+            return None
+        return PromptTokensDetails(sum(self._cached_tokens.values()))
 
     def event_usage(self) -> Usage | None | msgspec.UnsetType:
         """`usage` of an event that is not the last: null where the last has it, as OpenAI does."""

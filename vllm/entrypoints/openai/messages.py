@@ -8,17 +8,24 @@ from vllm.entrypoints.openai.state import ServerState
 
 # OpenAI's newer name for the role whose instructions stand first; templates know it as "system".
 _ROLE_ALIASES = {"developer": "system"}
-_TEXT_PARTS = ("text", "input_text", "output_text")
+# A part's type -> the field that has its text.
+_TEXT_PARTS = {
+    "text": "text",
+    "input_text": "text",
+    "output_text": "text",
+    "refusal": "refusal",
+    "thinking": "thinking",
+}
 _NOT_OFFERED = {
     "tool_calls": "tool calls are not parsed",
     "function_call": "tool calls are not parsed",
     "audio": "models take text only",
 }
-# Of answers that are sent back: what servers add to them.
-_WITHOUT_EFFECT = ("annotations", "id", "reasoning_details")
 # What clients call a whole message: lm-evaluation-harness says "text", OpenAI's Responses "message".
 _MESSAGE_TYPES = ("text", "message")
 _OPTIONAL_TEXT = ("name", "refusal", "reasoning_content", "reasoning")
+# Templates know what led to an answer by either name.
+_REASONING = ("reasoning_content", "reasoning")
 
 
 def render_chat(request: ChatCompletionRequest | TokenizeRequest, state: ServerState) -> str:
@@ -50,8 +57,9 @@ def _template_message(index: int, message: dict[str, Any]) -> dict[str, Any]:
         _refuse(f"{where}.role", f"{role!r} is not offered yet: tool calls are not parsed")
     ready: dict[str, Any] = {"role": _ROLE_ALIASES.get(role, role)}
     ready["content"] = _content(where, message.get("content"))
+    # Other fields go to no template: servers add ids and annotations to answers, clients notes of their own.
     for name, value in message.items():
-        if name in ("role", "content", *_WITHOUT_EFFECT) or value is None:
+        if name in ("role", "content") or value is None:
             continue
         if name in _NOT_OFFERED and value:
             _refuse(f"{where}.{name}", f"it is not offered yet: {_NOT_OFFERED[name]}")
@@ -62,8 +70,9 @@ def _template_message(index: int, message: dict[str, Any]) -> dict[str, Any]:
             if not isinstance(value, str):
                 _refuse(f"{where}.{name}", "give a string")
             ready[name] = value
-        elif name not in _NOT_OFFERED:
-            _refuse(f"{where}.{name}", "unknown field; a message has role, content and name")
+    reasoning = [ready.pop(name) for name in _REASONING if name in ready]
+    if reasoning and role == "assistant":
+        ready |= dict.fromkeys(_REASONING, reasoning[-1])
     return ready
 
 
@@ -81,11 +90,12 @@ def _part_text(where: str, part: Any) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in _TEXT_PARTS:
+    if not isinstance(kind, str) or kind not in _TEXT_PARTS:
         _refuse(where, f"a part of type {kind!r} is not offered: models take text only, give type 'text'")
-    if not isinstance(part.get("text"), str):
-        _refuse(f"{where}.text", "give a string")
-    return part["text"]
+    field = _TEXT_PARTS[kind]
+    if not isinstance(part.get(field), str):
+        _refuse(f"{where}.{field}", "give a string")
+    return part[field]
 
 
 def _refuse(where: str, reason: str) -> None:

@@ -6,6 +6,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from vllm.chat_template import RESERVED_ARGUMENTS
 from vllm.entrypoints.openai.fields import chat_rules, completion_rules, plain_rules
+from vllm.exceptions import VLLMValidationError
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+# Fields that are SamplingParams' own, under their names there.
+_SAMPLING_FIELDS = """n temperature top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop
+    stop_token_ids include_stop_str_in_output ignore_eos min_tokens skip_special_tokens spaces_between_special_tokens
+    logit_bias allowed_token_ids bad_words prompt_logprobs""".split()
+_INT64 = Field(ge=-(2**63), le=2**63 - 1)
 
 
 def _check_prompt(prompt: Any) -> Any:
@@ -62,7 +70,7 @@ class GenerationRequest(_Body):
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: int | None = None
+    n: int | None = 1
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -71,7 +79,7 @@ class GenerationRequest(_Body):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
-    seed: int | None = None
+    seed: Annotated[int, _INT64] | None = None
     stop: Stop = None
     stop_token_ids: list[int] | None = None
     include_stop_str_in_output: bool | None = None
@@ -97,13 +105,38 @@ class GenerationRequest(_Body):
             raise ValueError("stream_options is accepted with stream=true alone")
         return self
 
+    def _sampling_values(self, max_tokens: int | None, defaults: dict[str, Any]) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in _SAMPLING_FIELDS}
+        values = defaults | {k: v for k, v in given.items() if v is not None}
+        if also := defaults.get("stop_token_ids"):  # the model's own stay beside the request's
+            values["stop_token_ids"] = list(dict.fromkeys([*(self.stop_token_ids or []), *also]))
+        kind = RequestOutputKind.DELTA if self.stream else RequestOutputKind.FINAL_ONLY
+        return values | {"max_tokens": max_tokens, "output_kind": kind}
+
 
 class CompletionRequest(GenerationRequest):
     """POST /v1/completions."""
 
     prompt: Prompt
+    max_tokens: int | None = 16
     echo: bool | None = None
     logprobs: int | None = None
+
+    @property
+    def is_echo_only(self) -> bool:
+        """`echo` with max_tokens 0 asks for the prompt's log probabilities; the one token this takes is not shown."""
+        return bool(self.echo) and self.max_tokens == 0
+
+    def to_sampling_params(
+        self, max_tokens: int | None, default_sampling_params: dict[str, Any] | None = None
+    ) -> SamplingParams:
+        """`default_sampling_params`: SamplingParams fields that the model's generation config sets."""
+        values = self._sampling_values(1 if self.is_echo_only else max_tokens, default_sampling_params or {})
+        if self.logprobs is not None:
+            values["logprobs"] = self.logprobs
+            if self.echo:
+                values["prompt_logprobs"] = self.logprobs
+        return SamplingParams(**values)
 
 
 class ChatCompletionRequest(GenerationRequest):
@@ -117,6 +150,22 @@ class ChatCompletionRequest(GenerationRequest):
     chat_template_kwargs: TemplateArguments | None = None
     add_generation_prompt: bool = True
     continue_final_message: bool = False
+
+    @property
+    def max_answer_tokens(self) -> int | None:
+        """By the newer of the two names for it, if both are given."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    def to_sampling_params(
+        self, max_tokens: int | None, default_sampling_params: dict[str, Any] | None = None
+    ) -> SamplingParams:
+        """As CompletionRequest's; without max_tokens an answer may fill max_model_len."""
+        values = self._sampling_values(max_tokens, default_sampling_params or {})
+        if self.logprobs:
+            values["logprobs"] = self.top_logprobs or 0
+        elif self.top_logprobs:
+            raise VLLMValidationError("top_logprobs needs logprobs: true", "top_logprobs")
+        return SamplingParams(**values)
 
 
 class TokenizeRequest(_Body):

@@ -41,6 +41,7 @@ class ServerSettings:
     response_role: str = "assistant"
     return_tokens_as_token_ids: bool = False
     enable_force_include_usage: bool = False
+    enable_prompt_tokens_details: bool = False
 
     @property
     def client_certificates(self) -> int:
@@ -79,7 +80,7 @@ def _add_network_flags(group) -> None:
     _add(group, "--host", "address to listen on (default 127.0.0.1; 0.0.0.0 for all interfaces)")
     _add(group, "--port", "port (default 8000; 0 picks a free one)", type=_port, metavar="PORT")
     _add(group, "--uds", "Unix socket to listen on, in place of host and port", metavar="PATH")
-    _add(group, "--root-path", "path prefix that a reverse proxy strips", metavar="PATH")
+    _add(group, "--root-path", "path prefix of requests, which a reverse proxy may strip", metavar="PATH")
     _add(group, "--ssl-keyfile", "TLS private key", metavar="FILE")
     _add(group, "--ssl-certfile", "TLS certificate", metavar="FILE")
     _add(group, "--ssl-ca-certs", "authorities that sign client certificates, which are required then", metavar="FILE")
@@ -125,8 +126,8 @@ def _add_answer_flags(group) -> None:
     _add(group, "--trust-request-chat-template", "let requests bring their own chat template", **_SWITCH)
     _add(group, "--response-role", "role of the answer in a chat (default assistant)", metavar="ROLE")
     _add(group, "--return-tokens-as-token-ids", "name tokens in logprobs as token_id:ID", **_SWITCH)
-    _add(group, "--enable-force-include-usage", "end every stream with its usage", **_SWITCH)
-    _add(group, "--enable-prompt-tokens-details", "accepted; usage always says what was cached", **_SWITCH)
+    _add(group, "--enable-force-include-usage", "every event of a stream has the usage, and its end", **_SWITCH)
+    _add(group, "--enable-prompt-tokens-details", "usage says how much of the prompt was cached", **_SWITCH)
     _add(group, "--enable-server-load-tracking", "accepted; /load always tells", **_SWITCH)
 
 

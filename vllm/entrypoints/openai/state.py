@@ -11,7 +11,7 @@ from vllm.engine.async_llm import AsyncLLM
 from vllm.entrypoints.openai.errors import ApiError
 from vllm.entrypoints.openai.settings import ServerSettings
 from vllm.exceptions import VLLMValidationError
-from vllm.generation_config import default_sampling_values
+from vllm.generation_config import default_sampling_values, max_tokens_limit
 from vllm.tokenizer import Tokenizer
 
 
@@ -22,6 +22,7 @@ class ServerState:
     Attributes:
         chat_template: text that replaces the model's own template, or None.
         sampling_defaults: SamplingParams fields from the model's generation config.
+        max_tokens_limit: what whoever started the server allows an answer, or None.
         num_open_requests: HTTP requests being answered, as /load reports them.
     """
 
@@ -29,6 +30,7 @@ class ServerState:
     settings: ServerSettings
     chat_template: str | None = None
     sampling_defaults: dict[str, Any] = field(default_factory=dict)
+    max_tokens_limit: int | None = None
     num_open_requests: int = 0
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -40,6 +42,7 @@ class ServerState:
             settings=settings,
             chat_template=read_chat_template(settings.chat_template),
             sampling_defaults=default_sampling_values(llm.config.model_config),
+            max_tokens_limit=max_tokens_limit(llm.config.model_config),
         )
 
     @property
