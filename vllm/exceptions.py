@@ -43,7 +43,7 @@ class TokenOutOfVocabularyError(VLLMValidationError):
 
     def __init__(self, token_id: int, vocab_size: int, parameter: str = "prompt_token_ids"):
         message = (
-            f"{parameter} holds {token_id}, which is out of vocabulary, {vocab_size} tokens: "
+            f"{parameter} holds {token_id}, which, with {vocab_size} tokens, is out of vocabulary: "
             f"give ids from 0 to {vocab_size - 1}"
         )
         super().__init__(message, parameter)

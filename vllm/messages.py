@@ -47,6 +47,7 @@ class EngineOutput(msgspec.Struct, omit_defaults=True):
     num_cached_tokens: int = 0
     error: str | None = None
     scheduled_time: float = 0.0
+    num_preemptions: int = 0
 
 
 class EngineStats(msgspec.Struct):

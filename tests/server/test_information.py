@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 import vllm
 from support.server import Server
 
@@ -75,6 +77,10 @@ def test_metrics_of_what_requests_asked_for_and_how_long_they_took(server, http)
         "request_params_n_sum": 2,
         "request_params_n_count": 1,
         "request_max_num_generation_tokens_sum": 7,
+        "request_prefill_kv_computed_tokens_sum": 2 * 3,
+        "request_num_preemptions_sum": 0,
+        "request_num_preemptions_count": 2,
+        "request_time_per_output_token_seconds_count": 2,
         "iteration_tokens_total_sum": 2 * (3 + 7),
     }
     server.wait_idle()
@@ -85,6 +91,33 @@ def test_metrics_of_what_requests_asked_for_and_how_long_they_took(server, http)
     assert {name: server.metric(name) - before[name] for name in counted} == counted
     settings = re.search(r"^vllm:cache_config_info{(.*)} 1.0$", http.get("/metrics").text, re.MULTILINE)
     assert settings is not None and 'block_size="32"' in settings[1] and 'enable_prefix_caching="True"' in settings[1]
+    tokens, at_once = (
+        re.search(rf'kv_cache_{name}="(.*?)"', settings[1]) for name in ("size_tokens", "max_concurrency")
+    )
+    assert int(tokens[1]) == float(at_once[1]) * 4096 > 0
+
+
+def test_metrics_of_what_waits(http):
+    text = http.get("/metrics").text
+    reasons = re.findall(r'^vllm:num_requests_waiting_by_reason{.*reason="(\w+)"} (\S+)$', text, re.MULTILINE)
+    assert reasons == [("capacity", "0.0"), ("deferred", "0.0")]
+    assert text.count("\nvllm:admission_rejections_total{") == 2
+
+
+def test_buckets_end_where_requests_do(http):
+    bounds = re.findall(r'^vllm:request_prompt_tokens_bucket{.*le="(.*?)"', http.get("/metrics").text, re.MULTILINE)
+    assert bounds[:4] == ["1.0", "2.0", "5.0", "10.0"] and bounds[-2:] == ["2000.0", "+Inf"]  # max_model_len: 4096
+
+
+@pytest.mark.parametrize(
+    ("form", "told"), [("TEXT", "named_metrics.kv_cache_usage_perc="), ("json", '{"named_metrics"')]
+)
+def test_load_is_told_to_balancers_that_ask(http, form, told):
+    headers = {"endpoint-load-metrics-format": form}
+    request = {"prompt": "a", "max_tokens": 1}
+    report = http.post("/v1/completions", json=request, headers=headers).headers["endpoint-load-metrics"]
+    assert report.startswith(f"{form.upper()} {told}") and "num_requests_waiting" in report
+    assert "endpoint-load-metrics" not in http.post("/v1/completions", json=request).headers
 
 
 def test_accepted_drafts_by_position(tiny_model):

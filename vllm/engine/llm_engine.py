@@ -28,7 +28,7 @@ class LLMEngine:
         self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder)
         self._input = InputProcessor(config, self.tokenizer)
         self._output = OutputProcessor(self.tokenizer)
-        self._metrics = EngineMetrics(model.served_model_name[0])
+        self._metrics = EngineMetrics(model.served_model_name[0], model.max_model_len)
         self._core = EngineCore(config)
 
     @classmethod

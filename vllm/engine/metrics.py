@@ -9,16 +9,22 @@ from vllm.engine.output_processor import FinishedRequest, ProcessedOutputs
 from vllm.messages import EngineStats
 from vllm.metrics import Counter, Gauge, Histogram, Metric, Vector
 
-_SECONDS_TO_FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10, 20, 40, 80)
-_SECONDS_BETWEEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2.5, 5, 10)
-_SECONDS_OF_REQUEST = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920)
-_TOKENS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
+# Bounds of buckets are upstream's: dashboards and alerts name them.
+_SECONDS_TO_FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+_SECONDS_TO_FIRST += (160, 640, 2560)
+_SECONDS_BETWEEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+_SECONDS_OF_REQUEST = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
+_TOKENS = tuple(digit * 10**power for power in range(8) for digit in (1, 2, 5))  # as far as max_model_len
+_PREEMPTIONS = (1, 2, 3, 4, 5, 10, 20)
 _ANSWERS = (1, 2, 5, 10, 20)
 _STEP_TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 # Buckets -> the histograms that have them, and what they say.
 _HISTOGRAMS = {
     _SECONDS_TO_FIRST: {"time_to_first_token_seconds": "Arrival to first token"},
-    _SECONDS_BETWEEN: {"inter_token_latency_seconds": "Between tokens"},
+    _SECONDS_BETWEEN: {
+        "inter_token_latency_seconds": "Between tokens",
+        "request_time_per_output_token_seconds": "Between tokens, the mean of each finished sequence",
+    },
     _SECONDS_OF_REQUEST: {
         "e2e_request_latency_seconds": "Arrival to end",
         "request_queue_time_seconds": "Arrival to the first step",
@@ -28,11 +34,13 @@ _HISTOGRAMS = {
     },
     _TOKENS: {
         "request_prompt_tokens": "Prompt tokens of finished sequences",
+        "request_prefill_kv_computed_tokens": "Prompt tokens of finished sequences that were not found in the cache",
         "request_generation_tokens": "Tokens made for finished sequences",
         "request_max_num_generation_tokens": "Tokens of the longest answer of finished requests",
         "request_params_max_tokens": "max_tokens of finished sequences",
     },
     _ANSWERS: {"request_params_n": "n of finished requests"},
+    _PREEMPTIONS: {"request_num_preemptions": "How often finished sequences were set back for want of KV cache"},
     _STEP_TOKENS: {"iteration_tokens_total": "Tokens of a step; prompts count with their first token"},
 }
 _FINISH_REASONS = ("stop", "length", "abort", "error")
@@ -55,11 +63,15 @@ _COUNTERS = {
 }
 _ACCEPTED_AT = "spec_decode_num_accepted_tokens_per_pos"
 _SUCCESS = "request_success"
+_WAITING = "num_requests_waiting_by_reason"
+_REFUSED = "admission_rejections"
 DOCUMENTATION = {
     **{name: text for named in _HISTOGRAMS.values() for name, text in named.items()},
     **{name: text for name, (_, text) in (_GAUGES | _COUNTERS).items()},
     _ACCEPTED_AT: "Accepted tokens by their position in the draft",
     _SUCCESS: "Finished sequences",
+    _WAITING: "Sequences that wait, for a place in the batch (capacity) or for anything else (deferred)",
+    _REFUSED: "Requests refused because too many wait already: there is no such limit",
 }
 """What each metric says, by its name without "vllm:"."""
 
@@ -87,13 +99,15 @@ class EngineMetrics:
 
     Args:
         model: the name that the model is served under.
+        max_model_len: no request has more tokens.
     """
 
-    def __init__(self, model: str):
+    def __init__(self, model: str, max_model_len: int):
         self.labels = {"model_name": model, "engine": "0"}
-        self._observed = {
-            name: _Observed(bounds, [0] * (len(bounds) + 1)) for bounds, named in _HISTOGRAMS.items() for name in named
-        }
+        self._observed: dict[str, _Observed] = {}
+        for bounds, named in _HISTOGRAMS.items():
+            reached = tuple(b for b in bounds if b <= max_model_len) if bounds is _TOKENS else bounds
+            self._observed |= {name: _Observed(reached, [0] * (len(reached) + 1)) for name in named}
         self._finished = dict.fromkeys(_FINISH_REASONS, 0)
 
     def observe(self, outputs: ProcessedOutputs) -> None:
@@ -114,6 +128,10 @@ class EngineMetrics:
         """All metrics now; `stats` is what the engine's core says."""
         for name, (field, _) in _GAUGES.items():
             yield Gauge(f"vllm:{name}", self.labels, getattr(stats, field))
+        for reason, waiting in (("capacity", stats.num_waiting), ("deferred", 0)):
+            yield Gauge(f"vllm:{_WAITING}", {**self.labels, "reason": reason}, waiting)
+        for reason in ("max_num_queued_reqs", "max_num_queued_tokens"):
+            yield Counter(f"vllm:{_REFUSED}", {"model_name": self.labels["model_name"], "reason": reason}, 0)
         for name, (field, _) in _COUNTERS.items():
             yield Counter(f"vllm:{name}", self.labels, getattr(stats, field))
         yield Vector(f"vllm:{_ACCEPTED_AT}", self.labels, list(stats.num_accepted_at))
@@ -128,7 +146,14 @@ class EngineMetrics:
         self._observed["request_prompt_tokens"].observe(finished.num_prompt_tokens)
         self._observed["request_generation_tokens"].observe(finished.metrics.num_generation_tokens)
         self._observed["request_params_max_tokens"].observe(finished.max_tokens)
+        computed = finished.num_prompt_tokens - finished.num_cached_tokens
+        self._observed["request_prefill_kv_computed_tokens"].observe(computed)
+        self._observed["request_num_preemptions"].observe(finished.num_preemptions)
         times = finished.metrics
+        if times.first_token_time is not None and times.last_token_time is not None:
+            later_tokens = max(times.num_generation_tokens - 1, 1)
+            mean = (times.last_token_time - times.first_token_time) / later_tokens
+            self._observed["request_time_per_output_token_seconds"].observe(max(mean, 0.0))
         for name, begin, end in (
             ("e2e_request_latency_seconds", times.arrival_time, times.finished_time),
             ("request_queue_time_seconds", times.arrival_time, times.first_scheduled_time),

@@ -20,6 +20,8 @@ class FinishedRequest:
     finish_reason: str
     metrics: RequestMetrics
     num_prompt_tokens: int
+    num_cached_tokens: int
+    num_preemptions: int
     max_tokens: int
 
 
@@ -142,7 +144,7 @@ class OutputProcessor:
         if output.finish_reason is None:  # a stop string; the core does not know yet
             result.requests_to_abort.append(output.request_id)
         sequence.metrics.finished_time = now
-        result.finished.append(_finished(sequence, state.request))
+        result.finished.append(_finished(sequence, state.request, output))
         del self._sequences[output.request_id]
         state.unfinished -= 1
         if state.unfinished == 0:
@@ -171,9 +173,15 @@ class OutputProcessor:
         )
 
 
-def _finished(sequence: SequenceOutput, request: ProcessedInput) -> FinishedRequest:
-    limit = request.engine_requests[sequence.index].sampling_params.max_tokens or 0
-    return FinishedRequest(sequence.finish_reason or "", sequence.metrics, len(request.prompt_token_ids), limit)
+def _finished(sequence: SequenceOutput, request: ProcessedInput, last: EngineOutput) -> FinishedRequest:
+    return FinishedRequest(
+        finish_reason=sequence.finish_reason or "",
+        metrics=sequence.metrics,
+        num_prompt_tokens=len(request.prompt_token_ids),
+        num_cached_tokens=max(last.num_cached_tokens, 0),
+        num_preemptions=last.num_preemptions,
+        max_tokens=request.engine_requests[sequence.index].sampling_params.max_tokens or 0,
+    )
 
 
 def _record_latency(metrics: RequestMetrics, new_tokens: int, now: float, result: ProcessedOutputs) -> None:

@@ -21,6 +21,7 @@ class Request:
         "max_tokens",
         "num_cached_tokens",
         "num_computed_tokens",
+        "num_preemptions",
         "num_prompt_tokens",
         "order",
         "params",
@@ -39,6 +40,7 @@ class Request:
         self.token_ids = list(request.prompt_token_ids)  # prompt and answer
         self.num_prompt_tokens = len(self.token_ids)
         self.num_computed_tokens = 0
+        self.num_preemptions = 0
         self.num_cached_tokens = -1  # of the prompt, when it was first scheduled; -1 before
         self.blocks = SequenceBlocks()
         room = max(max_model_len - self.num_prompt_tokens, 0)

@@ -160,6 +160,7 @@ class Scheduler:
             request.prompt_logprobs = [None]
         self._waiting.push(request)
         self._stats.num_preemptions += 1
+        request.num_preemptions += 1
         released.append(request.request_id)
 
     def _admit_waiting(self, step: ScheduledStep, budget: int) -> None:
@@ -229,6 +230,7 @@ class Scheduler:
             prompt_logprobs=prompt_logprobs,
             num_cached_tokens=request.num_cached_tokens,
             scheduled_time=request.first_scheduled_time if is_first else 0.0,
+            num_preemptions=request.num_preemptions,
         )
 
     def _forget(self, request: Request) -> None:

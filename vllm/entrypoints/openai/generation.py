@@ -12,6 +12,7 @@ from starlette.responses import Response
 from vllm.engine.request_stream import RequestAbortedError, RequestStream
 from vllm.entrypoints.openai.connection import EventStream, run_while_connected
 from vllm.entrypoints.openai.errors import to_api_error
+from vllm.entrypoints.openai.load_report import load_headers
 from vllm.entrypoints.openai.requests import GenerationRequest
 from vllm.entrypoints.openai.responses import PromptTokensDetails, Usage
 from vllm.entrypoints.openai.state import ServerState
@@ -60,7 +61,8 @@ class AnswerWriter(ABC):
             return to_api_error(error, was_running=True).response()
         finally:
             self.stream.close()
-        return Response(_encode(body), media_type="application/json")
+        headers = load_headers(http_request, self.state.llm.stats)
+        return Response(_encode(body), headers=headers, media_type="application/json")
 
     @abstractmethod
     def write_body(self, outputs: list[RequestOutput]) -> msgspec.Struct:

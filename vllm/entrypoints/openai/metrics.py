@@ -19,7 +19,8 @@ class ServedMetrics(Collector):
 
     def __init__(self, llm: AsyncLLM):
         self._llm = llm
-        self._metrics = EngineMetrics(llm.config.model_config.served_model_name[0])
+        model = llm.config.model_config
+        self._metrics = EngineMetrics(model.served_model_name[0], model.max_model_len)
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -54,6 +55,8 @@ class ServedMetrics(Collector):
             "enable_prefix_caching": cache.enable_prefix_caching,
             "gpu_memory_utilization": config.device_config.memory_utilization,
             "num_gpu_blocks": self._llm.stats.kv_cache_tokens // cache.block_size,
+            "kv_cache_size_tokens": self._llm.stats.kv_cache_tokens,
+            "kv_cache_max_concurrency": self._llm.stats.kv_cache_tokens / config.model_config.max_model_len,
             "engine": self._metrics.labels["engine"],
         }
         family = GaugeMetricFamily("vllm:cache_config_info", "How the KV cache is set up", labels=tuple(settings))
