@@ -68,7 +68,10 @@ def test_options_of_streams_need_a_stream(http, options):
         assert error["param"] == "stream_options" and error["message"].startswith("stream_options is accepted")
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/responses", "/rerank", "/sleep", "/v1/load_lora_adapter"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/embeddings", "/v1/responses", "/rerank", "/sleep", "/v1/load_lora_adapter", "/pause", "/tokenizer_info"],
+)
 def test_paths_that_are_not_offered_say_so(http, path):
     check_error(http.post(path, json={}), 404, f"{path} is not offered yet: ")
 

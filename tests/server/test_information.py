@@ -155,6 +155,6 @@ def test_load_is_zero_when_idle(http):
 def test_prefix_cache_can_be_forgotten(http):
     prompt = {"prompt": [9] * 200, "max_tokens": 1}
     http.post("/v1/completions", json=prompt)
-    assert http.post("/reset_prefix_cache").status_code == 200
+    assert http.post("/reset_prefix_cache").json() == {"success": True}
     usage = http.post("/v1/completions", json=prompt).json()["usage"]
     assert usage["prompt_tokens_details"]["cached_tokens"] == 0

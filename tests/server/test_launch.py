@@ -170,8 +170,9 @@ def test_values_that_are_not_accepted(tiny_model, flag, value):
     assert flag.lstrip("-").replace("-", "_") in refused("serve", str(tiny_model), *words).replace("-", "_")
 
 
-def test_module_of_the_server_is_the_same_command(tmp_path):
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tmp_path / "none")]
+@pytest.mark.parametrize("module", ["openai.api_server", "launchers.api_server.entry"])
+def test_module_of_the_server_is_the_same_command(tmp_path, module):
+    command = [sys.executable, "-m", f"vllm.entrypoints.{module}", "--model", str(tmp_path / "none")]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 2
     assert "does not exist" in result.stderr

@@ -32,6 +32,7 @@ class AsyncLLM:
     Attributes:
         stats: the core's state after its last step.
         kv_cache_tokens: how many tokens fit into the KV cache.
+        sleep_level: how deep the engine sleeps, as `sleep` takes it; 0 while it is awake, all of it.
         observers: called with what each step gave (ProcessedOutputs), for metrics.
         on_give_up: called with the cause when the engine has died for good.
     """
@@ -41,6 +42,7 @@ class AsyncLLM:
         self.config = config
         self.stats = EngineStats()
         self.kv_cache_tokens = 0
+        self.sleep_level = 0
         self.observers: list[Callable[[ProcessedOutputs], None]] = []
         self.on_give_up: Callable[[str], None] = lambda cause: None
         self._streams: dict[str, RequestStream] = {}
@@ -267,11 +269,14 @@ class AsyncLLM:
         """As EngineCore.sleep."""
         await self.attach()
         await self._client.call("sleep", level)
+        self.sleep_level = level
 
     async def wake_up(self, tags: list[str] | None = None) -> None:
         """As EngineCore.wake_up."""
         await self.attach()
         await self._client.call("wake_up", tags)
+        if not await self.is_sleeping():
+            self.sleep_level = 0
 
     async def is_sleeping(self) -> bool:
         await self.attach()
@@ -316,6 +321,7 @@ class AsyncLLM:
 
     def _on_death(self, cause: str) -> None:
         self.stats = EngineStats(kv_cache_tokens=self.kv_cache_tokens)
+        self.sleep_level = 0  # the next core is awake
         self._fail_streams(cause)
 
     def _fail_streams(self, cause: str) -> None:

@@ -40,10 +40,19 @@ class ServedMetrics(Collector):
         engine_up = GaugeMetricFamily("vllm:engine_up", "Whether the engine takes requests", labels=tuple(labels))
         engine_up.add_metric(tuple(labels.values()), int(self._llm.is_running))
         yield engine_up
+        yield self._sleep_state()
         info = GaugeMetricFamily("vllm:version_info", "The server's version", labels=("version",))
         info.add_metric((__version__,), 1)
         yield info
         yield self._cache_config()
+
+    def _sleep_state(self) -> Family:
+        """1 for the state that the engine is in, which is that of sleep's level 0 (not asleep), 1 or 2."""
+        labels = self._metrics.labels
+        family = GaugeMetricFamily("vllm:engine_sleep_state", "How deep it sleeps", labels=(*labels, "sleep_state"))
+        for level, name in enumerate(("awake", "weights_offloaded", "discard_all")):
+            family.add_metric((*labels.values(), name), int(level == self._llm.sleep_level))
+        return family
 
     def _cache_config(self) -> Family:
         """Settings as labels, as vLLM gives them."""
