@@ -34,6 +34,7 @@ class Tokenizer:
         chat_templates: {"default": template, ...}; empty where the model has none.
         all_special_ids: ids that skip_special_tokens leaves out.
         name_or_path: the folder.
+        init_kwargs: tokenizer_config.json's content.
         model_max_length: what tokenizer_config.json says; a huge number where it does not.
 
     Raises ModelError naming the file that is missing or damaged. Methods have the names and the defaults that they have
@@ -53,6 +54,7 @@ class Tokenizer:
         self._backend.no_truncation()
         self._backend.no_padding()
         config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
+        self.init_kwargs = config
         self.name_or_path = str(folder)
         self.model_max_length = int(config.get("model_max_length") or _NO_MAX_LENGTH)
         self.special_tokens = _special_tokens(folder, config)

@@ -70,9 +70,27 @@ def test_key_from_the_environment(tiny_model):
         assert server.http.get(MODELS, headers=bearer("from-env")).status_code == 200
 
 
-def test_browsers_may_call_from_anywhere_by_default(http):
+def test_pages_of_other_origins_may_not_call_by_default(http):
     headers = {"Origin": "http://elsewhere.example", "Access-Control-Request-Method": "POST"}
-    assert http.options("/v1/completions", headers=headers).headers["access-control-allow-origin"] == "*"
+    asked = http.options("/v1/completions", headers=headers)
+    assert asked.status_code == 400 and "access-control-allow-origin" not in asked.headers
+    assert "access-control-allow-origin" not in http.get("/v1/models", headers=headers).headers
+
+
+def test_requests_can_be_followed_by_their_id(tiny_model, http):
+    assert "x-request-id" not in http.get("/health").headers
+    with Server(tiny_model, "--enable-request-id-headers", "--disable-fastapi-docs") as server:
+        ids = [server.http.get("/health").headers["x-request-id"] for _ in range(2)]
+        assert ids[0] != ids[1] and {len(each) for each in ids} == {32}
+        request = {"prompt": "a", "max_tokens": 1}
+        answer = server.http.post("/v1/completions", json=request, headers={"X-Request-Id": "mine"})
+        assert answer.headers["x-request-id"] == "mine" and answer.json()["id"] == "cmpl-mine"
+        assert server.http.get("/openapi.json").status_code == 404
+
+
+def test_id_that_is_too_long(http):
+    answer = http.post("/v1/completions", json={"prompt": "a"}, headers={"X-Request-Id": "x" * 257})
+    assert answer.status_code == 400 and "X-Request-Id" in answer.json()["error"]["message"]
 
 
 def test_origins_can_be_limited(tiny_model):

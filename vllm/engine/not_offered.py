@@ -25,8 +25,9 @@ _REASONS = {
         default-mm-loras enable-lora-bias enable-tower-connector-lora fully-sharded-loras lora-dtype
         lora-extra-vocab-size lora-target-modules specialize-active-lora""",
     "tool calls are not parsed": """
-        enable-auto-tool-choice exclude-tools-when-tool-choice-none tool-call-parser tool-parser-plugin tool-server""",
-    "reasoning is not split from the answer": "reasoning-config reasoning-parser-plugin",
+        enable-auto-tool-choice exclude-tools-when-tool-choice-none tool-call-parser tool-parser-plugin tool-server
+        tool-strict-level""",
+    "reasoning is not split from the answer": "reasoning-config reasoning-effort-map reasoning-parser-plugin",
     "scales of an 8-bit KV cache are the checkpoint's, or made for each token": """
         calculate-kv-scales kv-cache-dtype-skip-layers quantization-param-path""",
     "guessing tokens is set by --speculative-config": "num-speculative-tokens spec-method spec-model spec-tokens",
@@ -61,15 +62,17 @@ _REASONS = {
         enable-mfu-metrics kv-cache-metrics kv-cache-metrics-sample otlp-traces-endpoint profiler-config
         show-hidden-metrics-for-version""",
     "what is logged depends on VLLM_LOGGING_LEVEL, --enable-log-requests and --uvicorn-log-level": """
-        aggregate-engine-logging enable-log-deltas enable-log-outputs log-config-file log-error-stack max-log-len""",
+        aggregate-engine-logging disable-access-log-for-endpoints enable-log-deltas enable-log-outputs log-config-file
+        log-error-stack max-log-len""",
     "put a reverse proxy in front of the server": """
-        enable-request-id-headers enable-ssl-refresh h11-max-header-count h11-max-incomplete-event-size middleware
+        enable-ssl-refresh h11-max-header-count h11-max-incomplete-event-size middleware
         ssl-ciphers""",
     "the engine always has a process of its own": "disable-frontend-multiprocessing",
     "config.json says it, replace its values by --hf-overrides": "rope-scaling rope-theta",
     "the HTTP interface is fixed": """
-        additional-config default-chat-template-kwargs disable-fastapi-docs enable-offline-docs
-        enable-return-routed-experts enable-tokenizer-info-endpoint fingerprint-mode""",
+        additional-config anthropic-disabled-thinking-effort cohere-format cohere-is-reasoning-model
+        enable-offline-docs enable-per-request-metrics enable-return-routed-experts enable-scale-out fingerprint-mode
+        fingerprint-value grpc-port sse-keep-alive-interval tokens-only trust-request-mm-kwargs""",
 }
 
 

@@ -18,6 +18,8 @@ from vllm.entrypoints.openai.errors import ApiError, respond_to_exception
 from vllm.entrypoints.openai.gate import Gate
 from vllm.entrypoints.openai.invocations import invoke
 from vllm.entrypoints.openai.metrics import ServedMetrics
+from vllm.entrypoints.openai.request_ids import RequestIdHeaders
+from vllm.entrypoints.openai.settings import ServerSettings
 from vllm.entrypoints.openai.state import ServerState
 from vllm.exceptions import EngineDeadError, VLLMValidationError
 from vllm.version import __version__
@@ -28,9 +30,16 @@ _WEB_PAGE = "vllm.entrypoints.web"
 def build_app(state: ServerState) -> FastAPI:
     """The application that serves `state.llm`."""
     # The path's prefix is this application's business, not uvicorn's: requests come with it and without it.
-    app = FastAPI(title="vllm", version=__version__, docs_url=None, redoc_url=None, root_path=state.settings.root_path)
+    app = FastAPI(
+        title="vllm",
+        version=__version__,
+        openapi_url=None if state.settings.disable_fastapi_docs else "/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        root_path=state.settings.root_path,
+    )
     app.state.server = state
-    _add_routes(app, ServedMetrics(state.llm))
+    _add_routes(app, state.settings, ServedMetrics(state.llm))
     for kind in (ApiError, VLLMValidationError, EngineDeadError, HTTPException, Exception):
         app.add_exception_handler(kind, respond_to_exception)
     app.add_middleware(Gate, state=state)
@@ -41,10 +50,12 @@ def build_app(state: ServerState) -> FastAPI:
         allow_headers=state.settings.allowed_headers,
         allow_credentials=state.settings.allow_credentials,
     )
+    if state.settings.enable_request_id_headers:
+        app.add_middleware(RequestIdHeaders)
     return app
 
 
-def _add_routes(app: FastAPI, metrics: ServedMetrics) -> None:
+def _add_routes(app: FastAPI, settings: ServerSettings, metrics: ServedMetrics) -> None:
     async def show_metrics(request: Request) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -59,6 +70,8 @@ def _add_routes(app: FastAPI, metrics: ServedMetrics) -> None:
         app.add_api_route(path, handler, methods=["GET"])
     app.add_api_route("/ping", information.health, methods=["GET", "POST"])
     app.add_api_route("/reset_prefix_cache", information.reset_prefix_cache, methods=["POST"])
+    if settings.enable_tokenizer_info_endpoint:
+        app.add_api_route("/tokenizer_info", information.tokenizer_info, methods=["GET"])
     if envs.VLLM_SERVER_DEV_MODE:
         app.add_api_route("/is_sleeping", sleeping.is_sleeping, methods=["GET"])
         app.add_api_route("/sleep", sleeping.sleep, methods=["POST"])

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from vllm.engine.input_processor import ProcessedInput
 from vllm.entrypoints.openai.body import parse_fields, read_object
 from vllm.entrypoints.openai.completions import truncate_prompt
-from vllm.entrypoints.openai.generation import AnswerWriter, new_id
+from vllm.entrypoints.openai.generation import AnswerWriter
 from vllm.entrypoints.openai.limits import check_sequences, max_answer_tokens
 from vllm.entrypoints.openai.logprobs import chat_logprobs, prompt_logprob_list
 from vllm.entrypoints.openai.messages import render_chat
+from vllm.entrypoints.openai.request_ids import new_id
 from vllm.entrypoints.openai.requests import CHAT_RULES, ChatCompletionRequest
 from vllm.entrypoints.openai.responses import (
     ChatChoice,
@@ -41,7 +42,7 @@ async def answer_chat(http_request: Request, fields: dict[str, Any]) -> Response
     state = state_of(http_request)
     request = parse_fields(fields, ChatCompletionRequest, CHAT_RULES)
     state.check_model(request.model)
-    answer_id = new_id("chatcmpl", request)
+    answer_id = new_id("chatcmpl", http_request, request.request_id)
     stream = await state.llm.submit([await _prepare(request, answer_id, state)])
     return await ChatWriter(answer_id, request, stream, state).respond(http_request)
 

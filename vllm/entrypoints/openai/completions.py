@@ -12,9 +12,10 @@ from vllm.engine.input_processor import ProcessedInput
 from vllm.engine.off_the_loop import off_the_loop
 from vllm.entrypoints.openai.body import parse_fields, read_object
 from vllm.entrypoints.openai.errors import ApiError
-from vllm.entrypoints.openai.generation import AnswerWriter, new_id
+from vllm.entrypoints.openai.generation import AnswerWriter
 from vllm.entrypoints.openai.limits import check_sequences, max_answer_tokens
 from vllm.entrypoints.openai.logprobs import CompletionLogprobWriter, join, prompt_logprob_list
+from vllm.entrypoints.openai.request_ids import new_id
 from vllm.entrypoints.openai.requests import COMPLETION_RULES, CompletionRequest, GenerationRequest
 from vllm.entrypoints.openai.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
 from vllm.entrypoints.openai.state import ServerState, state_of
@@ -30,7 +31,7 @@ async def answer_completion(http_request: Request, fields: dict[str, Any]) -> Re
     state = state_of(http_request)
     request = parse_fields(fields, CompletionRequest, COMPLETION_RULES)
     state.check_model(request.model)
-    answer_id = new_id("cmpl", request)
+    answer_id = new_id("cmpl", http_request, request.request_id)
     stream = await state.llm.submit(await _prepare(request, answer_id, state))
     return await CompletionWriter(answer_id, request, stream, state).respond(http_request)
 

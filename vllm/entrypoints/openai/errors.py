@@ -69,7 +69,8 @@ def _describe_routing_error(request: Request, error: HTTPException) -> ApiError:
     if error.status_code == http.HTTPStatus.NOT_FOUND:
         if reason := NOT_OFFERED_PATHS.get(request.url.path):
             return ApiError(404, f"{request.url.path} is not offered yet: {reason}")
-        return ApiError(404, f"there is nothing at {request.url.path}; the interface is described at /openapi.json")
+        described = f"; the interface is described at {url}" if (url := request.app.openapi_url) else ""
+        return ApiError(404, f"there is nothing at {request.url.path}{described}")
     if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "another method")
         return ApiError(405, f"{request.url.path} does not take {request.method}; use {allowed}")

@@ -1,7 +1,6 @@
 """What /v1/completions and /v1/chat/completions have in common: from outputs of the engine to a body or events."""
 
 import time
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable
 
@@ -22,11 +21,6 @@ from vllm.outputs import CompletionOutput, RequestOutput
 _CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody reads it
 _DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode
-
-
-def new_id(prefix: str, request: GenerationRequest) -> str:
-    """The answer's id, which names the request in the engine, too."""
-    return f"{prefix}-{request.request_id or uuid.uuid4().hex}"
 
 
 class AnswerWriter(ABC):

@@ -78,8 +78,22 @@ async def detokenize(http_request: Request) -> Response:
     return json_response(DetokenizeResponse(text))
 
 
+async def tokenizer_info(request: Request) -> Response:
+    """tokenizer_config.json's content; a chat template that the server was started with replaces the model's."""
+    state = state_of(request)
+    tokenizer = state.tokenizer()
+    info = {name: _plain_token(value) for name, value in tokenizer.init_kwargs.items()}
+    info.setdefault("tokenizer_class", type(tokenizer).__name__)
+    if template := state.chat_template or tokenizer.chat_template:
+        info["chat_template"] = template
+    return json_response(info)
+
+
+def _plain_token(value: object) -> object:
+    """A special token's text, where a file describes it by an object."""
+    return value["content"] if isinstance(value, dict) and "content" in value else value
+
+
 async def reset_prefix_cache(request: Request) -> Response:
-    """503 while requests run: their blocks cannot be dropped."""
-    if not await state_of(request).llm.reset_prefix_cache():
-        raise ApiError(503, "requests are running: the prefix cache can be reset when none is")
-    return Response()
+    """Without success while requests run: their blocks cannot be dropped."""
+    return json_response({"success": await state_of(request).llm.reset_prefix_cache()})

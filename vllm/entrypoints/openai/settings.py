@@ -4,9 +4,11 @@ import argparse
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from vllm import envs
 from vllm.chat_content import FORMATS
+from vllm.engine.arg_types import json_object
 
 # Of ssl.VerifyMode, whose module would take a tenth of the time of --help.
 _NOT_ASKED_FOR, _REQUIRED = 0, 2
@@ -22,7 +24,7 @@ class ServerSettings:
     uds: str | None = None
     api_key: list[str] = field(default_factory=list)
     root_path: str = ""
-    allowed_origins: list[str] = field(default_factory=lambda: ["*"])
+    allowed_origins: list[str] = field(default_factory=list)
     allowed_methods: list[str] = field(default_factory=lambda: ["*"])
     allowed_headers: list[str] = field(default_factory=lambda: ["*"])
     allow_credentials: bool = False
@@ -42,6 +44,10 @@ class ServerSettings:
     return_tokens_as_token_ids: bool = False
     enable_force_include_usage: bool = False
     enable_prompt_tokens_details: bool = False
+    enable_request_id_headers: bool = False
+    enable_tokenizer_info_endpoint: bool = False
+    disable_fastapi_docs: bool = False
+    default_chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def client_certificates(self) -> int:
@@ -109,7 +115,7 @@ def _add_access_flags(group) -> None:
         action="extend",
         metavar="KEY",
     )
-    _add(group, "--allowed-origins", "origins that may call from a browser (default *)", **_WORDS)
+    _add(group, "--allowed-origins", "origins whose pages may call from a browser (default none; * for all)", **_WORDS)
     _add(group, "--allowed-methods", "methods that they may use (default *)", **_WORDS)
     _add(group, "--allowed-headers", "headers that they may send (default *)", **_WORDS)
     _add(group, "--allow-credentials", "let them send cookies", **_SWITCH)
@@ -123,11 +129,26 @@ def _add_answer_flags(group) -> None:
         "give templates text as a string or as OpenAI's list of parts (auto: as it comes, where they take that)",
         choices=FORMATS,
     )
+    _add(
+        group,
+        "--default-chat-template-kwargs",
+        "JSON: arguments of the chat template, for requests that do not give these",
+        type=json_object,
+        metavar="JSON",
+    )
     _add(group, "--trust-request-chat-template", "let requests bring their own chat template", **_SWITCH)
     _add(group, "--response-role", "role of the answer in a chat (default assistant)", metavar="ROLE")
     _add(group, "--return-tokens-as-token-ids", "name tokens in logprobs as token_id:ID", **_SWITCH)
     _add(group, "--enable-force-include-usage", "every event of a stream has the usage, and its end", **_SWITCH)
     _add(group, "--enable-prompt-tokens-details", "usage says how much of the prompt was cached", **_SWITCH)
+    _add(
+        group,
+        "--enable-request-id-headers",
+        "give each response an X-Request-Id, its request's if it has one",
+        **_SWITCH,
+    )
+    _add(group, "--enable-tokenizer-info-endpoint", "tell at /tokenizer_info how the tokenizer is set up", **_SWITCH)
+    _add(group, "--disable-fastapi-docs", "do not describe the interface at /openapi.json", **_SWITCH)
     _add(group, "--enable-server-load-tracking", "accepted; /load always tells", **_SWITCH)
 
 
