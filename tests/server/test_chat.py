@@ -173,6 +173,21 @@ def test_final_message_can_be_continued(http):
     chat(http, **body)
 
 
+def test_continued_message_can_be_echoed(http):
+    messages = [*MESSAGES, {"role": "assistant", "content": [{"type": "text", "text": "it is a"}]}]
+    body = {"messages": messages, "add_generation_prompt": False, "continue_final_message": True}
+    answer = content(http, **body)
+    assert content(http, **body, echo=True) == "it is a" + answer
+    first, *events = stream(http, **body, echo=True)
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": "it is a"}
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == answer
+    assert content(http, echo=True) == content(http)  # the last message is not the answer's role's
+
+
+def test_answer_without_a_tag_of_its_own_has_the_last_messages_role(http):
+    assert chat(http, add_generation_prompt=False)["choices"][0]["message"]["role"] == "user"
+
+
 def test_prompt_logprobs(http):
     body = chat(http, prompt_logprobs=0)
     assert body["prompt_logprobs"][0] is None

@@ -197,7 +197,8 @@ def test_messages_that_are_not_accepted(http, messages):
         ("reasoning_effort", "high"),
         ("logits_processors", ["a.b"]),
         ("cache_salt", "x"),
-        ("echo", True),
+        ("logprob_token_ids", [5]),
+        ("return_prompt_text", True),
     ],
 )
 def test_fields_that_are_not_offered_are_refused_by_name(http, field, value):

@@ -14,7 +14,7 @@ from vllm.entrypoints.openai.completions import truncate_prompt
 from vllm.entrypoints.openai.generation import AnswerWriter
 from vllm.entrypoints.openai.limits import check_sequences, max_answer_tokens
 from vllm.entrypoints.openai.logprobs import chat_logprobs, prompt_logprob_list
-from vllm.entrypoints.openai.messages import render_chat
+from vllm.entrypoints.openai.messages import answer_role, echoed_text, render_chat
 from vllm.entrypoints.openai.request_ids import new_id
 from vllm.entrypoints.openai.requests import CHAT_RULES, ChatCompletionRequest
 from vllm.entrypoints.openai.responses import (
@@ -61,7 +61,7 @@ async def _prepare(request: ChatCompletionRequest, answer_id: str, state: Server
 
 
 class ChatWriter(AnswerWriter):
-    """The role comes in each choice's first event, the content in that and the following ones."""
+    """The role comes in each choice's first event, with what is echoed; the answer in the following ones."""
 
     request: ChatCompletionRequest
 
@@ -69,6 +69,8 @@ class ChatWriter(AnswerWriter):
         super().__init__(*args)
         self._started: set[int] = set()
         self._prompt_sent = False
+        self._role = answer_role(self.request, self.state)
+        self._echoed = echoed_text(self.request, self._role)
 
     def write_body(self, outputs: list[RequestOutput]) -> ChatCompletion:
         output = outputs[0]
@@ -92,7 +94,7 @@ class ChatWriter(AnswerWriter):
         self.count(output, len(completion.token_ids))
         return ChatChoice(
             index=completion.index,
-            message=ChatMessage(self.state.settings.response_role, completion.text),
+            message=ChatMessage(self._role, self._echoed + completion.text),
             logprobs=self._logprobs(completion),
             finish_reason=completion.finish_reason,
             stop_reason=completion.stop_reason,
@@ -111,7 +113,7 @@ class ChatWriter(AnswerWriter):
 
     def _first_chunk(self, index: int, output: RequestOutput) -> ChatChunk:
         self._started.add(index)
-        chunk = self._chunk(ChatChunkChoice(index, ChatDelta(self.state.settings.response_role, "")))
+        chunk = self._chunk(ChatChunkChoice(index, ChatDelta(self._role, self._echoed)))
         if not self._prompt_sent:
             self._prompt_sent = True
             self._add_prompt(chunk, output)
@@ -129,7 +131,7 @@ class ChatWriter(AnswerWriter):
     def _logprobs(self, completion: CompletionOutput) -> ChatLogprobs | None:
         if not self.request.logprobs or completion.logprobs is None:
             return None
-        num_top = self.request.top_logprobs or 0
+        num_top = self.request.top_logprobs
         return chat_logprobs(completion.token_ids, completion.logprobs, num_top, self.as_token_ids)
 
     def _token_ids(self, completion: CompletionOutput, default: _Default) -> list[int] | _Default:

@@ -24,6 +24,7 @@ NEUTRAL_FIELDS = frozenset(
         "prompt_cache_retention",
         "parallel_tool_calls",
         "include_reasoning",
+        "session_id",
     ]
 )
 
@@ -49,13 +50,23 @@ _SHARED = {
     "repetition_detection": ((), "use repetition_penalty"),
     "cache_salt": ((), "the prefix cache is shared by all requests"),
     "kv_transfer_params": ((), "the KV cache stays in one process"),
+    "ec_transfer_params": ((), "the KV cache stays in one process"),
     "vllm_xargs": (({},), "there are no extra arguments"),
+    "logprob_token_ids": (([],), "logprobs are of the likeliest tokens"),
+    "thinking_token_budget": ((), _NO_REASONING),
+    "watermarking": ((False,), "answers are not marked"),
+    "stream_interval": ((1,), "a stream has an event for each step"),
+    "return_weight_versions": ((False,), "the model stays as it was loaded"),
+    "routed_experts_prompt_start": ((0,), "models have no experts"),
+    "return_token_offsets": ((False,), "/tokenize tells a prompt's tokens"),
+    "return_mm_kwargs": ((False,), _TEXT_ONLY),
+    "mm_payload": ((), _TEXT_ONLY),
     "priority_class": ((), "use priority"),
 }
 _COMPLETION = {
     **_SHARED,
     "suffix": (("",), "models complete text at its end"),
-    "prompt_embeds": ((), "give the prompt as text or as token ids"),
+    "prompt_embeds": (([],), "give the prompt as text or as token ids"),
 }
 _CHAT = {
     **_SHARED,
@@ -64,7 +75,7 @@ _CHAT = {
     "functions": (([],), _NO_TOOLS),
     "function_call": (("none", "auto"), _NO_TOOLS),
     "reasoning_effort": (("none",), _NO_REASONING),
-    "thinking_token_budget": ((), _NO_REASONING),
+    "return_prompt_text": ((False,), "/tokenize tells a prompt's tokens"),
     "modalities": ((["text"],), _TEXT_ONLY),
     "audio": ((), _TEXT_ONLY),
     "mm_processor_kwargs": (({},), _TEXT_ONLY),
@@ -74,7 +85,6 @@ _CHAT = {
     "verbosity": (("medium",), "say in the prompt how long the answer should be"),
     "moderation": ((), "answers are not moderated"),
     "documents": (([],), "put documents into the messages"),
-    "echo": ((False,), "only /v1/completions gives the prompt back"),
 }
 
 

@@ -48,6 +48,20 @@ def render_chat(request: ChatCompletionRequest | TokenizeRequest, state: ServerS
     )
 
 
+def answer_role(request: ChatCompletionRequest, state: ServerState) -> str:
+    """Without an opening tag for the answer it goes on in the last message's role."""
+    return state.settings.response_role if request.add_generation_prompt else request.messages[-1]["role"]
+
+
+def echoed_text(request: ChatCompletionRequest, role: str) -> str:
+    """What `echo` puts before an answer: the last message, where it is of the answer's role."""
+    last = request.messages[-1]
+    if not request.echo or last["role"] != role:
+        return ""
+    content = _content("messages[-1]", last.get("content"))
+    return content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+
+
 def _template_message(index: int, message: dict[str, Any]) -> dict[str, Any]:
     where = f"messages[{index}]"
     role = message.get("role")

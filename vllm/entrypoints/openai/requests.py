@@ -90,7 +90,7 @@ class GenerationRequest(_Body):
     spaces_between_special_tokens: bool | None = None
     logit_bias: dict[str, float] | None = None
     allowed_token_ids: list[int] | None = None
-    bad_words: list[str] | None = None
+    bad_words: list[str] | None = Field(default_factory=list)
     prompt_logprobs: int | None = None
     truncate_prompt_tokens: int | None = Field(default=None, ge=-1)
     truncation_side: Literal["left", "right"] | None = None
@@ -146,7 +146,8 @@ class ChatCompletionRequest(GenerationRequest):
     messages: list[dict[str, Any]] = Field(min_length=1)
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Annotated[int, BeforeValidator(lambda given: 0 if given is None else given)] = 0
+    echo: bool = False
     chat_template: str | None = None
     chat_template_kwargs: TemplateArguments | None = None
     add_generation_prompt: bool = True
@@ -163,7 +164,7 @@ class ChatCompletionRequest(GenerationRequest):
         """As CompletionRequest's; without max_tokens an answer may fill max_model_len."""
         values = self._sampling_values(max_tokens, default_sampling_params or {})
         if self.logprobs:
-            values["logprobs"] = self.top_logprobs or 0
+            values["logprobs"] = self.top_logprobs
         elif self.top_logprobs:
             raise VLLMValidationError("top_logprobs needs logprobs: true", "top_logprobs")
         return SamplingParams(**values)
