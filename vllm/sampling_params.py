@@ -37,7 +37,7 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
 
     Raises:
         VLLMValidationError: (a ValueError) naming the field, the value and what is accepted.
-        NotOfferedError: for `structured_outputs`, which this version does not offer.
+        NotOfferedError: for `structured_outputs` and the fields at the end of this list, where they ask for something.
     """
 
     n: int = 1
@@ -48,7 +48,7 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
     top_p: float = 1.0
     top_k: int = 0  # 0 (or -1): the whole vocabulary
     min_p: float = 0.0
-    seed: int | None = None
+    seed: int | None = None  # -1 is None, too
     stop: list[str] | str | None = None
     stop_token_ids: list[int] | None = None
     ignore_eos: bool = False
@@ -68,6 +68,18 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
     extra_args: dict[str, Any] | None = None
     # Filled in by the input processor: each bad word's token ids, with and without a space before it.
     bad_words_token_ids: list[list[int]] | None = None
+
+    # Upstream's, each to be left at its default: see _NOT_OFFERED.
+    logprob_token_ids: Any = None
+    prompt_logprob_token_ids: Any = None
+    prompt_logprob_start: Any = None
+    repetition_detection: Any = None
+    routed_experts_prompt_start: Any = 0
+    skip_reading_prefix_cache: Any = None
+    stream_interval: Any = None
+    thinking_token_budget: Any = None
+    trace_decode_token_ids: Any = None
+    watermarking: Any = None
 
     def __post_init__(self) -> None:
         self.check()
@@ -98,12 +110,14 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
             self.stop = []
         elif isinstance(self.stop, str):
             self.stop = [self.stop]
-        self.stop_token_ids = self.stop_token_ids or []
-        self.bad_words = self.bad_words or []
+        self.stop_token_ids = _each_once(self.stop_token_ids)
+        self.bad_words = _each_once(self.bad_words)
         for name, kind, *_ in _RANGES:
             setattr(self, name, _plain_number(getattr(self, name), kind))
         if self.top_k == -1:
             self.top_k = 0
+        if self.seed == -1:
+            self.seed = None
         for name in ("logprobs", "prompt_logprobs"):
             if getattr(self, name) is True:
                 setattr(self, name, 1)
@@ -147,6 +161,10 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
                 _refuse(name, getattr(self, name), "True or False")
 
     def _check_combinations(self) -> None:
+        for name, accepted in _NOT_OFFERED.items():
+            value = getattr(self, name)
+            if type(value) not in map(type, accepted) or value not in accepted:  # the first also keeps arrays out
+                raise NotOfferedError(f"{name}={value!r} is not offered yet: leave it out", name)
         if self.structured_outputs is not None:
             raise NotOfferedError("structured_outputs is not offered yet: leave it out", "structured_outputs")
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
@@ -162,6 +180,14 @@ def _plain_number(value: Any, kind: type) -> Any:
     if isinstance(value, numbers.Integral):
         value = int(value)
     return float(value) if kind is float and abs(value) < _MAX_INT else value
+
+
+def _each_once(values: Any) -> Any:
+    """A list as it is, without repetitions; what is no list of what can be compared, for the check to refuse."""
+    try:
+        return list(dict.fromkeys(values)) if isinstance(values, list | tuple) else values or []
+    except TypeError:
+        return values
 
 
 def _integer_keys(bias: dict) -> dict[int, float]:
@@ -191,6 +217,19 @@ _FLAGS = (
     "spaces_between_special_tokens",
     "include_stop_str_in_output",
 )
+_NOT_OFFERED = {
+    "logprob_token_ids": (None, []),
+    "prompt_logprob_token_ids": (None, []),
+    "prompt_logprob_start": (None,),
+    "repetition_detection": (None,),
+    "routed_experts_prompt_start": (0,),
+    "skip_reading_prefix_cache": (None, False),
+    "stream_interval": (None, 1),
+    "thinking_token_budget": (None, -1),
+    "trace_decode_token_ids": (None,),
+    "watermarking": (None, False),
+}
+"""What each field may be that this version does not offer."""
 _MAY_BE_NONE = {"seed", "max_tokens", "logprobs", "prompt_logprobs"}
 # Field, type, lowest, highest, and what to say. NaN is in no range.
 _RANGES: list[tuple[str, type, float, float, str]] = [

@@ -32,6 +32,7 @@ REFUSED = [
     ("stop", [3], "a list of strings that are not empty"),
     ("stop_token_ids", ["a"], "a list of token ids"),
     ("stop_token_ids", [-1], "a list of token ids"),
+    ("stop_token_ids", [[1]], "a list of token ids"),
     ("allowed_token_ids", [], "None or at least one token id"),
     ("bad_words", [""], "a list of strings that are not empty"),
     ("max_tokens", 0, "None .* or an integer from 1"),
@@ -71,6 +72,9 @@ def test_refused(field, value, accepted):
         ("max_tokens", np.int64(5), 5),
         ("seed", np.uint32(7), 7),
         ("max_tokens", None, None),
+        ("seed", -1, None),
+        ("stop_token_ids", [42, 7, 42], [42, 7]),
+        ("bad_words", ("b", "a", "b"), ["b", "a"]),
     ],
 )
 def test_accepted_forms(field, given, kept):
@@ -87,6 +91,23 @@ def test_integers_where_floats_are_meant():
 def test_structured_outputs_are_refused_by_name():
     with pytest.raises(NotOfferedError, match="structured_outputs is not offered yet"):
         SamplingParams(structured_outputs={"json": {}})
+
+
+@pytest.mark.parametrize(
+    ("name", "nothing", "something"),
+    [
+        ("logprob_token_ids", None, [1]),
+        ("prompt_logprob_token_ids", None, np.array([[1]])),
+        ("routed_experts_prompt_start", 0, 3),
+        ("stream_interval", 1, 2),
+        ("watermarking", False, True),
+    ],
+)
+def test_fields_of_upstream_may_ask_for_nothing(name, nothing, something):
+    assert SamplingParams(**{name: nothing}).n == 1
+    with pytest.raises(NotOfferedError, match=f"{name}=.* is not offered yet") as caught:
+        SamplingParams(**{name: something})
+    assert caught.value.parameter == name
 
 
 def test_unknown_field_is_an_error():
