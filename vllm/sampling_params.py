@@ -66,6 +66,7 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
     allowed_token_ids: list[int] | None = None
     bad_words: list[str] | None = None
     extra_args: dict[str, Any] | None = None
+    flat_logprobs: bool = False  # give log probabilities as vllm.logprobs.FlatLogprobs
     # Filled in by the input processor: each bad word's token ids, with and without a space before it.
     bad_words_token_ids: list[list[int]] | None = None
 
@@ -216,6 +217,7 @@ _FLAGS = (
     "skip_special_tokens",
     "spaces_between_special_tokens",
     "include_stop_str_in_output",
+    "flat_logprobs",
 )
 _NOT_OFFERED = {
     "logprob_token_ids": (None, []),

@@ -8,6 +8,7 @@ import tokenizers
 from support.models import VOCAB_SIZE, mixed_prompts, reference_logprobs, save_model, save_tokenizer
 from vllm import LLM, SamplingParams
 from vllm.exceptions import NotOfferedError, PromptTooLongError, VLLMValidationError
+from vllm.logprobs import FlatLogprobs
 from vllm.v1.metrics.reader import Counter, Gauge, Histogram
 
 PROMPT = {"prompt_token_ids": mixed_prompts(1, 20, seed=4)[0] * 9}
@@ -181,6 +182,13 @@ def test_logprobs_are_transformers(llm, folder):
     assert made.cumulative_logprob == pytest.approx(
         sum(e[t].logprob for t, e in zip(made.token_ids, made.logprobs, strict=True))
     )
+
+
+def test_flat_logprobs(llm):
+    plain, flat = (ask(llm, max_tokens=3, logprobs=2, prompt_logprobs=1, flat_logprobs=f) for f in (False, True))
+    assert isinstance(flat.outputs[0].logprobs, FlatLogprobs) and isinstance(flat.prompt_logprobs, FlatLogprobs)
+    assert list(flat.outputs[0].logprobs) == plain.outputs[0].logprobs
+    assert list(flat.prompt_logprobs[1:]) == plain.prompt_logprobs[1:]
 
 
 def test_prompt_logprobs_do_not_depend_on_chunks_or_cache(llm, folder):

@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass, field
 
 from vllm.engine.input_processor import ProcessedInput
-from vllm.engine.sequence_output import SequenceOutput, decode_logprobs
+from vllm.engine.logprobs import decode_prompt_logprobs
+from vllm.engine.sequence_output import SequenceOutput
 from vllm.exceptions import VLLMValidationError
 from vllm.logprobs import PromptLogprobs
 from vllm.messages import EngineOutput
@@ -134,8 +135,13 @@ class OutputProcessor:
             result.num_tokens += len(output.new_token_ids)
             _record_latency(sequence.metrics, len(output.new_token_ids), now, result)
         if output.prompt_logprobs is not None:
-            tokenizer = self._tokenizer if state.request.params.detokenize else None
-            state.prompt_logprobs = [p and decode_logprobs(p, tokenizer) for p in output.prompt_logprobs]
+            params = state.request.params
+            state.prompt_logprobs = decode_prompt_logprobs(
+                output.prompt_logprobs,
+                self._tokenizer if params.detokenize else None,
+                state.request.prompt_token_ids,
+                params.flat_logprobs,
+            )
         state.num_cached_tokens = max(state.num_cached_tokens, output.num_cached_tokens)
         state.error = output.error or state.error
         sequence.append(output)

@@ -1,7 +1,8 @@
 """The growing answer of one sequence: text, stop strings, logprobs."""
 
 from vllm.detokenizer import IncrementalDetokenizer
-from vllm.logprobs import Logprob, SampleLogprobs
+from vllm.engine.logprobs import TOKENS_BEFORE, append_decoded
+from vllm.logprobs import SampleLogprobs, create_sample_logprobs
 from vllm.messages import EngineOutput, EngineRequest, TokenLogprobs
 from vllm.outputs import CompletionOutput, RequestMetrics
 from vllm.sampling_params import RequestOutputKind
@@ -16,7 +17,9 @@ class SequenceOutput:
         self.index = index
         self.text = ""
         self.token_ids: list[int] = []
-        self.logprobs: SampleLogprobs | None = None if params.logprobs is None else []
+        self.logprobs: SampleLogprobs | None = None
+        if params.logprobs is not None:
+            self.logprobs = create_sample_logprobs(params.flat_logprobs)
         self.cumulative_logprob: float | None = None if params.logprobs is None else 0.0
         self.finish_reason: str | None = None
         self.stop_reason: int | str | None = None
@@ -87,7 +90,7 @@ class SequenceOutput:
 
     def _add_logprobs(self, entry: TokenLogprobs) -> None:
         assert self.logprobs is not None and self.cumulative_logprob is not None
-        self.logprobs.append(decode_logprobs(entry, self._tokenizer))
+        append_decoded(self.logprobs, entry, self._tokenizer, self.token_ids[-1 - TOKENS_BEFORE : -1])
         self.cumulative_logprob += entry.logprobs[0]
 
 
@@ -99,14 +102,3 @@ def _first_stop(text: str, new_characters: int, stops: list[str] | str) -> tuple
         if at >= 0 and (best is None or at + len(stop) < best[0] + len(best[1])):
             best = (at, stop)
     return best
-
-
-def decode_logprobs(entry: TokenLogprobs, tokenizer: Tokenizer | None) -> dict[int, Logprob]:
-    """The first token with its own rank, the rest ranked 1, 2, ...; decoded one by one."""
-    result: dict[int, Logprob] = {}
-    ranks = [entry.rank, *range(1, len(entry.token_ids))]
-    for token, value, rank in zip(entry.token_ids, entry.logprobs, ranks, strict=True):
-        if token not in result:
-            text = None if tokenizer is None else tokenizer.decode([token])
-            result[token] = Logprob(value, rank, text)
-    return result
