@@ -1,6 +1,10 @@
 """What a request gives back."""
 
+import dataclasses
+import functools
+import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 from vllm.logprobs import PromptLogprobs, SampleLogprobs
 from vllm.pooling_outputs import (
@@ -27,6 +31,7 @@ __all__ = [
     "ScoringOutput",
     "ScoringRequestOutput",
 ]
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -99,7 +104,32 @@ class CompletionOutput:
     def finished(self) -> bool:
         return self.finish_reason is not None
 
+    def _extend(self, later: "CompletionOutput") -> None:
+        """Makes of this and what is new in `later` the output of both."""
+        self.text += later.text
+        self.token_ids = [*self.token_ids, *later.token_ids]
+        if self.logprobs is not None and later.logprobs is not None:
+            self.logprobs.extend(later.logprobs)
+        self.cumulative_logprob = later.cumulative_logprob
+        self.finish_reason, self.stop_reason = later.finish_reason, later.stop_reason
 
+
+def _ignores_unknown_keywords(cls: type) -> type:
+    """Decorates a dataclass: programs that are written for another version may give it fields of that."""
+    known = [each.name for each in dataclasses.fields(cls)]
+    generated = cls.__init__
+
+    @functools.wraps(generated)
+    def init(self: Any, *args: Any, **keywords: Any) -> None:
+        if unknown := [name for name in keywords if name not in known]:
+            _log.warning("%s has no field %s: what was given is ignored", cls.__name__, ", ".join(unknown))
+        generated(self, *args, **{name: value for name, value in keywords.items() if name in known})
+
+    cls.__init__ = init
+    return cls
+
+
+@_ignores_unknown_keywords
 @dataclass
 class RequestOutput:
     """A prompt and its answers.
@@ -125,3 +155,14 @@ class RequestOutput:
     num_cached_tokens: int = 0
     kv_transfer_params: None = None
     error: str | None = field(default=None, repr=False)
+
+    def add(self, next_output: "RequestOutput", aggregate: bool) -> None:
+        """Takes a later output of the same request: what is new (`aggregate`), or what then replaces the answers."""
+        self.finished |= next_output.finished
+        answers = {each.index: each for each in self.outputs}
+        for later in next_output.outputs:
+            if aggregate and later.index in answers:
+                answers[later.index]._extend(later)
+            else:
+                answers[later.index] = later
+        self.outputs = list(answers.values())

@@ -1,6 +1,7 @@
 """The LLM class end to end on a tiny model: stops, n, logprobs, processors, refusals."""
 
 import shutil
+from unittest import mock
 
 import pytest
 import tokenizers
@@ -261,6 +262,16 @@ def test_priorities(folder):
     alone = llm.generate("a", params, use_tqdm=False, priority=1)[0].outputs[0].token_ids
     both = llm.generate(["a", "a"], params, use_tqdm=False, priority=[2, 0])
     assert [o.outputs[0].token_ids for o in both] == [alone, alone]
+    conversations = [[{"role": "user", "content": text}] for text in ("a", "b")]
+    assert len(llm.chat(conversations, params, use_tqdm=False, priority=[1, 0])) == 2
+    with pytest.raises(VLLMValidationError, match="2 prompts but 1 priorities"):
+        llm.chat(conversations, params, priority=[0])
+
+
+def test_progress_bars_of_ones_own(llm):
+    bar = mock.Mock()
+    llm.generate(["a", "b"], SamplingParams(max_tokens=1), use_tqdm=bar)
+    assert bar.call_args.kwargs["total"] == 2 and bar.return_value.update.call_count == 2
 
 
 def test_refused_calls(llm):
@@ -275,8 +286,9 @@ def test_refused_calls(llm):
     ):
         with pytest.raises(VLLMValidationError, match=said):
             llm.generate(["a", "b"], priority=wrong)
-    with pytest.raises(NotOfferedError, match=r"LLM\.embed is not offered"):
-        llm.embed("a")
+    for name in ("embed", "apply_model", "enqueue"):
+        with pytest.raises(NotOfferedError, match=rf"LLM\.{name} is not offered"):
+            getattr(llm, name)("a")
     with pytest.raises(NotOfferedError, match="lora_request"):
         llm.generate("a", lora_request=object())
 

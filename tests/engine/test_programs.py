@@ -79,6 +79,20 @@ def test_an_engine_is_stepped(parser, folder):
     assert times.last_token_ts - times.first_token_ts < 60 and not times.is_corrupted
 
 
+def test_an_engine_returns_the_ids_that_it_was_given(llm):
+    engine = llm.llm_engine
+    assert engine.add_request("mine", "a", SamplingParams()) == "mine"
+    engine.abort_request(["mine"], internal=True)
+    assert engine.get_num_unfinished_requests() == 0 and engine.get_supported_tasks() == ("generate",)
+    with pytest.raises(TypeError, match=r"request_id must be a string, got .*int"):
+        engine.add_request(7, "a", SamplingParams())
+
+
+def test_an_llm_of_arguments_that_are_there(folder):
+    llm = LLM.from_engine_args(EngineArgs(folder, max_model_len=48))
+    assert (llm.model_config.max_model_len, llm.get_world_size()) == (48, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "refused"),
     [
@@ -96,7 +110,13 @@ def test_what_a_request_may_not_ask_for_is_refused_by_name(llm, arguments, refus
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"), [(None, True), ({"truncation": False}, True), ({"add_special_tokens": False}, False)]
+    ("said", "expected"),
+    [
+        (None, True),
+        ({"truncation": False}, True),
+        ({"add_special_tokens": False}, False),
+        ({"add_special_tokens": True}, True),
+    ],
 )
 def test_a_request_says_whether_special_tokens_are_added(llm, monkeypatch, said, expected):
     seen = []
@@ -104,7 +124,11 @@ def test_a_request_says_whether_special_tokens_are_added(llm, monkeypatch, said,
     monkeypatch.setattr(llm.get_tokenizer(), "encode", lambda text, added: seen.append(added) or encode(text, added))
     llm.llm_engine.add_request("a", "a", SamplingParams(), tokenization_kwargs=said)
     llm.llm_engine.abort_request(["a"])
-    assert seen == [expected]
+    params = SamplingParams(max_tokens=1)
+    llm.generate("a", params, use_tqdm=False, tokenization_kwargs=said)
+    llm.chat([{"role": "user", "content": "a"}], params, use_tqdm=False, tokenization_kwargs=said)
+    in_chat = said == {"add_special_tokens": True}  # otherwise templates write them
+    assert seen == [expected, expected, in_chat]
 
 
 @pytest.mark.parametrize("engine_class", [LLMEngine, AsyncLLM])
@@ -226,6 +250,27 @@ def test_outputs_are_objects_as_others():
         assert vars(output)[each] is None
     completion.score = 0.5
     assert vars(completion)["score"] == 0.5 and completion.lora_request is None
+
+
+def test_outputs_take_fields_of_other_versions(caplog):
+    output = RequestOutput("1", "p", [4], None, outputs=[], finished=True, another=3)
+    assert output.finished and "another" in caplog.text and not hasattr(output, "another")
+
+
+def _part(text, finish_reason=None, index=0):
+    completion = CompletionOutput(index, text, [ord(text)], -1.0, [{ord(text): Logprob(-1.0)}], finish_reason)
+    return RequestOutput("1", "p", [4], None, [completion], finish_reason is not None)
+
+
+@pytest.mark.parametrize(("aggregate", "text"), [(True, "ab"), (False, "b")])
+def test_outputs_are_added_up(aggregate, text):
+    output = _part("a")
+    output.add(_part("c", index=1), aggregate)
+    output.add(_part("b", "length"), aggregate)
+    first, second = output.outputs
+    assert (first.text, first.token_ids, first.finish_reason) == (text, [ord(c) for c in text], "length")
+    assert [list(entry) for entry in first.logprobs] == [[ord(c)] for c in text]
+    assert (second.index, second.text, second.finish_reason, output.finished) == (1, "c", None, True)
 
 
 def test_an_open_port_can_be_listened_on():

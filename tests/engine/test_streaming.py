@@ -75,6 +75,21 @@ def test_abort(engine):
     assert engine.stats().num_running == 0 and engine.reset_prefix_cache()
 
 
+def test_running_requests_can_be_reset(engine):
+    params = SamplingParams(temperature=0, max_tokens=20, ignore_eos=True)
+    answers = []
+    for resets in (False, True):
+        engine.add_request("r", PROMPT, params)
+        outputs = [output for _ in range(8) for output in engine.step()]
+        assert not engine.reset_prefix_cache()
+        if resets:
+            assert engine.reset_prefix_cache(reset_running_requests=True)
+        while engine.has_unfinished_requests():
+            outputs += engine.step()
+        answers.append(outputs[-1].outputs[0].token_ids)
+    assert len(answers[0]) == 20 and answers[0] == answers[1]
+
+
 def test_request_id_in_use(engine):
     engine.add_request("a", PROMPT, SamplingParams())
     with pytest.raises(ValueError, match="request_id 'a' is in use"):

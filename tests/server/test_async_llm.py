@@ -11,7 +11,6 @@ from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
 from vllm.distributed.child_process import ChildProcess
 from vllm.engine import core_child
 from vllm.engine.async_llm import AsyncLLM
-from vllm.engine.request_stream import RequestAbortedError
 from vllm.exceptions import EngineDeadError, ModelError, NotOfferedError, VLLMValidationError
 from vllm.sampling_params import RequestOutputKind
 
@@ -112,13 +111,17 @@ def test_closing_and_aborting_free_the_request(arguments):
         left = llm.generate("x", params, "left")
         await anext(left)
         await left.aclose()
-        aborted = llm.generate("x", params, "aborted")
-        await anext(aborted)
-        await llm.abort("aborted")
-        with pytest.raises(RequestAbortedError):
-            while True:
-                await anext(aborted)
+        for kind in RequestOutputKind:
+            answers = SamplingParams(n=2, max_tokens=4000, ignore_eos=True, output_kind=kind)
+            aborted = asyncio.create_task(collect(llm, "x", answers, kind.name))
+            while not llm.output_processor.has_unfinished_requests():
+                await asyncio.sleep(0.01)
+            await llm.abort(kind.name, internal=False)
+            *before, last = await aborted
+            assert last.finished and not any(output.finished for output in before)
+            assert [answer.finish_reason for answer in last.outputs] == ["abort", "abort"]
         await llm.abort(["unknown"])
+        assert not llm.output_processor.has_unfinished_requests()
         while llm.stats.num_running or llm.stats.num_waiting:
             await asyncio.sleep(0.01)
         return llm.num_open_requests
@@ -258,6 +261,11 @@ def test_reset_prefix_cache(arguments):
         counts = []
         for name in ("first", "cached"):
             counts.append((await collect(llm, prompt, params, name))[0].num_cached_tokens)
+        open_request = llm.generate(prompt, SamplingParams(max_tokens=4000, ignore_eos=True), "open")
+        await anext(open_request)
+        assert not await llm.reset_prefix_cache()
+        assert await llm.reset_prefix_cache(reset_running_requests=True)
+        await open_request.aclose()
         assert await llm.reset_prefix_cache()
         counts.append((await collect(llm, prompt, params, "again"))[0].num_cached_tokens)
         return counts

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllm.config import ModelConfig, VllmConfig
@@ -12,7 +12,7 @@ from vllm.engine.core_child import CoreProcess
 from vllm.engine.input_processor import InputProcessor, ProcessedInput
 from vllm.engine.off_the_loop import off_the_loop
 from vllm.engine.output_processor import OutputProcessor, ProcessedOutputs
-from vllm.engine.request_stream import RequestAbortedError, RequestStream
+from vllm.engine.request_stream import RequestStream
 from vllm.exceptions import EngineDeadError, NotOfferedError, VLLMValidationError
 from vllm.inputs import PromptType
 from vllm.messages import EngineStats
@@ -33,6 +33,7 @@ class AsyncLLM:
         stats: the core's state after its last step.
         kv_cache_tokens: how many tokens fit into the KV cache.
         sleep_level: how deep the engine sleeps, as `sleep` takes it; 0 while it is awake, all of it.
+        output_processor: holds what is open.
         observers: called with what each step gave (ProcessedOutputs), for metrics.
         on_give_up: called with the cause when the engine has died for good.
     """
@@ -59,7 +60,7 @@ class AsyncLLM:
             model = config.model_config
             self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder)
             self._inputs = InputProcessor(config, self.tokenizer)
-            self._outputs = OutputProcessor(self.tokenizer)
+            self.output_processor = OutputProcessor(self.tokenizer)
         except BaseException:
             self._client.close()
             raise
@@ -154,7 +155,7 @@ class AsyncLLM:
         stream = RequestStream(requests, on_close=self.forget)
         try:
             for request in requests:
-                self._outputs.add_request(request)
+                self.output_processor.add_request(request)
                 self._streams[request.request_id] = stream
             for request in requests:
                 self._client.add(request.engine_requests)
@@ -173,14 +174,20 @@ class AsyncLLM:
         tokenization_kwargs: dict[str, Any] | None = None,
         trace_headers: Mapping[str, str] | None = None,
         priority: int = 0,
+        data_parallel_rank: int | None = None,
     ) -> AsyncGenerator[RequestOutput, None]:
         """Yields outputs as `sampling_params.output_kind` asks; closing the generator aborts the request.
 
         Raises:
             VLLMValidationError: the request is at fault.
-            EngineDeadError: the core died, or the request was aborted; the message says why.
+            EngineDeadError: the core died; the message says why.
         """
         refuse_given(lora_request=lora_request, trace_headers=trace_headers)
+        if data_parallel_rank:
+            raise NotOfferedError(
+                f"data_parallel_rank={data_parallel_rank!r} is not offered: there is one engine, give None or 0",
+                "data_parallel_rank",
+            )
         special = adds_special_tokens(tokenization_kwargs)
         request = await self.prepare(request_id, prompt, sampling_params, priority=priority, add_special_tokens=special)
         stream = await self.submit([request])
@@ -194,12 +201,16 @@ class AsyncLLM:
     async def encode(self, *args, **kwargs):
         raise NotOfferedError("encode is not offered: this version generates text only, it has no pooling models")
 
-    async def abort(self, request_id: str | list[str]) -> None:
-        """Ends requests; who reads their outputs gets RequestAbortedError. Unknown ids are ignored."""
-        for one in [request_id] if isinstance(request_id, str) else request_id:
-            if (stream := self._streams.get(one)) is not None:
-                stream.fail(RequestAbortedError(f"request {one} was aborted"))
-                self.forget(stream)
+    async def abort(self, request_id: str | Iterable[str], internal: bool = False) -> None:
+        """Ends requests: the last output that their readers get has finish_reason "abort". Unknown ids are ignored.
+
+        `internal` has no effect: ids are the user's.
+        """
+        ids = [request_id] if isinstance(request_id, str) else list(request_id)
+        ended = self.output_processor.finish_aborted(ids)
+        self._client.abort(ended.requests_to_abort)
+        for output in ended.request_outputs:
+            self._deliver(output)
 
     def forget(self, stream: RequestStream) -> None:
         """Drops requests that nobody listens to any more."""
@@ -207,13 +218,16 @@ class AsyncLLM:
         for request_id in ids:
             del self._streams[request_id]
         if ids:
-            self._client.abort(self._outputs.abort_requests(ids))
+            self._client.abort(self.output_processor.abort_requests(ids))
 
     # State
 
     @property
     def num_open_requests(self) -> int:
         return len(self._streams)
+
+    def get_num_unfinished_requests(self) -> int:
+        return self.output_processor.num_unfinished
 
     @property
     def core_pid(self) -> int:
@@ -237,7 +251,7 @@ class AsyncLLM:
 
     async def check_health(self) -> None:
         """Raises EngineDeadError with the cause while there is no core that takes requests."""
-        if self._client.cause is not None:
+        if self.errored:
             raise self.dead_error
 
     @property
@@ -260,10 +274,10 @@ class AsyncLLM:
     async def do_log_stats(self) -> None:
         """Nothing to do: the server logs on its own."""
 
-    async def reset_prefix_cache(self) -> bool:
-        """Forgets cached prefixes; False while requests hold blocks."""
+    async def reset_prefix_cache(self, reset_running_requests: bool = False, reset_connector: bool = False) -> bool:
+        """As EngineCore.reset_prefix_cache; there is no connector to reset."""
         await self.attach()
-        return await self._client.call("reset_prefix_cache")
+        return await self._client.call("reset_prefix_cache", reset_running_requests)
 
     async def sleep(self, level: int = 1) -> None:
         """As EngineCore.sleep."""
@@ -293,7 +307,7 @@ class AsyncLLM:
         self.stats = step.stats
         if not step.outputs:
             return
-        processed = self._outputs.process(step.outputs)
+        processed = self.output_processor.process(step.outputs)
         self._client.abort(processed.requests_to_abort)
         for output in processed.request_outputs:
             self._deliver(output)
@@ -325,7 +339,7 @@ class AsyncLLM:
         self._fail_streams(cause)
 
     def _fail_streams(self, cause: str) -> None:
-        self._outputs.abort_requests(list(self._streams))
+        self.output_processor.abort_requests(list(self._streams))
         streams = set(self._streams.values())
         self._streams.clear()
         for stream in streams:

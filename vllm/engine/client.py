@@ -85,7 +85,7 @@ class CoreClient(asyncio.Protocol):
         if self.cause is None and request_ids:
             self._send(Kind.ABORT, list(request_ids))
 
-    async def call(self, method: str, argument: int | list[str] | None = None) -> bool:
+    async def call(self, method: str, argument: bool | int | list[str] | None = None) -> bool:
         """Runs a method of the core between two steps and returns its answer, or raises VLLMValidationError."""
         self._next_call += 1
         self._send(Kind.CALL, wire.Call(self._next_call, method, argument))

@@ -99,8 +99,13 @@ class EngineCore:
     def stats(self) -> EngineStats:
         return self._scheduler.stats()
 
-    def reset_prefix_cache(self) -> bool:
-        """Forgets all cached prefixes; False, and nothing done, while requests hold blocks."""
+    def reset_prefix_cache(self, reset_running_requests: bool = False) -> bool:
+        """Forgets all cached prefixes; False, and nothing done, while requests hold blocks.
+
+        With `reset_running_requests` these give their blocks up, and are computed from their beginning again.
+        """
+        if reset_running_requests:
+            self._scheduler.restart([])
         return self._kv_cache.reset()
 
     def sleep(self, level: int = 1) -> bool:

@@ -67,8 +67,13 @@ class LLMEngine:
         priority: int = 0,
         *,
         add_special_tokens: bool = True,
-    ) -> None:
-        """Queues a prompt. Raises VLLMValidationError, and queues nothing, where it is refused."""
+    ) -> str:
+        """Queues a prompt, and returns its id.
+
+        Raises VLLMValidationError, and queues nothing, where it is refused, and TypeError for an id that is no text.
+        """
+        if not isinstance(request_id, str):
+            raise TypeError(f"request_id must be a string, got {type(request_id)}")
         refuse_given(lora_request=lora_request, trace_headers=trace_headers)
         request = self._input.process(
             request_id,
@@ -85,6 +90,7 @@ class LLMEngine:
         except ValueError:
             self.abort_request([request_id])
             raise
+        return request_id
 
     def step(self) -> list[RequestOutput]:
         """Computes one batch; outputs of requests that have something new."""
@@ -115,9 +121,18 @@ class LLMEngine:
     def has_unfinished_requests(self) -> bool:
         return self._output.num_unfinished > 0
 
-    def abort_request(self, request_ids: list[str]) -> None:
-        """Drops requests; unknown ids are ignored. No output is made for them."""
+    def abort_request(self, request_ids: list[str], internal: bool = False) -> None:
+        """Drops requests; unknown ids are ignored. No output is made for them.
+
+        `internal` has no effect: the ids that add_request returns are the user's.
+        """
         self._core.abort_requests(self._output.abort_requests(request_ids))
+
+    def get_supported_tasks(self) -> tuple[str, ...]:
+        return ("generate",)
+
+    def do_log_stats(self) -> None:
+        """Nothing to do: see get_metrics."""
 
     def stats(self) -> EngineStats:
         return self._core.stats()
@@ -126,9 +141,9 @@ class LLMEngine:
         """What was counted and measured from the engine's start."""
         return list(self._metrics.snapshot(self.stats()))
 
-    def reset_prefix_cache(self) -> bool:
-        """Forgets all cached prefixes; False, and nothing done, while requests run."""
-        return self._core.reset_prefix_cache()
+    def reset_prefix_cache(self, reset_running_requests: bool = False, reset_connector: bool = False) -> bool:
+        """As EngineCore.reset_prefix_cache; there is no connector to reset."""
+        return self._core.reset_prefix_cache(reset_running_requests)
 
     def sleep(self, level: int = 1) -> None:
         """As EngineCore.sleep."""

@@ -28,7 +28,7 @@ class FinishedRequest:
 
 @dataclass(slots=True)
 class ProcessedOutputs:
-    """`requests_to_abort`: core request ids that a stop string ended; the caller tells the core.
+    """`requests_to_abort`: core request ids that a stop string or an abort ended; the caller tells the core.
 
     The rest feeds metrics: seconds to the first token, seconds between tokens, the step's tokens (prompts count with
     their first token), the sequences that finished, and of requests that did, how many answers they had and how many
@@ -86,6 +86,9 @@ class OutputProcessor:
     def num_unfinished(self) -> int:
         return len(self._requests)
 
+    def has_unfinished_requests(self) -> bool:
+        return bool(self._requests)
+
     def process(self, outputs: list[EngineOutput]) -> ProcessedOutputs:
         """Outputs of unknown (aborted) requests are skipped."""
         now = time.time()
@@ -112,12 +115,14 @@ class OutputProcessor:
                     core_ids.append(each.request_id)
         return core_ids
 
-    def fail_all(self, error: str) -> list[RequestOutput]:
-        """Ends every open request with finish_reason "error" and this cause."""
-        failed = [
-            EngineOutput(request_id=i, new_token_ids=[], finish_reason="error", error=error) for i in self._sequences
-        ]
-        return self.process(failed).request_outputs
+    def finish_aborted(self, request_ids: list[str]) -> ProcessedOutputs:
+        """Ends requests (the user's ids) with what there is of their answers, and finish_reason "abort"."""
+        states = [self._requests[i] for i in request_ids if i in self._requests]
+        core_ids = [each.request_id for state in states for each in state.request.engine_requests]
+        core_ids = [i for i in core_ids if i in self._sequences]
+        ended = self.process([EngineOutput(request_id=i, new_token_ids=[], finish_reason="abort") for i in core_ids])
+        ended.requests_to_abort = core_ids
+        return ended
 
     def _take(
         self,

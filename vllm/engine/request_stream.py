@@ -8,10 +8,6 @@ from vllm.engine.input_processor import ProcessedInput
 from vllm.outputs import RequestOutput
 
 
-class RequestAbortedError(RuntimeError):
-    """The request was ended by `abort`."""
-
-
 class RequestStream:
     """The outputs of requests that belong together, as they come. Close it, whatever happens: that frees them."""
 

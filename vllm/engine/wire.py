@@ -56,7 +56,7 @@ class Call(msgspec.Struct, array_like=True):
 
     id: int
     method: str
-    argument: int | list[str] | None = None
+    argument: bool | int | list[str] | None = None
 
 
 class Ready(msgspec.Struct, array_like=True):

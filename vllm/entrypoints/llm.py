@@ -25,9 +25,12 @@ from vllm.not_offered import refuse_given
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.tokenizer import Tokenizer
+from vllm.tokenizer_options import adds_special_tokens
 from vllm.unread_environment import warn_of_unread_variables
 
 _PARAMS = "sampling_params"
+_CALLS = "the processes of a model take no calls"
+_QUEUE = "give generate or chat all prompts at once, or use LLMEngine's add_request and step"
 _POOLING = "this version generates text only, use generate or chat"
 
 
@@ -66,40 +69,50 @@ class LLM:
         prompts: PromptType | Sequence[PromptType],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
-        use_tqdm: bool = True,
+        use_tqdm: bool | Callable[..., Any] = True,
         lora_request: None = None,
         priority: Sequence[int] | int | None = None,
+        tokenization_kwargs: dict[str, Any] | None = None,
+        mm_processor_kwargs: None = None,
     ) -> list[RequestOutput]:
         """Answers prompts, all at once; outputs are in the order of the prompts.
 
         Args:
             prompts: text, a list of token ids, {"prompt": text}, {"prompt_token_ids": ids}, or a list of these.
             sampling_params: for all prompts or one for each; None: the model's defaults.
+            use_tqdm: whether to show a progress bar, or what makes one, as tqdm.
             priority: for all prompts or one for each, lower earlier, with scheduling_policy="priority".
+            tokenization_kwargs: {"add_special_tokens": False} takes text as it is.
 
         Raises VLLMValidationError, before any work, where one of them is refused.
         """
         batch = [prompts] if is_one_prompt(prompts) else listed(prompts, "prompts", "a prompt or a list of prompts")
-        return self._run(batch, sampling_params, use_tqdm, lora_request, priority)
+        refuse_given(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
+        return self._run(batch, sampling_params, use_tqdm, priority, adds_special_tokens(tokenization_kwargs))
 
     def chat(
         self,
         messages: Conversation | Sequence[Conversation],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
-        use_tqdm: bool = True,
+        use_tqdm: bool | Callable[..., Any] = True,
         lora_request: None = None,
+        priority: Sequence[int] | int | None = None,
         chat_template: str | None = None,
         chat_template_content_format: str = "auto",
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
         tools: list[dict[str, Any]] | None = None,
         chat_template_kwargs: dict[str, Any] | None = None,
+        tokenization_kwargs: dict[str, Any] | None = None,
+        mm_processor_kwargs: None = None,
     ) -> list[RequestOutput]:
         """Answers conversations, lists of {"role": ..., "content": ...}, through the model's chat template.
 
         Content is text or a list of text parts, and templates get it so where they take that; with
-        `chat_template_content_format="string"` always as text, with "openai" as parts.
+        `chat_template_content_format="string"` always as text, with "openai" as parts. Templates write their own
+        special tokens; `tokenization_kwargs={"add_special_tokens": True}` adds the tokenizer's. `priority` as generate.
         """
+        refuse_given(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
         conversations = conversations_in(messages)
         check_template_arguments(chat_template, chat_template_content_format, chat_template_kwargs)
         tokenizer = self.get_tokenizer()
@@ -117,11 +130,20 @@ class LLM:
             }
             for conversation in conversations
         ]
-        return self._run(prompts, sampling_params, use_tqdm, lora_request, None, add_special_tokens=False)
+        special = adds_special_tokens(tokenization_kwargs, unless_said=False)
+        return self._run(prompts, sampling_params, use_tqdm, priority, special)
+
+    @classmethod
+    def from_engine_args(cls, engine_args: EngineArgs) -> "LLM":
+        return cls(**vars(engine_args))
 
     @property
     def model_config(self) -> ModelConfig:
         return self.llm_engine.model_config
+
+    def get_world_size(self, include_dp: bool = True) -> int:
+        """How many processes the model is split among; there is no data parallelism to include."""
+        return self.llm_engine.config.parallel_config.tensor_parallel_size
 
     def get_tokenizer(self) -> Tokenizer:
         if self.llm_engine.tokenizer is None:
@@ -132,10 +154,10 @@ class LLM:
         """What the model's generation_config.json suggests, vLLM's defaults for the rest."""
         return SamplingParams(**default_sampling_values(self.llm_engine.config.model_config))
 
-    def reset_prefix_cache(self) -> bool:
-        """Forgets all cached prefixes."""
+    def reset_prefix_cache(self, reset_running_requests: bool = False, reset_connector: bool = False) -> bool:
+        """As LLMEngine.reset_prefix_cache."""
         with self._lock:
-            return self.llm_engine.reset_prefix_cache()
+            return self.llm_engine.reset_prefix_cache(reset_running_requests, reset_connector)
 
     def sleep(self, level: int = 1) -> None:
         """Gives memory back until `wake_up`; the engine needs enable_sleep_mode.
@@ -161,7 +183,11 @@ class LLM:
     score = _not_offered("score", _POOLING)
     reward = _not_offered("reward", _POOLING)
     beam_search = _not_offered("beam_search", "use generate, with n for several answers")
-    collective_rpc = _not_offered("collective_rpc", "the processes of a model take no calls")
+    collective_rpc = _not_offered("collective_rpc", _CALLS)
+    apply_model = _not_offered("apply_model", _CALLS)
+    enqueue = _not_offered("enqueue", _QUEUE)
+    enqueue_chat = _not_offered("enqueue_chat", _QUEUE)
+    wait_for_completion = _not_offered("wait_for_completion", _QUEUE)
     start_profile = _not_offered("start_profile", "use a profiler of your own")
     stop_profile = _not_offered("stop_profile", "use a profiler of your own")
 
@@ -169,12 +195,10 @@ class LLM:
         self,
         prompts: list[PromptType],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None,
-        use_tqdm: bool,
-        lora_request: None,
+        use_tqdm: bool | Callable[..., Any],
         priority: Sequence[int] | int | None,
-        add_special_tokens: bool = True,
+        add_special_tokens: bool,
     ) -> list[RequestOutput]:
-        refuse_given(lora_request=lora_request)
         params = self._params_for(prompts, sampling_params)
         priorities = priorities_for(len(prompts), 0 if priority is None else priority)
         ids = [str(next(self._request_ids)) for _ in prompts]
@@ -209,14 +233,15 @@ class LLM:
             each.output_kind = RequestOutputKind.FINAL_ONLY
         return copies
 
-    def _finish(self, count: int, use_tqdm: bool) -> dict[str, RequestOutput]:
+    def _finish(self, count: int, use_tqdm: bool | Callable[..., Any]) -> dict[str, RequestOutput]:
         """Steps until all requests have finished."""
         finished: dict[str, RequestOutput] = {}
         bar = None
         if use_tqdm:
             from tqdm.auto import tqdm
 
-            bar = tqdm(total=count, desc="Processed prompts", dynamic_ncols=True)
+            make = use_tqdm if callable(use_tqdm) else tqdm
+            bar = make(total=count, desc="Processed prompts", dynamic_ncols=True)
         while self.llm_engine.has_unfinished_requests():
             for output in self.llm_engine.step():
                 finished[output.request_id] = output

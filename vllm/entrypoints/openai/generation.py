@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from vllm.engine.request_stream import RequestAbortedError, RequestStream
+from vllm.engine.request_stream import RequestStream
 from vllm.entrypoints.openai.connection import EventStream, run_while_connected
 from vllm.entrypoints.openai.errors import to_api_error
 from vllm.entrypoints.openai.load_report import load_headers
@@ -51,7 +51,7 @@ class AnswerWriter(ABC):
             body = await run_while_connected(http_request.receive, self._body())
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
-        except (EngineDeadError, RequestAbortedError, VLLMValidationError) as error:
+        except (EngineDeadError, VLLMValidationError) as error:
             return to_api_error(error, was_running=True).response()
         finally:
             self.stream.close()
@@ -120,7 +120,7 @@ class AnswerWriter(ABC):
                 if chunks:
                     yield b"".join(chunks)
             yield (_event(self.usage_chunk(self.usage())) if self._include_usage else b"") + _DONE
-        except (EngineDeadError, RequestAbortedError, VLLMValidationError) as error:
+        except (EngineDeadError, VLLMValidationError) as error:
             yield _event(to_api_error(error, was_running=True).body()) + _DONE
 
 
