@@ -25,6 +25,7 @@ class ModelConfig:
     vocab_size: int
     dtype: DType
     max_model_len: int
+    fits_max_model_len: bool = False  # max_model_len shrinks to what the KV cache holds, once that is known
     seed: int = 0
     load_format: LoadFormat = "auto"
     quantization: str | None = None  # a method of vllm.quantization
@@ -34,6 +35,13 @@ class ModelConfig:
     generation_config: str = "auto"
     override_generation_config: dict[str, Any] = field(default_factory=dict)
     served_model_name: list[str] = field(default_factory=list)  # what /v1/models lists; the first names answers
+
+    def fit_max_model_len(self, kv_cache_tokens: int) -> None:
+        if self.fits_max_model_len:
+            self.max_model_len = min(self.max_model_len, kv_cache_tokens)
+
+    def get_vocab_size(self) -> int:
+        return self.vocab_size
 
 
 @dataclass

@@ -20,20 +20,22 @@ class EmptyPromptError(VLLMValidationError):
     """A prompt without any token."""
 
     def __init__(self) -> None:
-        super().__init__("the prompt cannot be empty: give at least one token", "prompt")
+        super().__init__("the decoder prompt cannot be empty: give at least one token", "prompt")
 
 
 class PromptTooLongError(VLLMValidationError):
     """A prompt that leaves no room for a generated token within max_model_len or the KV cache.
 
-    Clients look for "this model's maximum context length is", which OpenAI's message has, to know this error.
+    Clients look for "this model's maximum context length is" or "Please reduce the length", which OpenAI's message has,
+    to know this error.
     """
 
     def __init__(self, prompt_tokens: int, limit: int, limit_name: str = "max_model_len", advice: str = ""):
-        advice = advice or "shorten the prompt or raise max_model_len"
+        advice = advice or "raise max_model_len"
         super().__init__(
             f"this model's maximum context length is {limit} tokens ({limit_name}), but the prompt has {prompt_tokens} "
-            f"and one is needed for the answer: at most {max(limit - 1, 0)} are accepted; {advice}",
+            f"and one is needed for the answer: at most {max(limit - 1, 0)} are accepted. "
+            f"Please reduce the length of the prompt or {advice}",
             "prompt",
         )
 

@@ -91,6 +91,7 @@ def test_not_offered(arguments, expected):
         {"task": "generate"},
         {"swap_space": 4, "structured_outputs_config": {}, "lora_modules": []},
         {"seed": None},
+        {"async_scheduling": True},
     ],
 )
 @pytest.mark.parametrize("kind", [EngineArgs, AsyncEngineArgs])

@@ -232,8 +232,8 @@ def test_chat(llm):
 @pytest.mark.parametrize(
     ("prompt", "params", "expected"),
     [
-        ({"prompt_token_ids": []}, {}, "the prompt cannot be empty"),
-        ("", {}, "the prompt cannot be empty"),
+        ({"prompt_token_ids": []}, {}, "the decoder prompt cannot be empty"),
+        ("", {}, "the decoder prompt cannot be empty"),
         (
             {"prompt_token_ids": [1, VOCAB_SIZE]},
             {},
@@ -243,17 +243,28 @@ def test_chat(llm):
         ({"prompt_token_ids": ["a"]}, {}, "must be a list of integers"),
         ({"text": "a"}, {}, "a prompt must be text"),
         ([5, "a"], {}, "must be a list of integers"),
-        ([], {}, "the prompt cannot be empty"),
+        ([], {}, "the decoder prompt cannot be empty"),
         ({"prompt_token_ids": [5] * 256}, {}, "context length is 256 tokens .max_model_len., but the prompt has 256"),
         ("a", {"logprobs": 21}, "logprobs=21 is not accepted: max_logprobs is 20"),
         ("a", {"logit_bias": {400: 1.0}}, "logit_bias holds 400"),
         ("a", {"stop_token_ids": [400]}, "stop_token_ids holds 400"),
+        ("a", {"bad_words": ["x", " "]}, r"bad_words=\[' '\] is not accepted: it has no tokens"),
+        ([5, 6], {"max_tokens": None, "min_tokens": 255}, "min_tokens=255 .*: the prompt leaves 25. tokens"),
     ],
 )
 def test_refused_requests(llm, prompt, params, expected):
     with pytest.raises(VLLMValidationError, match=expected):
         llm.generate(["fine", prompt], SamplingParams(**params), use_tqdm=False)
     assert not llm.llm_engine.has_unfinished_requests()
+
+
+@pytest.mark.parametrize(("blocks", "longest"), [(4, 128), (1000, 512)])
+def test_max_model_len_of_what_fits(folder, blocks, longest):
+    llm = LLM(str(folder), dtype="float32", max_model_len=-1, num_gpu_blocks_override=blocks, block_size=32)
+    assert llm.model_config.max_model_len == longest
+    assert len(tokens(llm, [5] * (longest - 2), max_tokens=None)) == 2
+    with pytest.raises(PromptTooLongError, match=f"{longest} tokens .max_model_len.*Please reduce the length"):
+        llm.generate([5] * longest, use_tqdm=False)
 
 
 def test_priorities(folder):
@@ -337,7 +348,9 @@ def test_without_tokenizer(folder):
     llm = LLM(str(folder), dtype="float32", max_model_len=64, skip_tokenizer_init=True)
     output = ask(llm, {"prompt_token_ids": [5, 6]}, detokenize=False).outputs[0]
     assert output.text == "" and len(output.token_ids) == 24
-    with pytest.raises(VLLMValidationError, match="skip_tokenizer_init is set: give prompt_token_ids"):
+    with pytest.raises(
+        VLLMValidationError, match="`skip_tokenizer_init=True` leaves no tokenizer: give prompt_token_ids"
+    ):
         llm.generate("text", use_tqdm=False)
 
 

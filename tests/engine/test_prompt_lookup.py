@@ -70,6 +70,12 @@ def test_requests_that_draw_get_no_drafts(folder):
     assert found == answers(folder, params)[0] and stats.num_drafts == 0
 
 
+def test_short_form(folder):
+    arguments = EngineArgs(str(folder), speculative_config={"model": "ngram", "num_speculative_tokens": 2})
+    config = arguments.create_engine_config().speculative_config
+    assert (config.method, config.num_speculative_tokens) == ("ngram", 2)
+
+
 @pytest.mark.parametrize(("given", "found"), [({"max": 1}, (1, 1)), ({"min": 7}, (7, 7)), ({"max": 9}, (2, 9))])
 def test_one_length_given(folder, given, found):
     given = {f"prompt_lookup_{name}": length for name, length in given.items()}

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from vllm.exceptions import VLLMValidationError
+from vllm.platforms.cpu import CpuPlatform
 from vllm.platforms.cpu_topology import allowed_cpus, chosen_cpus, given_cpus, parse_cpu_list
 
 
@@ -116,6 +117,10 @@ def test_threads_of_a_process():
     assert threads == str(len(masks.split(";"))) and runtimes == "1"
     whole = report(VLLM_CPU_OMP_THREADS_BIND="nobind")
     assert len(whole[1].split(";")) == 1 and whole[2] == "1"
+
+
+def test_a_cpu_is_one_device():
+    assert CpuPlatform().device_count() == 1
 
 
 def test_refusal_is_one_line():

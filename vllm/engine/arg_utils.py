@@ -155,7 +155,8 @@ class EngineArgs:
     logits_processors: list[Any] | None = _not_offered(None, [])
     limit_mm_per_prompt: dict[str, Any] | None = _not_offered(None, {})
     compilation_config: Any = _not_offered(None, 0, {})
-    async_scheduling: bool | None = _not_offered(None, False)
+    # On or off, answers are the same.
+    async_scheduling: bool | None = _not_offered(None, False, True)
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(EngineArgs):

@@ -103,6 +103,7 @@ class AsyncLLM:
         """Blocks until the model is loaded. Raises ModelError or EngineDeadError."""
         ready = self._client.wait_ready()
         self.kv_cache_tokens = self.stats.kv_cache_tokens = ready.kv_cache_tokens
+        self.model_config.fit_max_model_len(ready.kv_cache_tokens)
         return ready
 
     async def attach(self) -> None:

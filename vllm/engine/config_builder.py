@@ -130,6 +130,7 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
         vocab_size=positive_int(hf_config, "vocab_size", folder),
         dtype=_dtype(args.dtype, hf_config, folder),
         max_model_len=_max_model_len(args.max_model_len, hf_config),
+        fits_max_model_len=args.max_model_len == -1,
         seed=args.seed,
         load_format=args.load_format,
         quantization=quantization,
@@ -249,6 +250,8 @@ def _speculative_config(given: dict[str, Any] | None) -> SpeculativeConfig | Non
     if given is None:
         return None
     name = "speculative_config"
+    if isinstance(given, dict) and given.get("model") == "ngram":  # upstream's short form
+        given = {"method": "ngram", **{key: value for key, value in given.items() if key != "model"}}
     known = [each.name for each in fields(SpeculativeConfig)]
     if not isinstance(given, dict) or not set(given) <= set(known) or given.get("method") != "ngram":
         raise VLLMValidationError(

@@ -36,6 +36,7 @@ class EngineCore:
         cache = config.cache_config
         self._runner: ModelRunner | None = self._load(config)
         self._kv_cache = KVCacheManager(self._runner.num_blocks, cache.block_size, cache.enable_prefix_caching)
+        config.model_config.fit_max_model_len(self._kv_cache.num_tokens)
         max_model_len = config.model_config.max_model_len
         if self._kv_cache.num_tokens < max_model_len:
             _log.warning(

@@ -91,7 +91,9 @@ class InputProcessor:
                 "prompt",
             )
         if self._tokenizer is None:
-            raise VLLMValidationError("skip_tokenizer_init is set: give prompt_token_ids in place of text", "prompt")
+            raise VLLMValidationError(
+                "`skip_tokenizer_init=True` leaves no tokenizer: give prompt_token_ids in place of text", "prompt"
+            )
         return prompt, self._tokenizer.encode(prompt, add_special_tokens)
 
     def _check_prompt(self, token_ids: list[int]) -> None:
@@ -122,6 +124,12 @@ class InputProcessor:
     def _children(self, params: SamplingParams, prompt_tokens: int) -> list[SamplingParams]:
         """One copy a sequence, complete: its own seed, a bounded max_tokens, bad words as token ids."""
         room = self._model.max_model_len - prompt_tokens
+        if params.max_tokens is None and params.min_tokens > room:
+            raise VLLMValidationError(
+                f"min_tokens={params.min_tokens} is not accepted: the prompt leaves {room} tokens of max_model_len, "
+                "give at most that",
+                "min_tokens",
+            )
         seed = self._random.getrandbits(62) if params.seed is None else params.seed
         bad_words = self._bad_words(params.bad_words or [])
         children = []
@@ -147,12 +155,17 @@ class InputProcessor:
         """A word inside a text is often another token (with a leading space) than one at its start: forbid both."""
         sequences: list[list[int]] = []
         for word in words:
-            for text in (word.lstrip(), " " + word.lstrip()):
-                ids = self._tokenizer.encode(text, add_special_tokens=False) if self._tokenizer else []
+            bare, spaced = (self._encode(text) for text in (word.lstrip(), " " + word.lstrip()))
+            if not bare:
+                raise VLLMValidationError(f"bad_words={[word]!r} is not accepted: it has no tokens", "bad_words")
+            for ids in (bare, spaced):
                 # The tokenizer may know tokens that the model has no logits for.
                 if ids and ids not in sequences and max(ids) < self._model.vocab_size:
                     sequences.append(ids)
         return sequences
+
+    def _encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False) if self._tokenizer else []
 
 
 def _in_64_bits(seed: int) -> int:

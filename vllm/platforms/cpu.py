@@ -33,6 +33,10 @@ class CpuPlatform(Platform):
         names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
         return next(names, platform.machine())
 
+    def device_count(self) -> int:
+        """The CPUs of a machine are one device."""
+        return 1
+
     def free_memory(self) -> int:
         return self.host_free_memory()
 

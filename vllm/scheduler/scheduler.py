@@ -47,7 +47,7 @@ class Scheduler:
             raise VLLMValidationError(f"request_id {request.request_id!r} is in use: give another", "request_id")
         prompt_tokens = len(request.prompt_token_ids)
         if prompt_tokens >= self._max_len:
-            advice = "shorten the prompt or give the KV cache more memory (VLLM_CPU_KVCACHE_SPACE)"
+            advice = "give the KV cache more memory (VLLM_CPU_KVCACHE_SPACE)"
             raise PromptTooLongError(prompt_tokens, self._max_len, "the KV cache's size", advice)
         added = Request(request, self._num_added, self._max_len)
         self._num_added += 1
