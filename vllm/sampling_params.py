@@ -165,7 +165,7 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
         for name, accepted in _NOT_OFFERED.items():
             value = getattr(self, name)
             if type(value) not in map(type, accepted) or value not in accepted:  # the first also keeps arrays out
-                raise NotOfferedError(f"{name}={value!r} is not offered yet: leave it out", name)
+                raise NotOfferedError(f"{name} is not offered yet: leave it out", name)
         if self.structured_outputs is not None:
             raise NotOfferedError("structured_outputs is not offered yet: leave it out", "structured_outputs")
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:

@@ -91,7 +91,8 @@ def test_not_offered(arguments, expected):
         {"task": "generate"},
         {"swap_space": 4, "structured_outputs_config": {}, "lora_modules": []},
         {"seed": None},
-        {"async_scheduling": True},
+        {"async_scheduling": True, "compilation_config": {"cudagraph_capture_sizes": [4]}},
+        {"kernel_config": {"enable_jit_warmup": False}, "compilation_config": 3},
     ],
 )
 @pytest.mark.parametrize("kind", [EngineArgs, AsyncEngineArgs])

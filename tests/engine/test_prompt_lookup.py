@@ -58,6 +58,21 @@ def test_greedy_answers_are_the_same(folder, arguments):
     assert sum(accepted) == stats.num_accepted_tokens and accepted == sorted(accepted, reverse=True)
 
 
+def test_logprobs_are_those_of_the_kept_tokens(folder):
+    params = SamplingParams(
+        temperature=0, max_tokens=60, ignore_eos=True, detokenize=False, logprobs=2, prompt_logprobs=0
+    )
+    entries = []
+    for arguments in ({}, {"speculative_config": CONFIG}):
+        llm = LLM(str(folder), dtype="float32", max_model_len=256, block_size=16, **arguments)
+        outputs = llm.generate([{"prompt_token_ids": [9, 5, 6, 7, 8] * 6}, [5, 6, 7]], params, use_tqdm=False)
+        entries.append([entry for output in outputs for entry in output.outputs[0].logprobs])
+    assert llm.llm_engine.stats().num_accepted_tokens > 0
+    for plain, drafted in zip(*entries, strict=True):
+        assert list(plain) == list(drafted)
+        assert [each.logprob for each in drafted.values()] == pytest.approx([p.logprob for p in plain.values()])
+
+
 def test_stop_token_within_a_draft(folder):
     free, _ = answers(folder, SamplingParams(temperature=0, max_tokens=60, ignore_eos=True, detokenize=False))
     params = SamplingParams(temperature=0, max_tokens=60, stop_token_ids=[free[0][30]], detokenize=False)

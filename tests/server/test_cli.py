@@ -90,7 +90,7 @@ def test_serve_help_is_grouped():
         (["serve", "m", "second"], "unexpected argument 'second'"),
         (["serve", "m", "--tool-call-parser", "hermes"], "--tool-call-parser is not offered yet"),
         (["serve", "m", "--enable-lora"], "enable_lora"),
-        (["serve", "m", "--compilation-config.mode", "3"], "compilation_config={'mode': 3} is not offered yet"),
+        (["serve", "m", "--structured-outputs-config.a", "3"], "structured_outputs_config={'a': 3} is not offered yet"),
         (["serve", "m", "--max-model"], "unknown flag --max-model"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

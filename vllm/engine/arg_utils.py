@@ -130,6 +130,9 @@ class EngineArgs:
         short="-tp",
         group="engine",
     )
+    compilation_config: dict[str, Any] | int | None = _arg(
+        None, "accepted; kernels are compiled ahead of time", parse=json.loads, group="engine"
+    )
     disable_log_stats: bool = _arg(False, "do not log statistics", group="engine")
 
     tokenizer_mode: str = _not_offered("auto", "hf")
@@ -154,7 +157,6 @@ class EngineArgs:
     reasoning_parser: str | None = _not_offered(None, "")
     logits_processors: list[Any] | None = _not_offered(None, [])
     limit_mm_per_prompt: dict[str, Any] | None = _not_offered(None, {})
-    compilation_config: Any = _not_offered(None, 0, {})
     # On or off, answers are the same.
     async_scheduling: bool | None = _not_offered(None, False, True)
 

@@ -129,6 +129,8 @@ def is_switched_off(flag: str) -> bool:
 
 def asks_for_nothing(name: str, value: Any) -> bool:
     """Whether an argument that is not offered, named as in Python, has a value that changes nothing in vLLM."""
+    if isinstance(value, dict):
+        return not any(value.values())
     return not value or value == _DEFAULTS.get(name)
 
 

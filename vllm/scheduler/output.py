@@ -27,7 +27,7 @@ class StepResult:
 
     Attributes:
         sampled: new tokens of each sequence; empty while its prompt is not complete.
-        logprobs: of each new token, for sequences that asked (by index into the batch).
+        logprobs: of each new token, for sequences that asked (by index into the batch); more where drafts were dropped.
         prompt_logprobs: of the prompt tokens after those that were computed, for sequences that asked.
     """
 

@@ -58,17 +58,17 @@ class Request:
         self.prompt_logprobs: list[TokenLogprobs | None] | None = None if params.prompt_logprobs is None else [None]
 
     @property
-    def takes_likeliest(self) -> bool:
-        """Whether the next token is the likeliest one of the plain logits, and nothing else of them is wanted."""
+    def allows_drafts(self) -> bool:
+        """Whether the next tokens can be guessed, and all be checked at once: each is the likeliest of plain logits."""
         p = self.params
         changes_logits = p.logit_bias or p.allowed_token_ids or p.bad_words_token_ids or p.min_tokens
         penalizes = p.repetition_penalty != 1 or p.frequency_penalty != 0 or p.presence_penalty != 0
-        return self.greedy and not (changes_logits or penalizes) and p.logprobs is None
+        return self.greedy and not (changes_logits or penalizes)
 
     @property
-    def allows_drafts(self) -> bool:
-        """Whether the next tokens can be guessed, and all be checked at once."""
-        return self.takes_likeliest and self.params.prompt_logprobs is None
+    def takes_likeliest(self) -> bool:
+        """As allows_drafts, and nothing else of the logits is wanted."""
+        return self.allows_drafts and self.params.logprobs is None
 
     @property
     def num_tokens(self) -> int:

@@ -146,7 +146,8 @@ class ModelRunner:
                 result.sampled[index].append(tokens[row])
             for request, chosen in zip(step.requests, result.sampled, strict=True):
                 _drop_rejected(request, chosen)
-            result.logprobs = {sampling[row]: [entry] for row, entry in logprobs.items()}
+            for row, entry in logprobs.items():
+                result.logprobs.setdefault(sampling[row], []).append(entry)
         start = len(sampling)
         for index, count in prompts:
             result.prompt_logprobs[index] = self._prompt_logprobs(step, index, hidden[start : start + count])
