@@ -75,6 +75,8 @@ def test_bad_flags(flags):
         ({"logprobs_mode": "raw_logits"}, "logprobs_mode='raw_logits' is not offered yet: sampling cannot"),
         ({"enable_expert_parallel": True}, "enable_expert_parallel=True is not offered yet: a model runs once"),
         ({"stream_interval": 8}, "stream_interval=8 is not offered yet"),
+        ({"enable_trace_replay": True}, "enable_trace_replay=True is not offered yet: sampling cannot"),
+        ({"device": "neuron"}, "device='neuron' is not offered yet: a GPU that torch can use is used"),
     ],
 )
 def test_not_offered(arguments, expected):
@@ -93,6 +95,7 @@ def test_not_offered(arguments, expected):
         {"seed": None},
         {"async_scheduling": True, "compilation_config": {"cudagraph_capture_sizes": [4]}},
         {"kernel_config": {"enable_jit_warmup": False}, "compilation_config": 3},
+        {"device": "auto", "linear_backend": "auto", "swa_bounded_replay": True, "watermark": 0.0},
     ],
 )
 @pytest.mark.parametrize("kind", [EngineArgs, AsyncEngineArgs])

@@ -13,66 +13,96 @@ from vllm.exceptions import NotOfferedError, VLLMValidationError
 
 _REASONS = {
     "a model runs once, on one machine, split by --tensor-parallel-size alone": """
-        all2all-backend api-server-count cp-kv-cache-interleave-size data-parallel-address data-parallel-backend
-        data-parallel-external-lb data-parallel-hybrid-lb data-parallel-rank data-parallel-rpc-port
-        data-parallel-size-local data-parallel-start-rank dbo-decode-token-threshold dbo-prefill-token-threshold
-        dcp-comm-backend dcp-kv-cache-interleave-size decode-context-parallel-size
-        disable-custom-all-reduce disable-nccl-for-dp-synchronization distributed-timeout-seconds ec-transfer-config
-        enable-dbo enable-elastic-ep enable-eplb enable-expert-parallel eplb-config expert-placement-strategy grpc
-        headless kv-events-config kv-transfer-config max-parallel-loading-workers numa-bind
-        prefill-context-parallel-size ray-workers-use-nsight ubatch-size worker-cls worker-extension-cls""",
+        -dcp -dpa -dpb -dpe -dph -dpl -dpm -dpn -dpp -dpr -ep -n -pcp -r all2all-backend api-server-count
+        cp-kv-cache-interleave-size cpu-distributed-timeout-seconds data-parallel-address data-parallel-backend
+        data-parallel-external-lb data-parallel-hybrid-lb data-parallel-multi-port-external-lb data-parallel-rank
+        data-parallel-rpc-port data-parallel-size-local data-parallel-start-rank data-parallel-supervisor-port
+        dbo-decode-token-threshold dbo-prefill-token-threshold dcp-comm-backend dcp-kv-cache-interleave-size
+        dcp-q-replicate decode-context-parallel-size disable-custom-all-reduce disable-nccl-for-dp-synchronization
+        distributed-timeout-seconds dp-supervisor-probe-failure-threshold dp-supervisor-probe-interval-s
+        dp-supervisor-probe-timeout-s dp-sync-interval ec-manager-config ec-transfer-config elastic-ep-max-dp-size
+        enable-batch-sharded-sampling enable-dbo enable-elastic-ep enable-ep-weight-filter enable-eplb
+        enable-expert-parallel enable-fault-tolerance enable-hc-sp enable-nccl-comm-suspend eplb-config
+        expert-placement-strategy fault-tolerance-config grpc headless kv-events-config kv-transfer-config
+        max-parallel-loading-workers numa-bind numa-bind-cpus numa-bind-nodes prefill-context-parallel-size
+        ray-workers-use-nsight ubatch-size watchdog-config worker-cls worker-extension-cls""",
     "LoRA adapters cannot be loaded, merge the adapter into the model's weights": """
-        default-mm-loras enable-lora-bias enable-tower-connector-lora fully-sharded-loras lora-dtype
-        lora-extra-vocab-size lora-target-modules specialize-active-lora""",
+        default-mm-loras enable-lora-bias enable-mixed-moe-lora-format enable-moe-shared-loras enable-prompt-adapter
+        enable-tower-connector-lora fully-sharded-loras long-lora-scaling-factors lora-dtype lora-extra-vocab-size
+        lora-target-modules max-lora-cls-labels max-prompt-adapter-token max-prompt-adapters prompt-adapters
+        qlora-adapter-name-or-path specialize-active-lora""",
     "tool calls are not parsed": """
         enable-auto-tool-choice exclude-tools-when-tool-choice-none tool-call-parser tool-parser-plugin tool-server
         tool-strict-level""",
-    "reasoning is not split from the answer": "reasoning-config reasoning-effort-map reasoning-parser-plugin",
+    "reasoning is not split from the answer": """
+        anthropic-disabled-thinking-effort enable-reasoning reasoning-config reasoning-effort-map
+        reasoning-parser-plugin""",
     "scales of an 8-bit KV cache are the checkpoint's, or made for each token": """
         calculate-kv-scales kv-cache-dtype-skip-layers quantization-param-path""",
     "guessing tokens is set by --speculative-config": "num-speculative-tokens spec-method spec-model spec-tokens",
     "models take text only": """
         allowed-local-media-path allowed-media-domains disable-mm-preprocessor-cache enable-mm-embeds
-        enable-prompt-embeds interleave-mm-strings language-model-only media-io-kwargs mm-encoder-attn-backend
-        mm-encoder-only mm-encoder-tp-mode mm-processor-cache-gb mm-processor-cache-type
-        mm-processor-kwargs mm-shm-cache-max-object-size-mb skip-mm-profiling video-pruning-rate""",
+        enable-mm-processor-stats enable-prompt-embeds interleave-mm-strings language-model-only media-io-kwargs
+        mm-device-do-normalize mm-encoder-attn-backend mm-encoder-attn-dtype mm-encoder-fp8-scale-path
+        mm-encoder-fp8-scale-save-margin mm-encoder-fp8-scale-save-path mm-encoder-only mm-encoder-tp-mode
+        mm-hasher-algorithm mm-ipc-gpu-memory-gb mm-processor-cache-gb mm-processor-cache-type mm-processor-device
+        mm-processor-kwargs mm-shm-cache-max-object-size-mb mm-tensor-ipc skip-mm-profiling trust-request-mm-kwargs
+        video-pruning-method video-pruning-rate""",
     "weights and KV cache stay in memory": """
         cpu-offload-params kv-offloading-backend kv-offloading-size offload-backend offload-group-size
         offload-num-in-group offload-params offload-prefetch-step""",
-    "sleep mode is switched on by --enable-sleep-mode": "sleep-mode",
+    "sleep mode is switched on by --enable-sleep-mode": """
+        enable-cumem-allocator sleep-mode sleep-mode-backend sleep-mode-offload-cudagraph
+        sleep-preserve-parameter-names""",
     "kernels are compiled ahead of time": """
-        -cc -O cuda-graph-sizes cudagraph-capture-sizes enable-flashinfer-autotune kernel-config
-        max-cudagraph-capture-size max-seq-len-to-capture optimization-level performance-mode""",
+        -O -cc cuda-graph-sizes cudagraph-capture-sizes disable-flashinfer-autotune enable-flashinfer-autotune
+        ir-op-priority jit-monitor-mode jit-monitor-verbose kernel-config max-cudagraph-capture-size
+        max-seq-len-to-capture monokernel optimization-level performance-mode""",
     "output cannot be constrained to a grammar": "guided-decoding-backend",
-    "models generate text": "io-processor-plugin override-pooler-config pooler-config",
-    "attention is chosen by --attention-backend": "attention-config",
+    "models generate text": """
+        -dc diffusion-config enable-flash-late-interaction io-processor-plugin override-pooler-config pooler-config""",
+    "attention is chosen by --attention-backend": "-ac attention-config override-attention-dtype",
+    "kernels are chosen by what the machine has": "linear-backend sparse-indexer-topk-backend",
+    "a GPU that torch can use is used, see --attention-backend": "device device-ids",
+    "a quantised checkpoint says how it is read": "allow-deprecated-quantization quantization-config",
     "models have no experts": "moe-backend",
     "models are folders with config.json, tokenizer.json and safetensors": """
-        code-revision config-format hf-config-path ignore-patterns model-loader-extra-config model-weights
-        pt-load-map-location safetensors-load-strategy use-tqdm-on-load weight-transfer-config""",
+        code-revision config-format engram-config hf-config-path ignore-patterns model-class-overrides
+        model-loader-extra-config model-weights override-neuron-config pt-load-map-location safetensors-load-strategy
+        safetensors-prefetch-block-size safetensors-prefetch-num-threads tokenizer-pool-extra-config tokenizer-pool-size
+        tokenizer-pool-type use-tqdm-on-load weight-transfer-config""",
     "there is one scheduler and one KV cache": """
-        disable-async-output-proc disable-cascade-attn disable-chunked-mm-input disable-hybrid-kv-cache-manager
-        disable-sliding-window kv-sharing-fast-prefill
-        long-prefill-token-threshold mamba-block-size mamba-cache-dtype mamba-ssm-cache-dtype
-        max-long-partial-prefills max-num-partial-prefills num-lookahead-slots prefix-caching-hash-algo
-        num-scheduler-steps scheduler-cls scheduler-reserve-full-isl stream-interval""",
-    "sampling cannot be extended": "logits-processor-pattern logprobs-mode",
+        -asc disable-async-output-proc disable-cascade-attn disable-chunked-mm-input disable-hybrid-kv-cache-manager
+        disable-sliding-window enable-mamba-cache-stochastic-rounding enable-mamba-shared-prefix-checkpoint
+        gdn-prefill-backend kda-decode-backend kda-prefill-backend kv-sharing-fast-prefill
+        long-prefill-token-threshold long-prefill-token-threshold-adaptive mamba-backend mamba-block-size
+        mamba-cache-dtype mamba-cache-mode mamba-cache-philox-rounds mamba-config mamba-ssm-cache-dtype
+        mamba-ssu-algorithm max-long-partial-prefills max-num-active-seqs max-num-partial-prefills max-num-queued-reqs
+        max-num-queued-tokens max-num-scheduled-tokens multi-step-stream-outputs num-lookahead-slots num-scheduler-steps
+        preemption-mode prefill-schedule-interval prefix-cache-retention-interval prefix-caching-hash-algo
+        prefix-match-unit replayssm-buffer-len scheduler-cls scheduler-delay-factor
+        scheduler-reserve-full-isl stream-interval swa-bounded-replay use-replayssm use-v2-block-manager watermark""",
+    "sampling cannot be extended": """
+        enable-trace-replay logits-processor-pattern logprobs-mode return-sampling-mask use-fp64-gumbel
+        watermark-config""",
     "there is no tracing and no telemetry": """
-        collect-detailed-traces cudagraph-metrics enable-layerwise-nvtx-tracing enable-logging-iteration-details
-        enable-mfu-metrics kv-cache-metrics kv-cache-metrics-sample otlp-traces-endpoint profiler-config
+        collect-detailed-traces cudagraph-metrics custom-histogram-buckets enable-layerwise-nvtx-tracing
+        enable-logging-iteration-details enable-mfu-metrics enable-per-request-metrics kv-cache-metrics
+        kv-cache-metrics-sample otlp-traces-endpoint per-request-spec-decode-metrics profiler-config
         show-hidden-metrics-for-version""",
     "what is logged depends on VLLM_LOGGING_LEVEL, --enable-log-requests and --uvicorn-log-level": """
         aggregate-engine-logging disable-access-log-for-endpoints enable-log-deltas enable-log-outputs log-config-file
-        log-error-stack max-log-len""",
+        log-error-stack log-level logging-config max-log-len""",
     "put a reverse proxy in front of the server": """
-        enable-ssl-refresh h11-max-header-count h11-max-incomplete-event-size middleware
+        enable-ssl-refresh h11-max-header-count h11-max-incomplete-event-size middleware sse-keep-alive-interval
         ssl-ciphers""",
-    "the engine always has a process of its own": "disable-frontend-multiprocessing",
+    "the engine always has a process of its own": """
+        disable-frontend-multiprocessing enable-shm-tensor-arena renderer-num-workers""",
     "config.json says it, replace its values by --hf-overrides": "rope-scaling rope-theta",
     "the HTTP interface is fixed": """
-        additional-config anthropic-disabled-thinking-effort cohere-format cohere-is-reasoning-model
-        enable-offline-docs enable-per-request-metrics enable-return-routed-experts enable-scale-out fingerprint-mode
-        fingerprint-value grpc-port sse-keep-alive-interval tokens-only trust-request-mm-kwargs""",
+        additional-config aux-output-config cohere-format cohere-is-reasoning-model enable-offline-docs
+        enable-per-request-metrics enable-return-routed-experts enable-scale-out fail-on-environ-validation
+        fingerprint-mode fingerprint-value grpc-port tokens-only trust-request-mm-kwargs""",
 }
 
 
@@ -84,11 +114,16 @@ _DEFAULTS = {
     "data_parallel_backend": "mp",
     "dcp_kv_cache_interleave_size": 1,
     "decode_context_parallel_size": 1,
+    "device": "auto",
+    "dp_sync_interval": 16,
     "expert_placement_strategy": "linear",
+    "jit_monitor_mode": "warn",
     "kv_offloading_backend": "native",
+    "linear_backend": "auto",
     "logprobs_mode": "raw_logprobs",
     "lora_dtype": "auto",
     "mamba_cache_dtype": "auto",
+    "mamba_cache_mode": "none",
     "mamba_ssm_cache_dtype": "auto",
     "max_long_partial_prefills": 1,
     "max_num_partial_prefills": 1,
@@ -99,9 +134,16 @@ _DEFAULTS = {
     "moe_backend": "auto",
     "num_scheduler_steps": 1,
     "offload_backend": "auto",
+    "per_request_spec_decode_metrics": "none",
     "prefill_context_parallel_size": 1,
+    "prefill_schedule_interval": 1,
     "pt_load_map_location": "cpu",
+    "renderer_num_workers": 1,
+    "replayssm_buffer_len": 16,
+    "sleep_mode_backend": "cumem",
+    "sparse_indexer_topk_backend": "auto",
     "stream_interval": 1,
+    "swa_bounded_replay": True,
     "use_tqdm_on_load": True,
     "worker_cls": "auto",
 }
