@@ -26,5 +26,5 @@ class NotOffered:
 def refuse_given(**arguments: Any) -> None:
     """Raises NotOfferedError for the first argument that asks for something; None and empty lists and dicts do not."""
     for name, value in arguments.items():
-        if value is not None and value != [] and value != {}:
+        if value is not None and not (isinstance(value, list | dict) and not value):
             raise NotOfferedError(f"{name} is not offered yet: leave it out", name)

@@ -110,6 +110,26 @@ def test_what_a_request_may_not_ask_for_is_refused_by_name(llm, arguments, refus
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("multi_modal_data", {"image": np.zeros((2, 2))}),
+        ("cache_salt", "mine"),
+        ("prompt_embeds", torch.zeros(2, 4)),
+        ("encoder_prompt", "b"),
+    ],
+)
+def test_what_a_prompt_may_not_hold_is_refused_by_name(llm, key, value):
+    with pytest.raises(NotOfferedError, match=f"^{key} is not offered yet: leave it out$"):
+        llm.generate({"prompt": "a", key: value}, use_tqdm=False)
+
+
+def test_keys_of_prompts_that_ask_for_nothing_are_accepted(llm):
+    prompts = [{"prompt": "a", "multi_modal_data": None, "row": 3}, {"prompt_token_ids": [5], "multi_modal_data": {}}]
+    outputs = llm.generate(prompts, SamplingParams(max_tokens=1), use_tqdm=False)
+    assert [output.prompt for output in outputs] == ["a", None]
+
+
+@pytest.mark.parametrize(
     ("said", "expected"),
     [
         (None, True),

@@ -14,7 +14,7 @@ from vllm.exceptions import (
     VLLMValidationError,
 )
 from vllm.generation_config import eos_token_ids
-from vllm.inputs import PromptType
+from vllm.inputs import PromptType, refuse_what_is_not_offered
 from vllm.messages import EngineRequest
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizer import Tokenizer
@@ -79,6 +79,7 @@ class InputProcessor:
 
     def _tokenize(self, prompt: PromptType, add_special_tokens: bool) -> tuple[str | None, list[int]]:
         if isinstance(prompt, dict):
+            refuse_what_is_not_offered(prompt)
             if "prompt_token_ids" in prompt:
                 return prompt.get("prompt"), _token_ids(prompt["prompt_token_ids"])
             prompt = prompt.get("prompt")  # type: ignore[assignment]
