@@ -138,6 +138,20 @@ def test_refused(folder, arguments, expected):
         EngineArgs(model=folder, **arguments).create_engine_config()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"speculative_config": {"method": "eagle3", "model": "a/draft"}},
+        {"quantization": "bitsandbytes"},
+        {"load_format": "tensorizer"},
+    ],
+)
+def test_what_is_not_offered_is_refused_before_a_model_is_looked_for(arguments):
+    (name,) = arguments
+    with pytest.raises(VLLMValidationError, match=f"^{name}=.* is not accepted: give "):
+        EngineArgs(model="nobody/has-this-model", **arguments).create_engine_config()
+
+
 def test_a_gpu_is_used_by_torchs_ops_where_the_platform_is_one(folder, monkeypatch):
     monkeypatch.setattr(config_builder, "current_platform", GpuPlatform(PlatformEnum.CUDA))
     config = EngineArgs(model=folder, gpu_memory_utilization=0.5, enforce_eager=True).create_engine_config()

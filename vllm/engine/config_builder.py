@@ -21,7 +21,7 @@ from vllm.hf_config import architecture, max_position, positive_int, read_hf_con
 from vllm.kernels.op_set import device_kernels
 from vllm.model_path import download_weights, resolve_model
 from vllm.platforms import current_platform
-from vllm.quantization import choose_method, with_quantization_config
+from vllm.quantization import check_requested, choose_method, with_quantization_config
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import EngineArgs
@@ -54,6 +54,9 @@ _DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence 
 def build_config(args: "EngineArgs") -> VllmConfig:
     _require_kernels()
     _warn_of_unused_gpu_kernels()
+    # First: no model is looked for where this is refused.
+    _check_what_needs_no_model(args)
+    speculative = _speculative_config(args.speculative_config)
     model = _model_config(args)
     device = _device_config(args, model.dtype)
     config = VllmConfig(
@@ -61,7 +64,7 @@ def build_config(args: "EngineArgs") -> VllmConfig:
         cache_config=_cache_config(args, model.dtype, device.attention_backend),
         scheduler_config=_scheduler_config(args, model.max_model_len, device.device),
         disable_log_stats=args.disable_log_stats,
-        speculative_config=_speculative_config(args.speculative_config),
+        speculative_config=speculative,
         device_config=device,
         enable_sleep_mode=args.enable_sleep_mode,
         parallel_config=_parallel_config(args, device.device),
@@ -83,6 +86,13 @@ def _warn_of_unused_gpu_kernels() -> None:
     built_for = kernels.target_device()
     if built_for in ("cuda", "rocm") and current_platform.is_cpu():
         _log.warning("vllm's %s build runs on the CPU: there is no GPU that the installed torch can use", built_for)
+
+
+def _check_what_needs_no_model(args: "EngineArgs") -> None:
+    check_requested(args.quantization)
+    _check_choice("load_format", args.load_format, ("auto", "safetensors", "dummy"))
+    _check_int("max_logprobs", args.max_logprobs, -1)
+    _check_int("seed", args.seed, -(2**63))
 
 
 def _device_config(args: "EngineArgs", dtype: str) -> DeviceConfig:
@@ -118,9 +128,6 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
     if args.tokenizer and not args.skip_tokenizer_init:
         tokenizer_folder = resolve_model(args.tokenizer, revision=args.tokenizer_revision, **source)
     names = args.served_model_name or [args.model]
-    _check_choice("load_format", args.load_format, ("auto", "safetensors", "dummy"))
-    _check_int("max_logprobs", args.max_logprobs, -1)
-    _check_int("seed", args.seed, -(2**63))
     return ModelConfig(
         model=args.model,
         folder=folder,

@@ -32,6 +32,14 @@ def with_quantization_config(hf_config: dict[str, Any], folder: Path) -> dict[st
     return hf_config if older is None else {**hf_config, "quantization_config": older}
 
 
+def check_requested(requested: str | None) -> None:
+    """Raises VLLMValidationError for a method that there is not, whatever the checkpoint."""
+    name = _ALIASES.get(requested or "", requested)
+    if name is not None and name not in _LOAD_METHODS and name not in _CHECKPOINT_METHODS:
+        offered = ", ".join([*_LOAD_METHODS, *_CHECKPOINT_METHODS])
+        raise VLLMValidationError(f"quantization={requested!r} is not accepted: give one of {offered}", "quantization")
+
+
 def choose_method(requested: str | None, hf_config: dict[str, Any], folder: Path) -> str | None:
     """Name of the method that a model is loaded with; None for floating point.
 
@@ -39,11 +47,9 @@ def choose_method(requested: str | None, hf_config: dict[str, Any], folder: Path
         VLLMValidationError: `requested` is unknown or does not fit the checkpoint.
         ModelError: the checkpoint's method is unknown, or its options are not supported.
     """
+    check_requested(requested)
     config = _stored_config(hf_config)
     name = _ALIASES.get(requested or "", requested)
-    offered = ", ".join([*_LOAD_METHODS, *_CHECKPOINT_METHODS])
-    if name is not None and name not in _LOAD_METHODS and name not in _CHECKPOINT_METHODS:
-        raise VLLMValidationError(f"quantization={requested!r} is not accepted: give one of {offered}", "quantization")
     if config is None:
         if name in _CHECKPOINT_METHODS:
             raise VLLMValidationError(
