@@ -40,6 +40,21 @@ def read_chat_templates(folder: Path, tokenizer_config: dict[str, Any]) -> dict[
     return templates
 
 
+def read_chat_template(given: str | Path | None) -> str | None:
+    """`--chat-template`: a file's content; text that is no path but has template tags is taken as it is."""
+    if given is None:
+        return None
+    try:
+        return Path(given).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(given, str) and ("{{" in given or "{%" in given):
+            return given
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise VLLMValidationError(
+            f"--chat-template {given}: {reason}; give a file or a jinja2 template", "chat_template"
+        ) from None
+
+
 def select_template(templates: dict[str, str], given: str | None, with_tools: bool) -> str:
     """The template text to use: a given text, a named one, "tool_use" for tools, else "default"."""
     if given is not None:

@@ -19,7 +19,7 @@ class ModelConfig:
 
     model: str  # as the user named it
     folder: Path
-    tokenizer_folder: Path
+    tokenizer_folder: Path  # of `tokenizer`, which is as the user named it
     hf_config: dict[str, Any]
     architecture: str
     vocab_size: int
@@ -29,6 +29,7 @@ class ModelConfig:
     seed: int = 0
     load_format: LoadFormat = "auto"
     quantization: str | None = None  # a method of vllm.quantization
+    tokenizer: str | None = None
     skip_tokenizer_init: bool = False
     max_logprobs: int = 20  # -1: no limit
     # "auto": the model's generation_config.json gives default sampling parameters; "vllm": vLLM's own; or a folder

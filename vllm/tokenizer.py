@@ -10,7 +10,7 @@ import tokenizers
 from vllm.chat_template import read_chat_templates, render, select_template
 from vllm.exceptions import ModelError
 from vllm.hf_config import read_json
-from vllm.tokenizer_options import TEMPLATE_OPTIONS, check_options
+from vllm.tokenizer_options import TEMPLATE_OPTIONS, check_options, set_bos_token
 
 _SPECIAL_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 _NO_MAX_LENGTH = int(1e30)  # as in transformers
@@ -33,7 +33,7 @@ class Tokenizer:
         special_tokens: {"bos_token": "<s>", ...}, which chat templates read too.
         chat_templates: {"default": template, ...}; empty where the model has none.
         all_special_ids: ids that skip_special_tokens leaves out.
-        name_or_path: the folder.
+        name_or_path: what the program named, else the folder.
         init_kwargs: tokenizer_config.json's content.
         model_max_length: what tokenizer_config.json says; a huge number where it does not.
 
@@ -43,7 +43,8 @@ class Tokenizer:
 
     is_fast = True
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, name: str | None = None, add_bos_token: bool | None = None):
+        """`add_bos_token`: whether special tokens include it; None: as tokenizer.json says."""
         path = folder / "tokenizer.json"
         if not path.exists():
             raise ModelError(f"{path} does not exist: give a tokenizer folder that has one, or skip_tokenizer_init")
@@ -55,9 +56,11 @@ class Tokenizer:
         self._backend.no_padding()
         config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
         self.init_kwargs = config
-        self.name_or_path = str(folder)
+        self.name_or_path = name or str(folder)
         self.model_max_length = int(config.get("model_max_length") or _NO_MAX_LENGTH)
         self.special_tokens = _special_tokens(folder, config)
+        if add_bos_token is not None:
+            set_bos_token(self._backend, self.bos_token, add_bos_token)
         self.chat_templates = read_chat_templates(folder, config)
         added = self._backend.get_added_tokens_decoder()
         self.all_special_ids = sorted(i for i, token in added.items() if token.special)
@@ -118,6 +121,10 @@ class Tokenizer:
         return self.special_tokens.get("bos_token")
 
     @property
+    def unk_token(self) -> str | None:
+        return self.special_tokens.get("unk_token")
+
+    @property
     def pad_token(self) -> str | None:
         return self.special_tokens.get("pad_token")
 
@@ -132,6 +139,10 @@ class Tokenizer:
     @property
     def chat_template(self) -> str | None:
         return self.chat_templates.get("default")
+
+    def get_chat_template(self, chat_template: str | None = None, tools: list[dict] | None = None) -> str:
+        """The template that a conversation is rendered with; VLLMValidationError where there is none."""
+        return select_template(self.chat_templates, chat_template, bool(tools))
 
     def get_vocab(self) -> dict[str, int]:
         return self._backend.get_vocab(with_added_tokens=True)
@@ -192,7 +203,7 @@ class Tokenizer:
         where it calls raise_exception.
         """
         return render(
-            select_template(self.chat_templates, chat_template, bool(tools)),
+            self.get_chat_template(chat_template, tools),
             messages,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import tokenizers
+
 from vllm.exceptions import NotOfferedError
 
 # Nothing is cut off or filled up, and lists of Python's integers are what comes back.
@@ -47,3 +49,23 @@ def adds_special_tokens(tokenization_kwargs: Mapping[str, Any] | None, unless_sa
     wanted = options.pop("add_special_tokens", unless_said)
     check_options(options)
     return bool(wanted)
+
+
+def set_bos_token(backend: tokenizers.Tokenizer, bos_token: str | None, wanted: bool) -> None:
+    """Has the tokenizer begin texts with `bos_token`, where special tokens are added, or not.
+
+    Raises NotOfferedError where it adds other special tokens, which would be lost.
+    """
+    added = backend.encode("", add_special_tokens=True).tokens
+    if bos_token is None or (bos_token in added) == wanted:
+        return
+    if set(added) - {bos_token}:
+        others = ", ".join(sorted(set(added) - {bos_token}))
+        raise NotOfferedError(
+            f"the tokenizer's add_bos_token={wanted} is not offered, it also adds {others}: leave it out",
+            "add_bos_token",
+        )
+    token_id = backend.token_to_id(bos_token)
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single=[bos_token, "$A"] if wanted else ["$A"], special_tokens=[(bos_token, token_id)]
+    )

@@ -21,11 +21,14 @@ from vllm import LLM, EngineArgs, LLMEngine, RequestOutput, SamplingParams
 from vllm.distributed import cleanup_dist_env_and_memory
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.async_llm import AsyncLLM
-from vllm.exceptions import ModelError, NotOfferedError
+from vllm.exceptions import ModelError, NotOfferedError, VLLMValidationError
 from vllm.logprobs import Logprob
 from vllm.outputs import CompletionOutput, RequestMetrics
+from vllm.renderers.chat_utils import load_chat_template
+from vllm.renderers.hf import resolve_chat_template
 from vllm.sampling_params import RequestOutputKind
-from vllm.tokenizers import get_tokenizer
+from vllm.tokenizer import Tokenizer
+from vllm.tokenizers import TokenizerLike, cached_get_tokenizer, cached_tokenizer_from_config, get_tokenizer
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils import random_uuid
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -204,22 +207,53 @@ def test_imports_of_programs_load_no_torch():
 import sys
 from vllm import LLM, PoolingParams, PoolingRequestOutput
 from vllm.distributed import cleanup_dist_env_and_memory
+from vllm.distributed.parallel_state import destroy_distributed_environment, destroy_model_parallel
 from vllm.logger import init_logger
 from vllm.lora.request import LoRARequest
 from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams
 from vllm.tokenizers import get_tokenizer
+from vllm.transformers_utils.tokenizer import AnyTokenizer
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.network_utils import get_open_port
 from vllm.utils.torch_utils import set_random_seed
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.engine.llm_engine import LLMEngine
 
+destroy_model_parallel()
+destroy_distributed_environment()
 cleanup_dist_env_and_memory()
 init_logger(__name__).info("a program")
+tokenizer: AnyTokenizer | None = None
 outputs: list[PoolingRequestOutput["PoolingOutput"]] = [UsageContext.ENGINE_CONTEXT]
 assert "torch" not in sys.modules and "transformers" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_tokenizers_and_templates_under_their_upstream_names(llm, folder):
+    tokenizer = cached_get_tokenizer(folder)
+    assert tokenizer is cached_get_tokenizer(folder) and isinstance(tokenizer, TokenizerLike)
+    assert tokenizer.name_or_path == llm.get_tokenizer().name_or_path == folder
+    config = llm.llm_engine.model_config
+    assert cached_tokenizer_from_config(config).encode("a") == tokenizer.encode("a")
+    given = {"tools": None, "model_config": config}
+    assert resolve_chat_template(tokenizer, None, **given) == tokenizer.chat_template
+    assert resolve_chat_template(tokenizer, "{{ 1 }}", **given) == "{{ 1 }}"
+    assert resolve_chat_template(Tokenizer(Path(folder)), None, **given) is not None
+
+
+def test_a_model_may_have_no_template(tmp_path):
+    save_tokenizer(tmp_path)
+    assert resolve_chat_template(Tokenizer(tmp_path), None, None) is None
+
+
+def test_a_template_is_a_file_or_text(tmp_path):
+    path = tmp_path / "a.jinja"
+    path.write_text("{{ messages }}")
+    assert load_chat_template(path) == load_chat_template(str(path)) == load_chat_template("{{ messages }}")
+    assert load_chat_template(str(path), is_literal=True) == str(path) and load_chat_template(None) is None
+    with pytest.raises(VLLMValidationError, match="No such file or directory; give a file or a jinja2 template"):
+        load_chat_template(tmp_path / "{{ no }}")
 
 
 def test_a_tokenizer_without_an_engine(folder):

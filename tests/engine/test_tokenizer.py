@@ -9,7 +9,7 @@ import tokenizers
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import decoders, models, normalizers
+from tokenizers import decoders, models, normalizers, processors
 
 from support.models import save_tokenizer
 from vllm.detokenizer import IncrementalDetokenizer
@@ -40,6 +40,34 @@ def test_round_trip_and_specials(tokenizer):
     assert tokenizer.encode_batch(["a", "b"]) == [tokenizer.encode("a"), tokenizer.encode("b")]
 
 
+def with_processor(folder, single):
+    """A tokenizer's folder whose special tokens are these, with the text at $A."""
+    save_tokenizer(folder)
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.post_processor = processors.TemplateProcessing(single=single, special_tokens=[("<s>", 1), ("</s>", 2)])
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.mark.parametrize("single", ["$A", "<s> $A"])
+def test_programs_say_whether_a_text_begins_with_its_token(tmp_path, single):
+    folder = with_processor(tmp_path, single)
+    plain = Tokenizer(folder).encode("a b", add_special_tokens=False)
+    for wanted, expected in ((True, [1, *plain]), (False, plain), (None, [1, *plain] if "<s>" in single else plain)):
+        tokenizer = Tokenizer(folder, add_bos_token=wanted)
+        assert tokenizer.encode("a b") == tokenizer(["a b"]).input_ids[0] == expected
+        assert tokenizer.encode("a b", add_special_tokens=False) == plain
+
+
+def test_other_special_tokens_are_not_lost(tmp_path):
+    folder = with_processor(tmp_path, "<s> $A </s>")
+    assert Tokenizer(folder, add_bos_token=True).encode("")[-1] == 2
+    with pytest.raises(
+        NotOfferedError, match=r"^the tokenizer's add_bos_token=False is not offered, it also adds </s>"
+    ):
+        Tokenizer(folder, add_bos_token=False)
+
+
 @pytest.fixture(scope="module")
 def known(tokenizer):
     """The same as transformers has it."""
@@ -60,7 +88,16 @@ def test_calls_are_those_of_transformers(tokenizer, known):
     assert tokenizer.convert_ids_to_tokens(9) == known.convert_ids_to_tokens(9)
     assert tokenizer.tokenize("a </s>b") == known.tokenize("a </s>b")
     assert tokenizer.encode("a b", **NOTHING) == known.encode("a b", **NOTHING)
-    for name in ("unk_token_id", "pad_token", "eos_token", "is_fast", "vocab_size", "name_or_path", "model_max_length"):
+    for name in (
+        "unk_token_id",
+        "unk_token",
+        "pad_token",
+        "eos_token",
+        "is_fast",
+        "vocab_size",
+        "name_or_path",
+        "model_max_length",
+    ):
         assert getattr(tokenizer, name) == getattr(known, name), name
     assert set(tokenizer.all_special_tokens) >= set(known.all_special_tokens)
     with pytest.raises(AttributeError, match="there is no 'token_type_ids', only input_ids, attention_mask"):

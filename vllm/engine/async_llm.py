@@ -58,7 +58,7 @@ class AsyncLLM:
         )
         try:
             model = config.model_config
-            self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder)
+            self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder, model.tokenizer)
             self._inputs = InputProcessor(config, self.tokenizer)
             self.output_processor = OutputProcessor(self.tokenizer)
         except BaseException:

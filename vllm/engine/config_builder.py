@@ -141,6 +141,7 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
         seed=args.seed,
         load_format=args.load_format,
         quantization=quantization,
+        tokenizer=args.tokenizer or args.model,
         skip_tokenizer_init=args.skip_tokenizer_init,
         max_logprobs=args.max_logprobs,
         generation_config=args.generation_config,

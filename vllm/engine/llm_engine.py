@@ -25,7 +25,7 @@ class LLMEngine:
     def __init__(self, config: VllmConfig):
         self.config = config
         model = config.model_config
-        self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder)
+        self.tokenizer = None if model.skip_tokenizer_init else Tokenizer(model.tokenizer_folder, model.tokenizer)
         self._input = InputProcessor(config, self.tokenizer)
         self._output = OutputProcessor(self.tokenizer)
         self._metrics = EngineMetrics(model.served_model_name[0], model.max_model_len)

@@ -101,8 +101,8 @@ _REASONS = {
     "config.json says it, replace its values by --hf-overrides": "rope-scaling rope-theta",
     "the HTTP interface is fixed": """
         additional-config aux-output-config cohere-format cohere-is-reasoning-model enable-offline-docs
-        enable-per-request-metrics enable-return-routed-experts enable-scale-out fail-on-environ-validation
-        fingerprint-mode fingerprint-value grpc-port tokens-only trust-request-mm-kwargs""",
+        enable-return-routed-experts enable-scale-out fail-on-environ-validation fingerprint-mode fingerprint-value
+        grpc-port tokens-only""",
 }
 
 

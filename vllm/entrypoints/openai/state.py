@@ -2,15 +2,14 @@
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 
+from vllm.chat_template import read_chat_template
 from vllm.engine.async_llm import AsyncLLM
 from vllm.entrypoints.openai.errors import ApiError
 from vllm.entrypoints.openai.settings import ServerSettings
-from vllm.exceptions import VLLMValidationError
 from vllm.generation_config import default_sampling_values, max_tokens_limit
 from vllm.tokenizer import Tokenizer
 
@@ -72,18 +71,3 @@ class ServerState:
 
 def state_of(request: Request) -> ServerState:
     return request.app.state.server
-
-
-def read_chat_template(given: str | None) -> str | None:
-    """`--chat-template`: a file's content; text that is no path but has template tags is taken as it is."""
-    if given is None:
-        return None
-    try:
-        return Path(given).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        if "{{" in given or "{%" in given:
-            return given
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise VLLMValidationError(
-            f"--chat-template {given}: {reason}; give a file or a jinja2 template", "chat_template"
-        ) from None

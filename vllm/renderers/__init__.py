@@ -1,0 +1,1 @@
+"""Upstream's name for what makes prompts of conversations."""

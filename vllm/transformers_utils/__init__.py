@@ -1,0 +1,1 @@
+"""Upstream's older name for where tokenizers come from."""
