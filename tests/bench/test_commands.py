@@ -141,7 +141,7 @@ def test_help_lists_the_benchmarks() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("latency",), "--model"),
+        (("latency", "--model"), "--model"),
         (("latency", "--model", "x", "--batch-size", "0"), "0 is too small: give 1 or more"),
         (("latency", "--model", "x", "--num-iters", "many"), "'many' is not a whole number"),
         (("latency", "--model", "/nowhere/at/all"), "/nowhere/at/all"),

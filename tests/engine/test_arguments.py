@@ -47,6 +47,16 @@ def test_defaults(folder):
     [
         (["--max-model-len", "4k"], "max_model_len", 4000),
         (["--max-model-len", "1.5K"], "max_model_len", 1536),
+        (["--max-model-len", "10.2123k"], "max_model_len", 10212),
+        (["--max-num-batched-tokens", "8.2k"], "max_num_batched_tokens", 8200),
+        (["--kv-cache-memory-bytes", "2T"], "kv_cache_memory_bytes", 2**41),
+        (["--max-model-len", "-1"], "max_model_len", -1),
+        (["--max-model-len", "AUTO"], "max_model_len", -1),
+        (["--hf-token"], "hf_token", True),
+        (["--hf-token", "secret"], "hf_token", "secret"),
+        (["--device-memory-utilization", "0.5"], "gpu_memory_utilization", 0.5),
+        (["--disable-prefix-caching"], "enable_prefix_caching", False),
+        (["--enable-log-stats"], "disable_log_stats", False),
         (["--no-enable-prefix-caching"], "enable_prefix_caching", False),
         (["--served-model-name", "a", "b"], "served_model_name", ["a", "b"]),
         (["--hf-overrides", '{"rope_theta": 5}'], "hf_overrides", {"rope_theta": 5}),
@@ -58,7 +68,16 @@ def test_flags(flags, field, value):
     assert getattr(parse(*flags), field) == value
 
 
-@pytest.mark.parametrize("flags", [["--max-model-len", "4x"], ["--hf-overrides", "[1]"], ["--load-format", "pickle"]])
+def test_flags_that_are_absent_have_their_defaults():
+    given = vars(AsyncEngineArgs.add_cli_args(argparse.ArgumentParser()).parse_args([]))
+    assert given == vars(AsyncEngineArgs())
+    assert (given["model"], given["max_model_len"], given["hf_overrides"]) == ("Qwen/Qwen3-0.6B", None, {})
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--max-model-len", "4x"], ["--max-model-len", "1.23M"], ["--hf-overrides", "[1]"], ["--load-format", "pickle"]],
+)
 def test_bad_flags(flags):
     with pytest.raises(argparse.ArgumentError):
         parse(*flags)
@@ -223,7 +242,7 @@ def test_other_forms_of_values(folder):
 
 def test_no_model():
     with pytest.raises(ModelError, match="no model was given"):
-        EngineArgs().create_engine_config()
+        EngineArgs(model="").create_engine_config()
 
 
 def test_rope_extension_lengthens_the_model(folder):

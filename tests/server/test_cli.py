@@ -24,7 +24,8 @@ KNOWN_FLAGS = """--host --port --uds --api-key --served-model-name --tokenizer -
 --root-path --allowed-origins --ssl-keyfile --ssl-certfile --ssl-ca-certs --disable-log-stats
 --enable-log-requests --uvicorn-log-level --max-logprobs --logits-processors --scheduling-policy --swap-space
 --cpu-offload-gb --sleep-mode --api-server-count --headless --nnodes --node-rank --master-addr --master-port
---grpc""".split()
+--grpc -n -r -dpl -ep --numa-bind-nodes --mamba-backend --max-num-scheduled-tokens --jit-monitor-mode --logging-config
+--prefix-cache-retention-interval --watermark-config""".split()
 
 
 @pytest.fixture
@@ -141,13 +142,41 @@ def test_flags_may_have_underscores(parser):
         (["-pp", "1", "-dp", "1"], "pipeline_parallel_size", 1),
         (["--no-allow-credentials"], "allow_credentials", False),
         (["--disable-uvicorn-access-log"], "disable_uvicorn_access_log", True),
-        (["--no-enable-expert-parallel", "--no_enable_auto_tool_choice"], "model_tag", "m"),
+        (["--enable-uvicorn-access-log"], "disable_uvicorn_access_log", False),
+        (["--no-enable-expert-parallel", "--no_enable_auto_tool_choice", "--disable-eplb"], "model_tag", "m"),
+        (["--disable-log-requests"], "enable_log_requests", False),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_flags_as_vllms_users_write_them(parser, words, field, value):
     for given in (["m", *words], [*words, "m"]):
         assert getattr(parser.parse_args(given), field) == value
+
+
+@pytest.mark.parametrize(
+    ("part", "shown", "hidden"),
+    [
+        ("all", "--max-model-len", "--enable-lora"),
+        ("listgroup", "scheduler", "--max-num-seqs"),
+        ("CacheConfig", "--block-size", "--max-num-seqs"),
+        ("max_num", "--max-num-seqs", "--block-size"),
+        ("prefix", "--enable-prefix-caching, --disable-prefix-caching", "--no-enable-prefix-caching"),
+        ("frobnicate", "no flag has that in its name", "--max-num-seqs"),
+    ],
+)
+def test_help_about_a_part(parser, capsys, part, shown, hidden):
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args([f"--help={part}"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0 and shown in text and hidden not in text
+
+
+def test_flags_given_twice_are_warned_of(parser, caplog):
+    words = ["m", "--port=1", "-q", "int8", "--port", "2", "--hf-overrides.a=1", "--hf_overrides.a", "2"]
+    args = parser.parse_args([*words, "--api-key", "a", "--api-key", "b", "--quantization=int4"])
+    assert (args.port, args.hf_overrides, args.api_key) == (2, {"a": 2}, ["a", "b"])
+    (record,) = caplog.records
+    assert record.message.endswith("counts: --port, --hf-overrides.a, --quantization")
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ import json
 import re
 import typing
 from collections.abc import Collection
+from decimal import Decimal
 from types import NoneType
 from typing import Any
 
+from vllm.engine.switch import Switch
 from vllm.exceptions import VLLMValidationError
 
 _GROUP_TITLES = {"model": "model", "cache": "KV cache", "scheduler": "scheduler", "engine": "engine"}
-_MULTIPLIERS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
+_MULTIPLIERS = {"": 1, **{letter: 10 ** (3 * i) for i, letter in enumerate("kmgt", 1)}}
+_MULTIPLIERS |= {letter: 2 ** (10 * i) for i, letter in enumerate("KMGT", 1)}
 
 
 _DESCRIPTIONS = {
@@ -49,14 +52,22 @@ def _is_of(value: Any, kind: type) -> bool:
 
 
 def token_count(text: str) -> int:
-    """An integer, with k, m, g for powers of 1000 and K, M, G for powers of 1024: 32k is 32000, 1.5K is 1536."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgKMG]?)", text)
+    """An integer, with k, m, g, t for powers of 1000, rounded down, and K, M, G, T for powers of 1024.
+
+    32k is 32000, 1.5K is 1536.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgtKMGT]?)", text.strip())
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 4096, 32k (32000) or 32K (32768)")
-    value = float(match[1]) * _MULTIPLIERS[match[2]]
-    if value != int(value):
+    value = Decimal(match[1]) * _MULTIPLIERS[match[2]]
+    if value != int(value) and not match[2].islower():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(value)
+
+
+def token_count_or_auto(text: str) -> int:
+    """As `token_count`; auto or -1 is -1, as much as there can be."""
+    return -1 if text.strip().lower() in ("-1", "auto") else token_count(text)
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -77,21 +88,28 @@ def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type, skip: Collec
         if each.name in skip:
             continue
         target = groups.get(each.metadata.get("group", ""), parser)
-        short = [each.metadata["short"]] if "short" in each.metadata else []
-        target.add_argument("--" + each.name.replace("_", "-"), *short, **_flag_options(each, hints[each.name]))
+        names = ["--" + each.name.replace("_", "-"), *each.metadata.get("also", ())]
+        target.add_argument(*names, **_flag_options(each, hints[each.name]), dest=each.name)
+
+
+def default_of(each: dataclasses.Field) -> Any:
+    """What a field is where nothing is given."""
+    return each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
 
 
 def _flag_options(each: dataclasses.Field, hint: Any) -> dict[str, Any]:
     kinds = {k for k in (typing.get_args(hint) or (hint,)) if k is not type(None)}
     hidden = each.metadata.get("not_offered", False)
     options: dict[str, Any] = {
-        "default": argparse.SUPPRESS,
+        "default": default_of(each),
         "help": argparse.SUPPRESS if hidden else _help(each),
     }
     if kinds == {bool}:
-        return options | {"action": argparse.BooleanOptionalAction}
+        return options | {"action": Switch}
     if any(typing.get_origin(k) is list for k in kinds):
         return options | {"nargs": "+"}
+    if kinds == {bool, str}:
+        options |= {"nargs": "?", "const": True}
     if parse := each.metadata.get("parse"):
         options["type"] = json_object if parse is json.loads else parse
     elif hidden:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vllm.config import VllmConfig
-from vllm.engine.arg_types import add_dataclass_flags, check_types, token_count
+from vllm.engine.arg_types import add_dataclass_flags, check_types, token_count, token_count_or_auto
 from vllm.engine.not_offered import takes_names_of_vllm
 from vllm.exceptions import NotOfferedError
 
 
 def _arg(default: Any, text: str, **options: Any) -> Any:
-    """A field with its help text. Options: choices, parse (from the command line's string), short (flag), group."""
+    """A field with its help text. Options: choices, parse (the command line's text), also (more flags), group."""
     metadata = {"help": text, **options}
     if isinstance(default, dict | list):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -23,7 +23,7 @@ def _arg(default: Any, text: str, **options: Any) -> Any:
 
 
 def _not_offered(default: Any, *also_accepted: Any, **options: Any) -> Any:
-    """A field of vLLM's interface that must keep its default, or a value that means the same. Options: short."""
+    """A field of vLLM's interface that must keep its default, or a value that means the same. Options: also."""
     return field(default=default, metadata={"not_offered": True, "accepted": (default, *also_accepted), **options})
 
 
@@ -37,7 +37,9 @@ class EngineArgs:
         NotOfferedError: for a field at the end of this list, or another of vLLM's, that is not at its default.
     """
 
-    model: str = _arg("", "folder with config.json, installed model, or Hugging Face name", group="model")
+    model: str = _arg(
+        "Qwen/Qwen3-0.6B", "folder with config.json, installed model, or Hugging Face name", group="model"
+    )
     tokenizer: str | None = _arg(None, "folder or name of the tokenizer (default: the model's)", group="model")
     skip_tokenizer_init: bool = _arg(False, "take and return token ids only", group="model")
     trust_remote_code: bool = _arg(False, "accepted; code from a model folder is never run", group="model")
@@ -57,11 +59,11 @@ class EngineArgs:
     quantization: str | None = _arg(
         None,
         "int8 or int4: quantise a model in floating point while it is loaded; a quantised one says its method itself",
-        short="-q",
+        also=("-q",),
         group="model",
     )
     max_model_len: int | None = _arg(
-        None, "longest prompt plus answer, in tokens (1k = 1000, 1K = 1024)", parse=token_count, group="model"
+        None, "longest prompt plus answer, in tokens (1k = 1000, 1K = 1024)", parse=token_count_or_auto, group="model"
     )
     hf_overrides: dict[str, Any] = _arg({}, "JSON: values that replace config.json's", parse=json.loads, group="model")
     generation_config: str = _arg(
@@ -91,7 +93,10 @@ class EngineArgs:
     kv_cache_memory_bytes: int | None = _arg(None, "size of the KV cache", parse=token_count, group="cache")
     num_gpu_blocks_override: int | None = _arg(None, "number of KV cache blocks", group="cache")
     gpu_memory_utilization: float = _arg(
-        0.92, "share of a GPU's memory to use; on a CPU see VLLM_CPU_KVCACHE_SPACE", group="cache"
+        0.92,
+        "share of a GPU's memory to use; on a CPU see VLLM_CPU_KVCACHE_SPACE",
+        also=("--device-memory-utilization",),
+        group="cache",
     )
     swap_space: float = _arg(0, "accepted; nothing is swapped out, as in vLLM", group="cache")
     enable_prefix_caching: bool | None = _arg(None, "reuse the KV cache of equal prefixes (default on)", group="cache")
@@ -112,7 +117,7 @@ class EngineArgs:
         None,
         'JSON: drafts by prompt lookup, as {"method": "ngram", "num_speculative_tokens": 4}',
         parse=json.loads,
-        short="-sc",
+        also=("-sc",),
         group="scheduler",
     )
     attention_backend: str | None = _arg(
@@ -127,7 +132,7 @@ class EngineArgs:
     tensor_parallel_size: int = _arg(
         1,
         "processes of this machine that the model is split among; the KV cache's size is each one's",
-        short="-tp",
+        also=("-tp",),
         group="engine",
     )
     compilation_config: dict[str, Any] | int | None = _arg(
@@ -140,13 +145,13 @@ class EngineArgs:
     task: str = _not_offered("auto", "generate")
     runner: str = _not_offered("auto", "generate")
     convert: str = _not_offered("auto", "none")
-    pipeline_parallel_size: int = _not_offered(1, short="-pp")
-    data_parallel_size: int = _not_offered(1, short="-dp")
+    pipeline_parallel_size: int = _not_offered(1, also=("-pp",))
+    data_parallel_size: int = _not_offered(1, also=("-dp",))
     distributed_executor_backend: str | None = _not_offered(None, "uni", "mp")
     nnodes: int = _not_offered(1)
     node_rank: int = _not_offered(0)
-    master_addr: str | None = _not_offered(None)
-    master_port: int | None = _not_offered(None)
+    master_addr: str | None = _not_offered("127.0.0.1", None)
+    master_port: int | None = _not_offered(29501, None)
     cpu_offload_gb: float = _not_offered(0)
     enable_lora: bool = _not_offered(False)
     lora_modules: list[str] | None = _not_offered(None, [])
@@ -154,7 +159,7 @@ class EngineArgs:
     max_lora_rank: int = _not_offered(16)
     max_cpu_loras: int | None = _not_offered(None)
     structured_outputs_config: dict[str, Any] | None = _not_offered(None, {})
-    reasoning_parser: str | None = _not_offered(None, "")
+    reasoning_parser: str | None = _not_offered("", None)
     logits_processors: list[Any] | None = _not_offered(None, [])
     limit_mm_per_prompt: dict[str, Any] | None = _not_offered(None, {})
     # On or off, answers are the same.

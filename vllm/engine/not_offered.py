@@ -112,39 +112,59 @@ _DEFAULTS = {
     "config_format": "auto",
     "cp_kv_cache_interleave_size": 1,
     "data_parallel_backend": "mp",
+    "dbo_decode_token_threshold": 32,
+    "dbo_prefill_token_threshold": 512,
+    "dcp_comm_backend": "ag_rs",
     "dcp_kv_cache_interleave_size": 1,
     "decode_context_parallel_size": 1,
     "device": "auto",
+    "disable_cascade_attn": True,
     "dp_sync_interval": 16,
     "expert_placement_strategy": "linear",
+    "ignore_patterns": ["original/**/*"],
     "jit_monitor_mode": "warn",
+    "kv_cache_metrics_sample": 0.01,
     "kv_offloading_backend": "native",
     "linear_backend": "auto",
     "logprobs_mode": "raw_logprobs",
     "lora_dtype": "auto",
+    "mamba_backend": "triton",
     "mamba_cache_dtype": "auto",
     "mamba_cache_mode": "none",
     "mamba_ssm_cache_dtype": "auto",
     "max_long_partial_prefills": 1,
     "max_num_partial_prefills": 1,
     "max_seq_len_to_capture": 8192,
+    "mm_device_do_normalize": True,
+    "mm_encoder_fp8_scale_save_margin": 1.5,
     "mm_encoder_tp_mode": "weights",
+    "mm_hasher_algorithm": "blake3",
     "mm_processor_cache_gb": 4,
     "mm_processor_cache_type": "lru",
+    "mm_processor_device": "auto",
+    "mm_shm_cache_max_object_size_mb": 128,
+    "mm_tensor_ipc": "direct_rpc",
     "moe_backend": "auto",
     "num_scheduler_steps": 1,
     "offload_backend": "auto",
+    "offload_num_in_group": 1,
+    "offload_prefetch_step": 1,
+    "optimization_level": 2,
     "per_request_spec_decode_metrics": "none",
+    "performance_mode": "balanced",
     "prefill_context_parallel_size": 1,
     "prefill_schedule_interval": 1,
+    "prefix_caching_hash_algo": "sha256",
     "pt_load_map_location": "cpu",
     "renderer_num_workers": 1,
     "replayssm_buffer_len": 16,
+    "scheduler_reserve_full_isl": True,
     "sleep_mode_backend": "cumem",
     "sparse_indexer_topk_backend": "auto",
     "stream_interval": 1,
     "swa_bounded_replay": True,
     "use_tqdm_on_load": True,
+    "video_pruning_method": "evs",
     "worker_cls": "auto",
 }
 
@@ -165,8 +185,9 @@ def reason_not_offered(flag: str) -> str | None:
 
 
 def is_switched_off(flag: str) -> bool:
-    """Whether this is the --no- form of a flag that is not offered."""
-    return flag.startswith("--no-") and flag.replace("--no-", "--", 1) in NOT_OFFERED_FLAGS
+    """Whether this is the opposite of a flag that is not offered: --no-FLAG, --disable-X of --enable-X, or turned."""
+    opposites = (("--no-", "--"), ("--disable-", "--enable-"), ("--enable-", "--disable-"))
+    return any(flag.startswith(off) and flag.replace(off, on, 1) in NOT_OFFERED_FLAGS for off, on in opposites)
 
 
 def asks_for_nothing(name: str, value: Any) -> bool:

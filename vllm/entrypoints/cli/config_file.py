@@ -16,10 +16,11 @@ def read_config_file(path: str, actions: Mapping[str, argparse.Action]) -> list[
     left out where it asks for nothing.
 
     Raises:
-        ValueError: a file that cannot be read, is not a YAML mapping, or has an unknown key.
+        OSError: a file that cannot be read.
+        ValueError: one that is not a YAML mapping, or has an unknown key.
     """
     words: list[str] = []
-    for key, value in _load(path).items():
+    for key, value in load_mapping(path).items():
         name, dot, keys = str(key).partition(".")
         flag = "--" + name.replace("_", "-")
         if flag == "--config" or (flag not in actions and reason_not_offered(flag) is None):
@@ -33,14 +34,19 @@ def read_config_file(path: str, actions: Mapping[str, argparse.Action]) -> list[
     return words
 
 
-def _load(path: str) -> dict[str, Any]:
+def put_after_positionals(words: list[str], more: list[str]) -> list[str]:
+    """`more` after the words before the first flag: there, flags of the command line win and none swallows a model."""
+    flags = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    return words[:flags] + more + words[flags:]
+
+
+def load_mapping(path: str) -> dict[str, Any]:
+    """What a YAML file says. Raises as `read_config_file`."""
     import yaml
 
     try:
         with open(path, encoding="utf-8") as file:
             content = yaml.safe_load(file)
-    except OSError as error:
-        raise ValueError(f"--config {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
     if content is None:

@@ -9,6 +9,7 @@ from typing import Any
 from vllm import envs
 from vllm.chat_content import FORMATS
 from vllm.engine.arg_types import json_object
+from vllm.engine.switch import Switch
 
 # Of ssl.VerifyMode, whose module would take a tenth of the time of --help.
 _NOT_ASKED_FOR, _REQUIRED = 0, 2
@@ -75,7 +76,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     _add_logging_flags(parser.add_argument_group("logging"))
 
 
-_SWITCH = {"action": argparse.BooleanOptionalAction}
+_SWITCH = {"action": Switch}
 
 
 def _add(group, flag: str, help_text: str, **options) -> None:
@@ -155,7 +156,6 @@ def _add_answer_flags(group) -> None:
 def _add_logging_flags(group) -> None:
     _add(group, "--uvicorn-log-level", "what the HTTP server logs (default warning)", choices=_LOG_LEVELS)
     _add(group, "--disable-uvicorn-access-log", "no line a request, at any level", **_SWITCH)
-    _add(group, "--disable-log-requests", "accepted; see --enable-log-requests", **_SWITCH)
 
 
 class _JsonOrWords(argparse.Action):

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     params = SamplingParams(
         n=args.n, temperature=1.0, ignore_eos=True, max_tokens=args.output_len, detokenize=not args.disable_detokenize
     )
-    rng = random.Random(getattr(args, "seed", 0))
+    rng = random.Random(args.seed)
     vocab_size = llm.llm_engine.config.model_config.vocab_size
     prompts = [{"prompt_token_ids": rng.choices(range(vocab_size), k=args.input_len)} for _ in range(args.batch_size)]
     latencies: list[float] = []

@@ -1,11 +1,12 @@
 """Argument types and flags that the benchmarks share."""
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vllm.engine.arg_types import add_dataclass_flags
+from vllm.engine.arg_types import add_dataclass_flags, default_of
 from vllm.engine.arg_utils import EngineArgs
 from vllm.entrypoints.cli.registry import UsageError
 
@@ -53,15 +54,15 @@ def percentile_list(text: str) -> list[float]:
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """--model and the engine's flags, for benchmarks that load a model."""
-    parser.add_argument("--model", required=True, help="folder, installed model, or Hugging Face name")
-    add_dataclass_flags(parser, EngineArgs, skip={"model"})
+    """--model and the engine's other flags, for benchmarks that load a model."""
+    add_dataclass_flags(parser, EngineArgs)
 
 
 def given_engine_args(args: argparse.Namespace) -> dict[str, Any]:
-    """The engine arguments of the command line, `model` included, as LLM's keywords."""
-    fields = EngineArgs.__dataclass_fields__
-    return {name: value for name, value in vars(args).items() if name in fields}
+    """The command line's engine arguments that are not at their defaults, and `model`, as LLM's keywords."""
+    defaults = {each.name: default_of(each) for each in dataclasses.fields(EngineArgs)}
+    given = {name: value for name, value in vars(args).items() if name in defaults and value != defaults[name]}
+    return {"model": args.model, **given}
 
 
 def load_llm(args: argparse.Namespace) -> "LLM":

@@ -3,6 +3,7 @@
 import argparse
 import math
 
+from vllm.engine.switch import Switch
 from vllm.entrypoints.cli.bench.options import (
     add_output_flag,
     add_progress_flag,
@@ -63,7 +64,7 @@ def add_load_flags(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--temperature", type=real_number(0), default=0.0, metavar="T", help="(default 0)")
     load.add_argument(
         "--ignore-eos",
-        action=argparse.BooleanOptionalAction,
+        action=Switch,
         default=None,
         help="go on to the length asked for (default: with random prompts)",
     )

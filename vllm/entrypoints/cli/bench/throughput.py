@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
 
     llm = load_llm(args)
     pool = range(llm.llm_engine.config.model_config.vocab_size)
-    samples = make_samples(args, pool, lambda text: len(llm.get_tokenizer().encode(text)), getattr(args, "seed", 0))
+    samples = make_samples(args, pool, lambda text: len(llm.get_tokenizer().encode(text)), args.seed)
     prompts = [{"prompt": s.prompt} if isinstance(s.prompt, str) else {"prompt_token_ids": s.prompt} for s in samples]
     params = [
         SamplingParams(
