@@ -6,7 +6,7 @@ Names are imported when they are first used, so that `import vllm` loads neither
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vllm.version import __version__
+from vllm.version import __version__, __version_tuple__
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs, EngineArgs
@@ -61,6 +61,7 @@ __all__ = [
     "TextPrompt",
     "TokensPrompt",
     "__version__",
+    "__version_tuple__",
 ]
 
 

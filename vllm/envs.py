@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     VLLM_DEVICE_KERNELS: str | None  # own kernels that a GPU runs: names with commas, all; None: what is proven
     VLLM_SERVER_DEV_MODE: bool  # 1: the server offers /sleep, /wake_up and /is_sleeping
     VLLM_API_KEY: str | None  # key that `vllm serve` asks for
-    VLLM_LOGGING_LEVEL: str  # DEBUG, INFO, WARNING, ERROR
+    VLLM_LOGGING_LEVEL: str  # DEBUG, INFO, WARNING, ERROR, CRITICAL
+    VLLM_LOGGING_PREFIX: str  # what every line of the log begins with
+    VLLM_LOGGING_STREAM: str  # ext://sys.stderr or ext://sys.stdout
+    VLLM_LOGGING_CONFIG_PATH: str | None  # JSON file with settings of Python's logging, in place of these
+    VLLM_CONFIGURE_LOGGING: bool  # 0: logging is left as it is
+    VLLM_LOG_STATS_INTERVAL: float  # seconds between the server's lines of statistics
+    VLLM_HTTP_TIMEOUT_KEEP_ALIVE: int  # seconds that the server keeps an idle connection
 
 
 def _text(name: str, default: str | None = None) -> str | None:
@@ -39,8 +45,8 @@ def _number(name: str) -> float | None:
     return value or None
 
 
-def _count(name: str) -> int:
-    given = os.environ.get(name) or "0"
+def _count(name: str, default: int = 0) -> int:
+    given = os.environ.get(name) or str(default)
     if not given.isdigit():
         raise VLLMValidationError(f"{name}={given!r} is not accepted: give a whole number from 0", name)
     return int(given)
@@ -48,12 +54,16 @@ def _count(name: str) -> int:
 
 def _choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
     given = os.environ.get(name) or default
-    if given.upper() not in accepted:
+    matching = [each for each in accepted if each.lower() == given.lower()]
+    if not matching:
         raise VLLMValidationError(f"{name}={given!r} is not accepted: give one of {', '.join(accepted)}", name)
-    return given.upper()
+    return matching[0]
 
 
-_VARIABLES: dict[str, Callable[[], Any]] = {
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_STREAMS = ("ext://sys.stderr", "ext://sys.stdout")
+
+environment_variables: dict[str, Callable[[], Any]] = {
     "VLLM_CPU_KVCACHE_SPACE": lambda: _number("VLLM_CPU_KVCACHE_SPACE"),
     "VLLM_CPU_ISA": lambda: _text("VLLM_CPU_ISA"),
     "VLLM_CPU_OMP_THREADS_BIND": lambda: _text("VLLM_CPU_OMP_THREADS_BIND", "auto"),
@@ -61,15 +71,21 @@ _VARIABLES: dict[str, Callable[[], Any]] = {
     "VLLM_DEVICE_KERNELS": lambda: os.environ.get("VLLM_DEVICE_KERNELS"),
     "VLLM_SERVER_DEV_MODE": lambda: _count("VLLM_SERVER_DEV_MODE") != 0,
     "VLLM_API_KEY": lambda: _text("VLLM_API_KEY"),
-    "VLLM_LOGGING_LEVEL": lambda: _choice("VLLM_LOGGING_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+    "VLLM_LOGGING_LEVEL": lambda: _choice("VLLM_LOGGING_LEVEL", "INFO", _LEVELS),
+    "VLLM_LOGGING_PREFIX": lambda: os.environ.get("VLLM_LOGGING_PREFIX", ""),
+    "VLLM_LOGGING_STREAM": lambda: _choice("VLLM_LOGGING_STREAM", "ext://sys.stderr", _STREAMS),
+    "VLLM_LOGGING_CONFIG_PATH": lambda: _text("VLLM_LOGGING_CONFIG_PATH"),
+    "VLLM_CONFIGURE_LOGGING": lambda: _count("VLLM_CONFIGURE_LOGGING", 1) != 0,
+    "VLLM_LOG_STATS_INTERVAL": lambda: _number("VLLM_LOG_STATS_INTERVAL") or 10.0,
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": lambda: _count("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", 5),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _VARIABLES:
-        return _VARIABLES[name]()
-    raise AttributeError(f"vllm.envs has no variable {name!r}; it has {', '.join(_VARIABLES)}")
+    if name in environment_variables:
+        return environment_variables[name]()
+    raise AttributeError(f"vllm.envs has no variable {name!r}; it has {', '.join(environment_variables)}")
 
 
 def __dir__() -> list[str]:
-    return sorted(_VARIABLES)
+    return sorted(environment_variables)

@@ -57,6 +57,7 @@ def test_help_imports_nothing_slow(words):
 def test_version():
     for flag in ("--version", "-v"):
         assert run_vllm(flag).stdout == f"{vllm.__version__}\n"
+    assert vllm.__version__.split(".")[:3] == [str(part) for part in vllm.__version_tuple__[:3]]
 
 
 @pytest.mark.parametrize("command", [c.name for c in COMMANDS])

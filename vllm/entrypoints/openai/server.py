@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from vllm import envs
 from vllm.entrypoints.openai.app import build_app
 from vllm.entrypoints.openai.settings import ServerSettings
 from vllm.entrypoints.openai.state import ServerState
@@ -104,6 +105,7 @@ def _uvicorn_config(state: ServerState) -> uvicorn.Config:
         ssl_certfile=settings.ssl_certfile,
         ssl_ca_certs=settings.ssl_ca_certs,
         ssl_cert_reqs=settings.client_certificates,
+        timeout_keep_alive=envs.VLLM_HTTP_TIMEOUT_KEEP_ALIVE,
         http="httptools",
         ws="none",
         lifespan="off",

@@ -3,24 +3,23 @@
 import asyncio
 import logging
 
+from vllm import envs
 from vllm.entrypoints.openai.state import ServerState
 from vllm.messages import EngineStats
 
 logger = logging.getLogger("vllm.stats")
 
-INTERVAL_SECONDS = 10.0
-
 
 async def log_stats(state: ServerState) -> None:
     """Runs until it is cancelled."""
-    before = state.llm.stats
+    before, seconds = state.llm.stats, envs.VLLM_LOG_STATS_INTERVAL
     while True:
-        await asyncio.sleep(INTERVAL_SECONDS)
+        await asyncio.sleep(seconds)
         now = state.llm.stats
         if now.num_steps < before.num_steps:  # the engine was started again and counts from 0
             before = EngineStats()
         if now.num_steps > before.num_steps:
-            logger.info(describe(before, now, INTERVAL_SECONDS))
+            logger.info(describe(before, now, seconds))
         before = now
 
 
