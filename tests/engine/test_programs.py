@@ -215,7 +215,6 @@ from vllm.tokenizers import get_tokenizer
 from vllm.transformers_utils.tokenizer import AnyTokenizer
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.network_utils import get_open_port
-from vllm.utils.torch_utils import set_random_seed
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.engine.llm_engine import LLMEngine
 

@@ -191,10 +191,7 @@ def test_flags_given_twice_are_warned_of(parser, caplog):
         (["--hf-overrides={}", "--hf-overrides.a=1"], "--hf-overrides is given whole and by its keys"),
         (["-sc={}", "--speculative-config.method=ngram"], "--speculative-config is given whole and by its keys"),
         (["--max-model-len.a=1"], "unknown flag --max-model-len.a; did you mean --max-model-len?"),
-        (
-            ["--default-chat-template-kwargs.enable_thinking", "false"],
-            "is not offered yet: the HTTP interface is",
-        ),
+        (["--profiler-config.profiler", "torch"], "is not offered yet: there is no tracing"),
         (["-cc.mode=3"], "-cc.mode is not offered yet: kernels are compiled ahead of time"),
         (["-O.mode=3"], "-O.mode is not offered yet: kernels are compiled ahead of time"),
         (["-dpr", "1"], "-dpr is not offered yet: a model runs once"),
@@ -256,7 +253,7 @@ def test_config_file_with_keys_of_json_and_with_what_asks_for_nothing(parser, tm
         ("config: x", "'config'"),
         ("port: web", "port"),
         ("tool-call-parser: hermes", "--tool-call-parser is not offered yet: tool calls"),
-        ("default-chat-template-kwargs.a: 1", "--default-chat-template-kwargs.a is not offered yet"),
+        ("profiler-config.a: 1", "--profiler-config.a is not offered yet"),
     ],
 )
 def test_config_file_mistakes(tmp_path, content, said):
