@@ -15,6 +15,7 @@ from tooling.planning.lanes import default_lane, device_of, host_platform, known
 EVERY = known_lanes(ROOT)
 COMPILED = [lane for lane in EVERY if device_of(ROOT, lane) in ("cpu", "cuda", "rocm")]
 GPU = [lane for lane in EVERY if device_of(ROOT, lane) in ("cuda", "rocm")]
+CUDA = [lane for lane in EVERY if device_of(ROOT, lane) == "cuda"]
 OWN = [default_lane(ROOT)]
 
 
@@ -29,8 +30,11 @@ OWN = [default_lane(ROOT)]
         ("CMakeLists.txt", COMPILED),
         ("cmake/cpu_extension.cmake", COMPILED),
         ("csrc/device/norm.cu", GPU),
+        ("csrc/hopper/scaled_mm.h", GPU),
+        ("csrc/flashinfer/sampling.cu", CUDA),
+        ("csrc/rocm/skinny_gemm.cu", ["rocm7"]),
         ("cmake/hip.cmake", ["rocm7"]),
-        ("cmake/cutlass.cmake", ["cuda12", "cuda12-aarch64", "cuda13", "cuda13-aarch64"]),
+        ("cmake/cutlass.cmake", CUDA),
         ("recipe-variants/cuda13.yaml", ["cuda13", "cuda13-aarch64"]),
         ("recipe-variants/cuda13-aarch64.yaml", ["cuda13-aarch64"]),
         ("scripts/tooling/building/builder.py", OWN),
@@ -52,7 +56,12 @@ def test_changes_add_up():
 def test_nothing_that_a_package_is_made_of_is_left_out():
     """Each input of the recipe touches lanes, whatever the table of devices says."""
     assert all(lanes_touched(ROOT, [f"{entry}/x", entry]) for entry in recipe_inputs(ROOT, "vllm"))
-    assert all((ROOT / entry.rstrip("/")).exists() for entry in DEVICES if entry.endswith(".txt"))
+    assert all((ROOT / entry).exists() for entry in DEVICES)
+
+
+def test_every_folder_of_kernels_says_for_which_devices_it_is():
+    folders = {f"csrc/{folder.name}/" for folder in (ROOT / "csrc").iterdir() if folder.is_dir()}
+    assert folders - DEVICES.keys() == {f"csrc/{name}/" for name in ("bindings", "core", "cpu")}
 
 
 @pytest.fixture

@@ -13,17 +13,25 @@ from tooling.planning.lanes import default_lane, device_of, known_lanes, variant
 
 COMPILED = frozenset({"cpu", "cuda", "rocm"})
 GPU = frozenset({"cuda", "rocm"})
+CUDA = frozenset({"cuda"})
+ROCM = frozenset({"rocm"})
 
 DEVICES = {
     "csrc/device/": GPU,
     "csrc/bindings/device/": GPU,
     "csrc/moe/": GPU,
-    "csrc/cumem/": GPU,
+    "csrc/hopper/": GPU,
+    "csrc/cumem/": CUDA,
+    "csrc/deepgemm/": CUDA,
+    "csrc/flash_attn/": CUDA,
+    "csrc/flashinfer/": CUDA,
+    "csrc/flashmla/": CUDA,
+    "csrc/rocm/": ROCM,
     "csrc/": COMPILED,
     "cmake/device_extensions.cmake": GPU,
     "cmake/gpu_architectures.cmake": GPU,
-    "cmake/cutlass.cmake": frozenset({"cuda"}),
-    "cmake/hip.cmake": frozenset({"rocm"}),
+    "cmake/cutlass.cmake": CUDA,
+    "cmake/hip.cmake": ROCM,
     "cmake/": COMPILED,
     "CMakeLists.txt": COMPILED,
 }
