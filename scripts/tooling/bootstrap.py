@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from tooling.installing.debs import DebError, unpack  # noqa: E402
+from tooling.stopping import stop_as_by_ctrl_c  # noqa: E402
 
 DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 HINT = "install it (Debian: apt-get install python3-venv python3-pip) and run the command again"
@@ -154,9 +155,9 @@ def bootstrap(target: Path, requirements: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run with the target folder and the requirements file; exit status 2 with one line when it cannot work, 130 after
-    Ctrl-C or SIGTERM.
+    Ctrl-C, SIGTERM or SIGHUP.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop_as_by_ctrl_c()
     os.environ.pop("PYTHONPATH", None)
     os.environ.pop("PYTHONHOME", None)
     target, requirements = map(Path, arguments)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
 
 from tooling.errors import UserError, reason_from_outside
+from tooling.stopping import stop_as_by_ctrl_c
 
 COMMANDS = (
     "serve",
@@ -25,7 +25,7 @@ COMMANDS = (
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command; 0 on success, 2 for anything the user can act on, 130 after Ctrl-C or SIGTERM.
+    """Run a command; 0 on success, 2 for anything the user can act on, 130 after Ctrl-C, SIGTERM or SIGHUP.
 
     3 where the channel has no toolchain for the lane that is to be built (`toolchains.MissingToolchain`).
     """
@@ -33,8 +33,7 @@ def main(arguments: list[str]) -> int:
     if command not in COMMANDS:
         print(f"error: unknown command {command!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    # As Ctrl-C, so that what was started ends with this process.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop_as_by_ctrl_c()
     try:
         return importlib.import_module(f"tooling.commands.{command}").main(rest)
     except UserError as error:

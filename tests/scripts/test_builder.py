@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -228,19 +229,35 @@ def test_interrupted_build_leaves_nothing_published_and_the_next_goes_on(layout,
     assert not layout.work.exists()
 
 
+RUN_COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+sys.path.insert(0, {scripts!r})
+from pathlib import Path
+from tooling import cli
+from tooling.layout import Layout
+root = Path({root!r})
+Layout.from_environment = lambda: Layout(root=root, home=root / "build", cache=root / "cache")
+sys.exit(cli.main(["build"]))
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="sessions are read from /proc")
-def test_an_interrupted_build_takes_its_compilers_with_it(layout, job, tmp_path):
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_build_takes_its_compilers_with_it(layout, job, tmp_path, kind):
     """Each in a process group of its own, as ninja starts them."""
     write_recipe(layout.root, script=f"set -m; sleep 61 & echo $! > {tmp_path}/compiler; wait")
-    code = RUN_BUILD.format(scripts=str(ROOT / "scripts"), root=str(layout.root), base=job.base)
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    code = RUN_COMMAND.format(scripts=str(ROOT / "scripts"), root=str(layout.root))
+    environment = os.environ | {"VLLM_RECIPES_CHANNEL": job.base}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
     while not (tmp_path / "compiler").exists() or not (tmp_path / "compiler").read_text().strip():
         assert process.poll() is None
         time.sleep(0.05)
     compiler = int((tmp_path / "compiler").read_text())
     assert is_running(compiler)
-    process.send_signal(signal.SIGINT)
-    process.wait()
+    process.send_signal(kind)
+    assert process.wait() == 130
     assert ends(compiler)
 
 
