@@ -12,10 +12,19 @@ fail() {
   exit 2
 }
 
+is_new_enough() {
+  "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+}
+
 find_python() {
   local candidate
-  for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+  if [[ -n ${PYTHON:-} ]]; then
+    is_new_enough "$PYTHON" || fail "PYTHON is '$PYTHON', which is no Python 3.10 or newer: set it to one's path, or unset it"
+    echo "$PYTHON"
+    return
+  fi
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
+    if is_new_enough "$candidate"; then
       echo "$candidate"
       return
     fi

@@ -74,12 +74,20 @@ def pip_command(environment: Path, scratch: Path) -> list[str]:
 
 
 def create_environment(folder: Path) -> None:
-    """Make an empty virtual environment in `folder`."""
+    """Make an empty virtual environment in `folder`.
+
+    Its Python is the one of this minor version: /usr/bin/python3 may be another one after an upgrade, without packages.
+    """
     try:
         import venv
     except ImportError:
         raise BootstrapError(f"{sys.executable} has no venv module; {HINT}") from None
     venv.create(folder, symlinks=True, with_pip=False)
+    for link in (folder / "bin").glob("python*"):
+        if os.path.isabs(os.readlink(link)):
+            python = os.path.realpath(link)
+            link.unlink()
+            link.symlink_to(python)
 
 
 def install(environment: Path, requirements: Path, scratch: Path) -> None:
@@ -120,6 +128,13 @@ def point_scripts_at(target: Path, environment: Path) -> None:
             script.write_bytes(content.replace(old, new, 1))
 
 
+def is_current(target: Path, requirements: Path) -> bool:
+    """Whether `target` was made of these requirements, and by a Python that is still there."""
+    stamp = target / "requirements.txt"
+    made = stamp.exists() and stamp.read_bytes() == requirements.read_bytes()
+    return made and os.access(target / "bin" / "python", os.X_OK)
+
+
 def bootstrap(target: Path, requirements: Path) -> None:
     """Build the environment beside `target` and rename it into place, one process at a time."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -129,8 +144,7 @@ def bootstrap(target: Path, requirements: Path) -> None:
         except BlockingIOError:
             say("another run is making the tool environment: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = target / "requirements.txt"
-        if stamp.exists() and stamp.read_bytes() == requirements.read_bytes():
+        if is_current(target, requirements):
             return
         started = time.monotonic()
         say(f"making the tool environment in {target}")

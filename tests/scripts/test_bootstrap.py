@@ -44,6 +44,19 @@ def test_changed_requirements_make_a_new_one_and_leftovers_are_removed(tmp_path,
     assert not (tmp_path / "tools.new").exists()
 
 
+def test_one_whose_python_is_gone_is_made_again(tmp_path, requirements):
+    """As after an upgrade of the system; a link of the same name would lead to a Python without its packages."""
+    bootstrap.create_environment(tmp_path / "tools")
+    assert os.path.realpath(sys.executable) in [os.readlink(p) for p in (tmp_path / "tools/bin").glob("python*")]
+    (tmp_path / "tools/requirements.txt").write_text("")
+    assert bootstrap.is_current(tmp_path / "tools", requirements)
+    python = next(p for p in (tmp_path / "tools/bin").glob("python*") if os.path.isabs(os.readlink(p)))
+    python.unlink()
+    python.symlink_to("/no/longer/there")
+    assert run(tmp_path / "tools", requirements).returncode == 0
+    assert bootstrap.is_current(tmp_path / "tools", requirements)
+
+
 def test_a_failed_installation_leaves_nothing_under_the_final_name(tmp_path, requirements):
     requirements.write_text("./no/such/folder\n")
     done = run(tmp_path / "tools", requirements)
@@ -104,6 +117,21 @@ def test_the_checkout_is_found_whatever_cd_searches():
     command = ["bash", "-c", "source scripts/lib.sh; echo $root"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout == f"{ROOT.resolve()}\n"
+
+
+def find_python(**variables: str) -> subprocess.CompletedProcess:
+    command = ["bash", "-c", "source scripts/lib.sh; find_python"]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True)
+
+
+def test_the_python_that_is_named_is_taken_or_refused(tmp_path):
+    python = tmp_path / "a folder/python"
+    python.parent.mkdir()
+    python.symlink_to(os.path.realpath(sys.executable))
+    assert find_python(PYTHON=str(python)).stdout == f"{python}\n"
+    refused = find_python(PYTHON=f"{python}2")
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert refused.stderr.startswith(f"error: PYTHON is '{python}2', which is no Python 3.10 or newer: set it to")
 
 
 def test_folders_and_links_among_the_scripts_are_left_alone(tmp_path):
