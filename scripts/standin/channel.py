@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from standin.groups import Group, groups_for
 from standin.store import DIGEST_LENGTH
-from tooling.checks import require_disk
+from tooling.checks import require_disk, require_unspaced
 from tooling.errors import UserError
 from tooling.locks import exclusive
 from tooling.progress import Progress
@@ -96,6 +96,7 @@ def _make(home: Path, progress: Progress, groups: Sequence[Group], only: frozens
             f"the stand-in channel is for x86_64 Linux, and this is {platform.machine()} {sys.platform}: "
             "make conda-forge reachable"
         )
+    require_unspaced(home, "XDG_CACHE_HOME")
     require_disk(home, DISK_NEEDED, "building the stand-in channel")
     os.environ.setdefault("RATTLER_CACHE_DIR", str(home.parent / "rattler"))
     from standin.making import Making

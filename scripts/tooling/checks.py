@@ -24,13 +24,18 @@ def require_disk(folder: Path, needed: float, purpose: str) -> None:
         )
 
 
-def require_writable(folder: Path) -> None:
-    """Make `folder`, or say why that cannot be done, or why nothing can be built in it."""
+def require_unspaced(folder: Path, variable: str) -> None:
+    """Refuse to build in `folder` where its path has white space in it; environment variable `variable` chooses it."""
     if any(character.isspace() for character in str(folder)):
         raise UserError(
             f"{str(folder)!r} has white space in it, which compilers' flags cannot bear; "
-            "set VLLM_RECIPES_HOME to a folder without"
+            f"set {variable} to a folder without"
         )
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder`, or say why that cannot be done, or why nothing can be built in it."""
+    require_unspaced(folder, "VLLM_RECIPES_HOME")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

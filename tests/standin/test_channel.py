@@ -110,6 +110,14 @@ def test_other_machines_are_refused(tmp_path, monkeypatch, capsys):
     assert "the stand-in channel is for x86_64 Linux, and this is aarch64 linux" in capsys.readouterr().err
 
 
+def test_white_space_in_the_caches_path_is_refused_before_anything_is_fetched(tmp_path, capsys):
+    """Its compilers could not be built there."""
+    assert command.main(["--cache", str(tmp_path / "my cache")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "my cache/standin' has white space in it" in error
+    assert error.endswith("set XDG_CACHE_HOME to a folder without")
+
+
 def test_disk_that_fills_up_while_building(few, tmp_path, monkeypatch):
     def full(self, only):
         raise OSError(28, "No space left on device", "growing")
