@@ -100,6 +100,17 @@ def test_scales_and_given_results():
     check(case, (out.double() * 2, lse))
 
 
+def test_a_sequence_without_pages_gets_zeros():
+    case = AttentionCase(LENGTHS, torch.float16, heads=2, kv_heads=1)
+    indptr, indices, last = pages_of(case)
+    wrapper = BatchDecodeWithPagedKVCacheWrapper(WORKSPACE)
+    wrapper.plan(torch.cat((indptr, indptr[-1:])), indices, torch.cat((last, last[:1] * 0)), 2, 1, 64, case.block_size)
+    query = torch.cat((case.query, case.query[:1]))
+    out, lse = wrapper.run(query, (case.key_cache, case.value_cache), return_lse=True)
+    check(case, (out[:-1], lse[:-1]))
+    assert (out[-1] == 0).all() and (lse[-1] == -torch.inf).all()
+
+
 def test_plans_of_a_cuda_graph_stay_in_place():
     indices, last = torch.empty(9, dtype=torch.int32), torch.empty(4, dtype=torch.int32)
     buffers = {"paged_kv_indices_buffer": indices, "paged_kv_last_page_len_buffer": last}

@@ -134,6 +134,7 @@ def test_seeds_and_offsets():
     assert torch.equal(
         sampling.sampling_from_probs(probs[order], seed=seeds[order], offset=offsets[order]), each[order]
     )
+    assert torch.equal(sampling.sampling_from_probs(probs, seed=seeds.to(torch.uint64), offset=offsets), each)
     shared = sampling.sampling_from_probs(probs, seed=torch.tensor([3]), offset=torch.tensor([8]))
     assert torch.equal(shared, sampling.sampling_from_probs(probs, seed=3, offset=8))
     by_generator = [
@@ -213,5 +214,7 @@ def test_refusals():
         sampling.sampling_from_probs(probs.long())
     with pytest.raises(RuntimeError, match="seed has shape"):
         sampling.sampling_from_probs(probs, seed=torch.tensor([1, 2]))
+    with pytest.raises(RuntimeError, match="seed is int32, expected int64"):
+        sampling.sampling_from_probs(probs[:2], seed=torch.tensor([1, 2], dtype=torch.int32))
     with pytest.raises(ValueError, match="filter_apply_order is 'p', expected 'top_k_first' or 'joint'"):
         sampling.top_k_top_p_sampling_from_probs(probs, 2, 0.5, filter_apply_order="p")

@@ -174,7 +174,7 @@ def _parameter(value: Tensor | float, dtype: torch.dtype) -> tuple[Tensor | None
 def _bits(value: Tensor | int) -> tuple[Tensor | None, int]:
     """As `_parameter`; 64 bits as a signed number."""
     if isinstance(value, Tensor):
-        return value.view(torch.int64), 0
+        return value.view(torch.int64) if value.dtype == torch.uint64 else value, 0
     return None, (value + 2**63) % 2**64 - 2**63
 
 
