@@ -17,6 +17,16 @@ function(choose_target_device)
   set(VLLM_TARGET_DEVICE "${device}" CACHE STRING "cpu, cuda, rocm, xpu, tpu or empty" FORCE)
 endfunction()
 
+# Refuses a CMAKE_BUILD_TYPE without flags of its own, unless CXXFLAGS say how to optimise, as those of distributions do:
+# CMake would compile it without optimisation, and say nothing.
+function(require_build_type)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" type)
+  if("${CMAKE_CXX_FLAGS_${type}}" STREQUAL "" AND NOT CMAKE_CXX_FLAGS MATCHES "(^| )-O")
+    message(FATAL_ERROR "CMAKE_BUILD_TYPE is '${CMAKE_BUILD_TYPE}': set it to Release, RelWithDebInfo, MinSizeRel or Debug, "
+      "or unset it")
+  endif()
+endfunction()
+
 # Enables CUDA and sets VLLM_GPU_ARCHS. Architectures come from TORCH_CUDA_ARCH_LIST, else from flags in CUDAFLAGS, else
 # they are all that the toolkit's lane is for.
 macro(enable_cuda)

@@ -247,6 +247,17 @@ def test_configuring_needs_no_network(tmp_path):
     assert "csrc/cpu/norm.cpp" in commands
 
 
+def test_a_build_type_without_flags_is_refused(tmp_path):
+    """It would be compiled without optimisation."""
+    program("c++")
+    message = configure_checkout(tmp_path / "b", "-DCMAKE_BUILD_TYPE=Optimised").stdout
+    assert "CMAKE_BUILD_TYPE is 'Optimised': set it to Release, RelWithDebInfo, MinSizeRel or Debug" in message
+    for kind, flags in (("release", ""), ("None", "-g -O2")):
+        arguments = f"-DCMAKE_BUILD_TYPE={kind}", "-DVLLM_PYTHON_EXECUTABLE=/no"
+        message = configure_checkout(tmp_path / kind, *arguments, CXXFLAGS=flags).stdout
+        assert "CMAKE_BUILD_TYPE" not in message and "Python '/no' does not exist" in message
+
+
 def test_missing_highway_is_refused(tmp_path):
     program("c++")
     done = configure_checkout(tmp_path / "b", "-Dhwy_DIR=/no", "-DCMAKE_DISABLE_FIND_PACKAGE_hwy=ON",
