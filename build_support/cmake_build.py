@@ -16,8 +16,8 @@ from build_support.compile_jobs import max_jobs
 from build_support.target_device import nvcc, target_device
 
 ROOT = Path(__file__).resolve().parent.parent
-MAY_GO = ("CMAKE_MAKE_PROGRAM", "CMAKE_CXX_COMPILER", "CMAKE_CUDA_COMPILER", "VLLM_HIP_COMPILER",
-          "VLLM_TORCH_INCLUDE_DIR")  # fmt: skip
+MAY_GO = ("CMAKE_MAKE_PROGRAM", "CMAKE_CXX_COMPILER", "CMAKE_CUDA_COMPILER", "VLLM_COMPILER_CACHE_PROGRAM",
+          "VLLM_CUTLASS_INCLUDE_DIR", "VLLM_HIP_COMPILER", "VLLM_HIP_LIBRARY", "VLLM_TORCH_INCLUDE_DIR")  # fmt: skip
 """Files and folders that CMake keeps the paths of."""
 
 LAUNCHED = 32

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from setuptools import Distribution
 
 from build_support import cmake_build
-from build_support.cmake_build import MODULES, cmake_build_ext, drop_stale_cache, extensions
+from build_support.cmake_build import MAY_GO, MODULES, cmake_build_ext, drop_stale_cache, extensions
 from build_support.fresh_package import FreshBuildPy
 from build_support.grpc_stubs import STUBS, generate_stubs
 from build_support.version import stated_version
@@ -134,7 +135,15 @@ def test_an_editable_installation_builds_where_the_next_one_finds_it(tmp_path, m
     assert folder.startswith(str(tmp_path / "build/temp.")) and not (tmp_path / "deleted").exists()
 
 
-@pytest.mark.parametrize("name", ["CMAKE_MAKE_PROGRAM:FILEPATH", "VLLM_TORCH_INCLUDE_DIR:PATH"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CMAKE_MAKE_PROGRAM:FILEPATH",
+        "VLLM_COMPILER_CACHE_PROGRAM:FILEPATH",
+        "VLLM_CUTLASS_INCLUDE_DIR:PATH",
+        "VLLM_TORCH_INCLUDE_DIR:PATH",
+    ],
+)
 def test_a_configuration_of_an_environment_that_is_gone_is_forgotten(tmp_path, name):
     cache = tmp_path / "CMakeCache.txt"
     drop_stale_cache(tmp_path)
@@ -144,6 +153,13 @@ def test_a_configuration_of_an_environment_that_is_gone_is_forgotten(tmp_path, n
     cache.write_text(f"// what it is\n{name}={tmp_path}/gone\n")
     drop_stale_cache(tmp_path)
     assert not cache.exists()
+
+
+def test_every_place_that_cmake_looks_for_by_a_name_of_ours_may_go():
+    text = "".join(file.read_text() for file in (ROOT / "cmake").glob("*.cmake"))
+    found = set(re.findall(r"find_(?:program|path|library)\((VLLM_\w+)", text))
+    # Those of torch go together; Python's path is given anew every time.
+    assert found - {"VLLM_TORCH_CPU_LIBRARY", "VLLM_TORCH_DEVICE_LIBRARY", "VLLM_FOUND_PYTHON"} <= set(MAY_GO)
 
 
 @pytest.mark.skipif(not (shutil.which("cmake") and shutil.which("ninja")), reason="needs cmake and ninja")
