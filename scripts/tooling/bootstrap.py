@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from tooling.installing.debs import DebError, unpack  # noqa: E402
-from tooling.stopping import stop_as_by_ctrl_c  # noqa: E402
+from tooling.stopping import reading, stop_as_by_ctrl_c  # noqa: E402
 
 DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 HINT = "install it (Debian: apt-get install python3-venv python3-pip) and run the command again"
@@ -93,24 +92,12 @@ def create_environment(folder: Path) -> None:
 def install(environment: Path, requirements: Path, scratch: Path) -> None:
     """Install `requirements` into `environment`, showing what pip fetches."""
     command = [*pip_command(environment, scratch), "--disable-pip-version-check", "--no-warn-script-location"]
-    process = subprocess.Popen(
-        [*command, "-r", str(requirements)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # so that it ends together with what it started
-    )
     lines = []
-    try:
+    with reading([*command, "-r", str(requirements)]) as process:
         for line in process.stdout:
             lines.append(line.strip())
             if line.startswith(("Collecting", "Installing")):
                 say(line.partition(" (from")[0].strip()[:100])
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    finally:
-        process.wait()
     if process.returncode:
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "no output")
         raise BootstrapError(f"pip could not install {requirements}: {reason}")

@@ -17,6 +17,7 @@ from tooling.installing.debs import DebError, unpack
 from tooling.layout import Layout
 from tooling.locks import exclusive
 from tooling.progress import Progress
+from tooling.stopping import reading
 
 NAME = "test"
 REQUIREMENTS = "requirements/test.txt"
@@ -58,15 +59,13 @@ def install_requirements(layout: Layout, prefix: Path, progress: Progress, file:
     command = [*pip, "install", "-r", str(layout.root / file), "-c", str(constraints)]
     output = []
     with progress.step(f"Installing {file} with pip") as step:
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for line in process.stdout:
-            output.append(line)
-            step.log(line)
-            if line.startswith(("Collecting", "Installing")):
-                step.update(text=line.strip()[:80])
-        if process.wait():
+        with reading(command, environment) as process:
+            for line in process.stdout:
+                output.append(line)
+                step.log(line)
+                if line.startswith(("Collecting", "Installing")):
+                    step.update(text=line.strip()[:80])
+        if process.returncode:
             raise UserError(f"pip could not install {file}: {first_error(''.join(output))}")
 
 
