@@ -24,7 +24,7 @@ def generate_stubs(target: Path, root: Path = ROOT) -> list[Path]:
         RuntimeError: the compiler refused the file; its message is in the error.
     """
     if importlib.util.find_spec("grpc_tools") is None:
-        print(f"vllm: grpcio-tools is not installed, so no stubs of {PROTO} are made; --grpc needs them")
+        print(f"vllm: grpcio-tools is not installed, so no stubs of {PROTO} are made")
         return []
     target.mkdir(parents=True, exist_ok=True)
     outputs = [f"--{kind}_out={target}" for kind in ("python", "pyi", "grpc_python")]

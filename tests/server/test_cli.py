@@ -198,6 +198,7 @@ def test_flags_given_twice_are_warned_of(parser, caplog):
         (["--watermark-config", "{}"], "--watermark-config is not offered yet: sampling cannot"),
         (["--disable-access-log-for-endpoints", "/health"], "is not offered yet: what is logged depends on"),
         (["-O3"], "-O3 is not offered yet: kernels are compiled ahead of time"),
+        (["--grpc"], "--grpc is not offered yet: the server answers over HTTP alone"),
         (["--no-moe-backend.a"], "unknown flag --no-moe-backend.a"),
         (["--no-frobnicate"], "unknown flag --no-frobnicate"),
     ],

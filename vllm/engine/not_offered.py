@@ -23,7 +23,7 @@ _REASONS = {
         dp-supervisor-probe-timeout-s dp-sync-interval ec-manager-config ec-transfer-config elastic-ep-max-dp-size
         enable-batch-sharded-sampling enable-dbo enable-elastic-ep enable-ep-weight-filter enable-eplb
         enable-expert-parallel enable-fault-tolerance enable-hc-sp enable-nccl-comm-suspend eplb-config
-        expert-placement-strategy fault-tolerance-config grpc headless kv-events-config kv-transfer-config
+        expert-placement-strategy fault-tolerance-config headless kv-events-config kv-transfer-config
         max-parallel-loading-workers numa-bind numa-bind-cpus numa-bind-nodes prefill-context-parallel-size
         ray-workers-use-nsight ubatch-size watchdog-config worker-cls worker-extension-cls""",
     "LoRA adapters cannot be loaded, merge the adapter into the model's weights": """
@@ -99,10 +99,11 @@ _REASONS = {
     "the engine always has a process of its own": """
         disable-frontend-multiprocessing enable-shm-tensor-arena renderer-num-workers""",
     "config.json says it, replace its values by --hf-overrides": "rope-scaling rope-theta",
+    "the server answers over HTTP alone": "grpc grpc-port",
     "the HTTP interface is fixed": """
         additional-config aux-output-config cohere-format cohere-is-reasoning-model enable-offline-docs
         enable-return-routed-experts enable-scale-out fail-on-environ-validation fingerprint-mode fingerprint-value
-        grpc-port tokens-only""",
+        tokens-only""",
 }
 
 
