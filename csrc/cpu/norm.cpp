@@ -82,6 +82,24 @@ HWY_INLINE void Scale(T* out, const T* x, const T* HWY_RESTRICT weight, float sc
   }
 }
 
+template <typename T>
+HWY_INLINE void ScaleAlone(T* out, const T* x, float scale, size_t size) {
+  const F32 d;
+  const size_t lanes = hn::Lanes(d);
+  const VF32 s = hn::Set(d, scale);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) StoreF32(hn::Mul(LoadF32(d, x + i), s), d, out + i);
+  if (i < size) StoreF32N(hn::Mul(LoadF32N(d, x + i, size - i), s), d, out + i, size - i);
+}
+
+template <typename T>
+HWY_INLINE void ScaleRow(T* out, const T* x, const NormWeight& weight, int64_t row, float scale,
+                         size_t size) {
+  if (weight.data == nullptr) return ScaleAlone(out, x, scale, size);
+  const size_t which = static_cast<size_t>(row / weight.rows);
+  Scale(out, x, static_cast<const T*>(weight.data) + which * size, scale, size);
+}
+
 inline float InverseRms(float sum_of_squares, int64_t size, float epsilon) {
   return 1.0f / std::sqrt(sum_of_squares / static_cast<float>(size) + epsilon);
 }
@@ -93,7 +111,7 @@ void RmsNormRowsOf(const RmsNormArgs& args, int64_t begin, int64_t end) {
     const T* x = static_cast<const T*>(args.input) + args.input_rows.Offset(row);
     T* out = static_cast<T*>(args.out) + args.out_rows.Offset(row);
     const float scale = InverseRms(SumOfSquares(x, size), args.size, args.epsilon);
-    Scale(out, x, static_cast<const T*>(args.weight), scale, size);
+    ScaleRow(out, x, args.weight, row, scale, size);
   }
 }
 
@@ -104,7 +122,7 @@ void FusedAddRmsNormRowsOf(const FusedAddRmsNormArgs& args, int64_t begin, int64
     T* x = static_cast<T*>(args.input) + args.input_rows.Offset(row);
     T* residual = static_cast<T*>(args.residual) + args.residual_rows.Offset(row);
     const float scale = InverseRms(AddAndSumOfSquares(residual, x, size), args.size, args.epsilon);
-    Scale(x, residual, static_cast<const T*>(args.weight), scale, size);
+    ScaleRow(x, residual, args.weight, row, scale, size);
   }
 }
 

@@ -9,11 +9,17 @@
 
 namespace vllm {
 
+// [size], or [count, size], contiguous, each for as many rows, one after the other.
+struct NormWeight {
+  const void* data;  // null: factors of 1
+  int64_t rows;      // that each serves
+};
+
 // Tensors share `dtype`; rows of `size` elements; sums in f32.
 struct RmsNormArgs {
   void* out;
   const void* input;
-  const void* weight;  // [size], contiguous
+  NormWeight weight;
   RowLayout out_rows;
   RowLayout input_rows;
   int64_t size;
@@ -26,7 +32,7 @@ void RmsNorm(const RmsNormArgs& args);
 struct FusedAddRmsNormArgs {
   void* input;
   void* residual;
-  const void* weight;  // [size], contiguous
+  NormWeight weight;
   RowLayout input_rows;
   RowLayout residual_rows;
   int64_t size;

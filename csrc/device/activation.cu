@@ -116,6 +116,7 @@ __global__ void SiluQuantKernel(SiluQuant x) {
     const float none[2] = {0.0f, 0.0f};
     y = ApplyAll<Activation::kSiluAndMul>(Widen(LoadVector<kVector>(input + d)),
                                           Widen(LoadVector<kVector>(input + x.size + d)), none);
+    if constexpr (!kGroups) y = RoundVector<T>(y);
   }
   float scale;
   if constexpr (kGroups) {

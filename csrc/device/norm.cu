@@ -9,13 +9,14 @@ namespace {
 // again, from cache.
 constexpr int kHeld = 4;
 
-template <typename T, int kVector>
+template <typename T, NormQuant kQuant, int kVector>
 struct NormRow {
   using Values = Vector<float, kVector>;
 
   const Norm& n;
   const T* input;
-  T* residual;  // or nullptr
+  T* residual;      // or nullptr
+  const T* weight;  // or nullptr
   int vectors;
   Values held[kHeld];
 
@@ -52,12 +53,18 @@ struct NormRow {
   }
 
   VLLM_DEVICE Values Normalised(const Values& x, int i, float factor) const {
-    const T* weight = static_cast<const T*>(n.weight) + i * kVector;
-    const Values w = Widen(LoadVector<kVector>(weight));
     Values y;
     VLLM_UNROLL()
-    for (int j = 0; j < kVector; ++j) y.lanes[j] = x.lanes[j] * factor * w.lanes[j];
-    return y;
+    for (int j = 0; j < kVector; ++j) y.lanes[j] = x.lanes[j] * factor;
+    if constexpr (kQuant == NormQuant::kPerToken || kQuant == NormQuant::kPerGroup) {
+      y = RoundVector<T>(y);
+    }
+    if (weight) {
+      const Values w = Widen(LoadVector<kVector>(weight + i * kVector));
+      VLLM_UNROLL()
+      for (int j = 0; j < kVector; ++j) y.lanes[j] *= w.lanes[j];
+    }
+    return kQuant == NormQuant::kNone ? y : RoundVector<T>(y);
   }
 
   // use(i, normalised values) for the thread's vectors. Every lane of a wave makes the same number
@@ -78,16 +85,23 @@ struct NormRow {
   }
 };
 
+template <typename T>
+VLLM_DEVICE const T* WeightRow(const Norm& n, int64_t row) {
+  if (!n.weight) return nullptr;
+  return static_cast<const T*>(n.weight) + row / n.weight_rows * n.hidden;
+}
+
 // A block a row.
 template <typename T, typename Out, NormQuant kQuant, int kVector>
 __global__ void __launch_bounds__(1024) NormKernel(Norm n) {
   __shared__ float scratch[2 * kMaxWaves];
   const int64_t row = blockIdx.x;
-  NormRow<T, kVector> values{n,
-                             n.input.Row<const T>(row),
-                             n.residual.data ? n.residual.Row<T>(row) : nullptr,
-                             static_cast<int>(n.hidden / kVector),
-                             {}};
+  NormRow<T, kQuant, kVector> values{n,
+                                     n.input.Row<const T>(row),
+                                     n.residual.data ? n.residual.Row<T>(row) : nullptr,
+                                     WeightRow<T>(n, row),
+                                     static_cast<int>(n.hidden / kVector),
+                                     {}};
   const float squares = ReduceBlock<Sum>(values.SumOfSquares(), scratch);
   const float factor = rsqrtf(squares / static_cast<float>(n.hidden) + n.epsilon);
   Out* out = n.out.Row<Out>(row);

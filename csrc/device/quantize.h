@@ -28,6 +28,12 @@ VLLM_DEVICE float DynamicScale(float largest, const float* upper) {
   return fmaxf(largest / kMax, kSmallest);
 }
 
+// x as a tensor of type T holds it.
+template <typename T, int kCount>
+VLLM_DEVICE Vector<float, kCount> RoundVector(const Vector<float, kCount>& x) {
+  return Widen(Narrow<T>(x));
+}
+
 template <typename Q, int kCount>
 VLLM_DEVICE Vector<Q, kCount> QuantizeVector(const Vector<float, kCount>& x, float scale) {
   Vector<Q, kCount> out;

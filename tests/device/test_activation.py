@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from support import kernel_reference as reference
 from support.device_cases import assert_quantized, dynamic_scale
 from support.device_ops import Ops
-from support.kernel_inputs import DTYPES, assert_close, randn, with_layout
+from support.kernel_inputs import DTYPES, RTOL, assert_close, randn, with_layout
 
 ops = Ops("_C")
 GATED = {
@@ -59,7 +59,18 @@ def test_silu_and_mul_quant(q, dtype, size, layout):
     x, scale = with_layout(randn((3, 2 * size), dtype, 0, 3.0), layout), torch.tensor([0.05])
     out = torch.empty(3, size, dtype=q)
     ops.silu_and_mul_quant(out, x, scale)
-    assert_quantized(out, scale, GATED["silu_and_mul"](x))
+    assert_quantized(out, scale, GATED["silu_and_mul"](x), 2 * RTOL[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_silu_and_mul_quant_has_the_codes_of_the_two_ops_in_turn(dtype):
+    x, scale = randn((7, 2 * 769), dtype, 0), torch.tensor(0.02)
+    fused, codes = torch.empty(2, 7, 769, dtype=torch.float8_e4m3fn)
+    activated = torch.empty(7, 769, dtype=dtype)
+    ops.silu_and_mul_quant(fused, x, scale)
+    ops.silu_and_mul(activated, x)
+    ops.static_scaled_fp8_quant(codes, activated, scale)
+    assert torch.equal(fused.view(torch.uint8), codes.view(torch.uint8))
 
 
 @pytest.mark.parametrize("q", [torch.float8_e4m3fn, torch.int8])
@@ -74,6 +85,10 @@ def test_silu_and_mul_per_block_quant(q, dtype, size, group, transposed):
     expected = GATED["silu_and_mul"](x).unflatten(-1, (-1, group))
     assert_close(scales, dynamic_scale(expected, q, upper).squeeze(-1))
     assert_quantized(out.unflatten(-1, (-1, group)), scales.unsqueeze(-1), expected)
+    if transposed:  # the same memory, given the other way round
+        others = torch.empty_like(scales.t())
+        ops.silu_and_mul_per_block_quant(out, x, others, group, upper, True)
+        assert torch.equal(others.t(), scales)
 
 
 def test_refusals():

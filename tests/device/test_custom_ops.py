@@ -6,12 +6,13 @@ import torch
 from support import kernel_reference as reference
 from support.device_cases import assert_quantized
 from support.device_ops import Ops
-from support.kernel_inputs import assert_close, randn
+from support.kernel_inputs import RTOL, assert_close, randn
 from vllm import _custom_ops, kernels
 from vllm.kernels import fused_quant, latent_cache, moe
 
 ops, cache_ops = Ops("_C"), Ops("_C_cache_ops")
 WEIGHT = randn((256,), torch.bfloat16, 1)
+ROUNDED = 2 * RTOL[torch.bfloat16]  # of norms: what is quantised is in the input's type
 
 
 @pytest.fixture
@@ -21,8 +22,9 @@ def emulated(monkeypatch):
     monkeypatch.setattr(moe, "_ops", lambda: Ops("_moe_C"))
 
 
-def assert_dequantised(out, scales, expected, group):
-    assert_quantized(out.unflatten(-1, (-1, group)), scales.unsqueeze(-1), expected.unflatten(-1, (-1, group)))
+def assert_dequantised(out, scales, expected, group, rounding):
+    groups = expected.unflatten(-1, (-1, group))
+    assert_quantized(out.unflatten(-1, (-1, group)), scales.unsqueeze(-1), groups, rounding)
 
 
 @pytest.mark.parametrize("q", [torch.float8_e4m3fn, torch.int8])
@@ -31,7 +33,7 @@ def test_norm_with_a_scale_a_row(emulated, q):
     expected = reference.rms_norm(x + residual, WEIGHT, 1e-6)
     out, scales = _custom_ops.rms_norm_dynamic_per_token_quant(x, WEIGHT, 1e-6, q, residual=residual)
     assert (out.dtype, out.shape, scales.shape) == (q, x.shape, (5, 1))
-    assert_dequantised(out, scales, expected, 256)
+    assert_dequantised(out, scales, expected, 256, ROUNDED)
     upper = torch.tensor([1.0])
     if q is not torch.int8:
         _, cut = _custom_ops.rms_norm_dynamic_per_token_quant(x, WEIGHT, 1e-6, q, upper)
@@ -45,11 +47,19 @@ def test_scales_of_groups(emulated, transposed):
         x, WEIGHT, 1e-6, torch.int8, [1, 64], is_scale_transposed=transposed
     )
     assert (scales.shape, scales.stride()) == ((6, 4), (1, 6) if transposed else (4, 1))
-    assert_dequantised(out, scales, reference.rms_norm(x, WEIGHT, 1e-6), 64)
+    assert_dequantised(out, scales, reference.rms_norm(x, WEIGHT, 1e-6), 64, ROUNDED)
     out, scales = _custom_ops.silu_and_mul_per_block_quant(x, 32, torch.int8, None, transposed)
     assert (out.shape, scales.shape) == ((6, 128), (6, 4))
     assert scales.stride() == ((1, 6) if transposed else (4, 1))
-    assert_dequantised(out, scales, reference.gated(torch.nn.functional.silu)(x), 32)
+    assert_dequantised(out, scales, reference.gated(torch.nn.functional.silu)(x), 32, 1e-5)
+
+
+def test_scales_of_groups_apart(emulated):
+    x = randn((6, 256), torch.bfloat16, 0)
+    _, expected = _custom_ops.rms_norm_per_block_quant(x, WEIGHT, 1e-6, torch.int8, [1, 64])
+    _, scales = _custom_ops.rms_norm_per_block_quant(x, WEIGHT, 1e-6, torch.int8, [1, 64], None, None, True, 4)
+    assert (scales.shape, scales.stride()) == ((6, 4), (1, 8))
+    assert torch.equal(scales, expected)
 
 
 def test_groups_that_do_not_fit_are_refused(emulated):

@@ -48,6 +48,27 @@ def test_in_place():
     assert_close(x, expected)
 
 
+@given(st.integers(1, 4), leading, hidden_sizes, dtypes, layouts, seeds)
+def test_a_weight_for_each_of_the_outermost_dimension(outer, leading, hidden, dtype, layout, seed):
+    x, weight = randn((outer, *leading[:2], hidden), dtype, seed), randn((outer, hidden), dtype, seed + 1)
+    out = torch.empty_like(x)
+    norm.rms_norm(out, with_layout(x, layout), weight, 1e-6)
+    for i in range(outer):
+        assert_close(out[i], reference.rms_norm(x[i], weight[i], 1e-6))
+
+
+@given(leading, hidden_sizes, dtypes, layouts, seeds)
+def test_without_a_weight(leading, hidden, dtype, layout, seed):
+    x, residual = randn((2, *leading, hidden), dtype, seed)
+    out = torch.empty_like(x)
+    norm.rms_norm(out, with_layout(x, layout), None, 1e-6)
+    assert_close(out, reference.rms_norm(x, torch.ones(hidden), 1e-6))
+    expected = (x.float() + residual.float()).to(dtype)
+    x = with_layout(x, layout)
+    norm.fused_add_rms_norm(x, residual, None, 1e-6)
+    assert_close(x, reference.rms_norm(expected, torch.ones(hidden), 1e-6))
+
+
 def test_offsets_beyond_32_bits():
     memory = torch.empty(2**32 + 64, dtype=torch.float16)
     x = memory.as_strided((2, 32), (2**32, 1))
@@ -65,6 +86,8 @@ X, W = torch.zeros(2, 8), torch.zeros(8)
     [
         ((X, X.double(), W), "rms_norm: input is float64, expected float32, bfloat16 or float16"),
         ((X, X, W[:4]), r"rms_norm: weight has shape \[4\], expected \[8\] = the last dimension of input"),
+        ((X, X, torch.zeros(3, 8)), r"rms_norm: weight has shape \[3, 8\], expected \[2, 8\] = \[first dimension"),
+        ((X, X, torch.zeros(1, 1, 8)), r"rms_norm: weight has shape \[1, 1, 8\], expected \[8\]"),
         ((X, X, W.half()), "rms_norm: weight is float16, expected float32 as input is"),
         ((X[:1], X, W), r"rms_norm: result has shape \[1, 8\], expected \[2, 8\] as input has"),
         ((X, X.t().contiguous().t(), W), "rms_norm: input has stride 2 in its last dimension, expected 1"),

@@ -50,14 +50,14 @@ def range_scale(x: Tensor) -> Tensor:
     return ((high - low) / 255).maximum(torch.maximum(-low, high) / 2**16)
 
 
-def assert_quantized(q: Tensor, scale: Tensor, expected: Tensor) -> None:
-    """q * scale is `expected` (f64) to half a unit of q's last place, and f32's error before that."""
+def assert_quantized(q: Tensor, scale: Tensor, expected: Tensor, rounding: float = 1e-5) -> None:
+    """q * scale is `expected` (f64) to half a unit of q's last place, and its relative error before that: f32's."""
     lowest = -128.0 if q.dtype is torch.int8 else -limit_of(q.dtype)
     x = (expected.double() / scale.double()).clamp(lowest, limit_of(q.dtype))
     # e4m3: 3 bits of mantissa, smallest step 2^-9.
     step = torch.ones_like(x) if q.dtype is torch.int8 else torch.exp2(x.abs().clamp(min=2**-6).log2().floor() - 3)
     error = (q.double() - x).abs()
-    assert (error <= step * 0.5 + x.abs() * 1e-5 + 1e-6).all(), (error / step).max()
+    assert (error <= step * 0.5 + x.abs() * rounding + 1e-6).all(), (error / step).max()
 
 
 def scale_blocks(q: Tensor, scales: Tensor, rows: int) -> Tensor:

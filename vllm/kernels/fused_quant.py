@@ -7,6 +7,7 @@ A tensor that does not fit raises RuntimeError, a build without these kernels Im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,18 +50,20 @@ def rms_norm_per_block_quant(
     scale_ub: Tensor | None = None,
     residual: Tensor | None = None,
     is_scale_transposed: bool = False,
+    tma_alignment: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """:func:`rms_norm_dynamic_per_token_quant`, with a scale for each group of columns: ``[rows, hidden / columns]``.
 
     Args:
         group_size: ``[1, columns]``, columns a power of two from 4 to 128.
         is_scale_transposed: the scales of a group lie side by side in memory.
+        tma_alignment: a multiple that many of them are apart from those of the next group; 0: nothing between.
     """
     rows, columns = group_size
     if rows != 1:
         raise ValueError(f"group_size={list(group_size)} is not accepted: give [1, columns]")
     out = input.new_empty(input.shape, dtype=quant_dtype)
-    scales = _group_scales(input, input.shape[-1], columns, is_scale_transposed)
+    scales = _group_scales(input, input.shape[-1], columns, is_scale_transposed, tma_alignment)
     _ops().rms_norm_per_block_quant.default(
         out, input, weight, scales, epsilon, scale_ub, residual, columns, is_scale_transposed
     )
@@ -82,9 +85,11 @@ def silu_and_mul_per_block_quant(
     return out, scales
 
 
-def _group_scales(input: Tensor, size: int, columns: int, transposed: bool) -> Tensor:
+def _group_scales(input: Tensor, size: int, columns: int, transposed: bool, alignment: int = 0) -> Tensor:
     if columns < 1 or size % columns:
         raise ValueError(f"group_size {columns} is not accepted: give one that divides the {size} columns")
-    shape = (input.numel() // input.shape[-1], size // columns)
-    scales = input.new_empty(shape[::-1] if transposed else shape, dtype=torch.float32)
-    return scales.t() if transposed else scales
+    rows, groups = input.numel() // input.shape[-1], size // columns
+    if not transposed:
+        return input.new_empty((rows, groups), dtype=torch.float32)
+    apart = math.ceil(rows / alignment) * alignment if alignment else rows
+    return input.new_empty((groups, apart), dtype=torch.float32).t()[:rows]

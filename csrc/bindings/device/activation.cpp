@@ -91,15 +91,14 @@ void silu_and_mul_quant(const Tensor& result, const Tensor& input, const Tensor&
   device::RunSiluAndMulQuant(quant);
 }
 
-// The strides of `scales` say whether it is transposed.
 void silu_and_mul_per_block_quant(const Tensor& out, const Tensor& input, const Tensor& scales,
                                   int64_t group_size, const std::optional<Tensor>& scale_ub,
-                                  bool /*is_scale_transposed*/) {
+                                  bool is_scale_transposed) {
   const DeviceCall call("silu_and_mul_per_block_quant", input);
   const TensorView x = call.View("input", input);
   device::SiluQuant quant = SiluQuantOf(call, call.View("out", out), x);
-  quant.scales =
-      GroupScalesOf(call.View("scales", scales), quant.input.Count(), x, quant.size, group_size);
+  quant.scales = GroupScalesOf(call.View("scales", scales), quant.input.Count(), x, quant.size,
+                               group_size, is_scale_transposed);
   quant.scale_upper = OptionalScalar(call, "scale_ub", scale_ub);
   device::RunSiluAndMulQuant(quant);
 }

@@ -1,6 +1,7 @@
 #include "device/norm.h"
 
 #include "bindings/device/rows.h"
+#include "bindings/norm.h"
 
 namespace vllm {
 namespace {
@@ -8,16 +9,17 @@ namespace {
 using device::NormQuant;
 
 // Everything but the output and the quantisation.
-device::Norm NormOf(const DeviceCall& call, const TensorView& x, const TensorView& weight,
-                    double epsilon) {
+device::Norm NormOf(const DeviceCall& call, const TensorView& x,
+                    const std::optional<Tensor>& weight, double epsilon) {
   device::Norm norm{};
   norm.op = call.Op();
   norm.type = DeviceFloatType(x);
   norm.input = DeviceRows(x);
-  CheckSameType(weight, x);
-  CheckShape(weight, {x.Size(-1)}, "the last dimension of input");
-  CheckContiguous(weight);
-  norm.weight = weight.data;
+  if (weight) {
+    const TensorView w = call.View("weight", *weight);
+    norm.weight_rows = CheckNormWeight(w, x);
+    norm.weight = w.data;
+  }
   norm.hidden = x.Size(-1);
   norm.epsilon = static_cast<float>(epsilon);
   norm.stream = call.Stream();
@@ -38,21 +40,22 @@ void SetQuantized(device::Norm& norm, const TensorView& result, const TensorView
   norm.quant = quant;
 }
 
-void rms_norm(const Tensor& result, const Tensor& input, const Tensor& weight, double epsilon) {
+void rms_norm(const Tensor& result, const Tensor& input, const std::optional<Tensor>& weight,
+              double epsilon) {
   const DeviceCall call("rms_norm", input);
   const TensorView x = call.View("input", input), out = call.View("result", result);
-  device::Norm norm = NormOf(call, x, call.View("weight", weight), epsilon);
+  device::Norm norm = NormOf(call, x, weight, epsilon);
   CheckSameType(out, x);
   CheckSameShape(out, x);
   norm.out = DeviceRows(out);
   device::RmsNorm(norm);
 }
 
-void fused_add_rms_norm(const Tensor& input, const Tensor& residual, const Tensor& weight,
-                        double epsilon) {
+void fused_add_rms_norm(const Tensor& input, const Tensor& residual,
+                        const std::optional<Tensor>& weight, double epsilon) {
   const DeviceCall call("fused_add_rms_norm", input);
   const TensorView x = call.View("input", input);
-  device::Norm norm = NormOf(call, x, call.View("weight", weight), epsilon);
+  device::Norm norm = NormOf(call, x, weight, epsilon);
   SetResidual(norm, call.View("residual", residual), x);
   norm.out = norm.input;
   device::RmsNorm(norm);
@@ -63,7 +66,7 @@ void StaticNorm(const DeviceCall& call, const Tensor& result, const Tensor& inpu
                 const std::optional<Tensor>& residual, const Tensor& weight, const Tensor& scale,
                 double epsilon) {
   const TensorView x = call.View("input", input), out = call.View("result", result);
-  device::Norm norm = NormOf(call, x, call.View("weight", weight), epsilon);
+  device::Norm norm = NormOf(call, x, weight, epsilon);
   if (residual) SetResidual(norm, call.View("residual", *residual), x);
   CheckType(out, ScalarType::Float8_e4m3fn);
   SetQuantized(norm, out, x, NormQuant::kStatic);
@@ -90,7 +93,7 @@ void rms_norm_dynamic_per_token_quant(const Tensor& result, const Tensor& input,
                                       const std::optional<Tensor>& residual) {
   const DeviceCall call("rms_norm_dynamic_per_token_quant", input);
   const TensorView x = call.View("input", input);
-  device::Norm norm = NormOf(call, x, call.View("weight", weight), epsilon);
+  device::Norm norm = NormOf(call, x, weight, epsilon);
   if (residual) SetResidual(norm, call.View("residual", *residual), x);
   SetQuantized(norm, call.View("result", result), x, NormQuant::kPerToken);
   norm.scales = {RowScales(call.View("scale", scale), norm.input.Count()), 1, 0, 0};
@@ -98,19 +101,18 @@ void rms_norm_dynamic_per_token_quant(const Tensor& result, const Tensor& input,
   device::RmsNorm(norm);
 }
 
-// The strides of `scale` say whether it is transposed.
 void rms_norm_per_block_quant(const Tensor& result, const Tensor& input, const Tensor& weight,
                               const Tensor& scale, double epsilon,
                               const std::optional<Tensor>& scale_ub,
                               const std::optional<Tensor>& residual, int64_t group_size,
-                              bool /*is_scale_transposed*/) {
+                              bool is_scale_transposed) {
   const DeviceCall call("rms_norm_per_block_quant", input);
   const TensorView x = call.View("input", input);
-  device::Norm norm = NormOf(call, x, call.View("weight", weight), epsilon);
+  device::Norm norm = NormOf(call, x, weight, epsilon);
   if (residual) SetResidual(norm, call.View("residual", *residual), x);
   SetQuantized(norm, call.View("result", result), x, NormQuant::kPerGroup);
-  norm.scales =
-      GroupScalesOf(call.View("scale", scale), norm.input.Count(), x, norm.hidden, group_size);
+  norm.scales = GroupScalesOf(call.View("scale", scale), norm.input.Count(), x, norm.hidden,
+                              group_size, is_scale_transposed);
   norm.scale_upper = OptionalScalar(call, "scale_ub", scale_ub);
   device::RmsNorm(norm);
 }

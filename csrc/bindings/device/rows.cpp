@@ -26,7 +26,7 @@ float* RowScales(const TensorView& scale, int64_t rows) {
 }
 
 device::GroupScales GroupScalesOf(const TensorView& scales, int64_t rows, const TensorView& input,
-                                  int64_t size, int64_t group_size) {
+                                  int64_t size, int64_t group_size, bool transposed) {
   const bool power = group_size > 0 && (group_size & (group_size - 1)) == 0;
   const int64_t vector = input.Is(ScalarType::Float) ? 4 : 8;
   if (!power || group_size < vector || group_size > 32 * vector || size % group_size != 0) {
@@ -36,6 +36,10 @@ device::GroupScales GroupScalesOf(const TensorView& scales, int64_t rows, const 
   }
   CheckType(scales, ScalarType::Float);
   const int64_t groups = size / group_size, dim = scales.dim;
+  if (transposed && dim == 2 && scales.sizes[0] == groups && scales.sizes[1] == rows &&
+      scales.strides[0] == rows && scales.strides[1] == 1) {
+    return {scales.Data<float>(), 1, rows, static_cast<int>(group_size)};
+  }
   int64_t scale_rows = 1;
   for (int64_t i = 0; i + 1 < dim; ++i) scale_rows *= scales.sizes[i];
   bool merges = dim >= 1;

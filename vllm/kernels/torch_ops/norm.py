@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def rms_norm(out: Tensor, input: Tensor, weight: Tensor, epsilon: float) -> None:
-    out.copy_(F.rms_norm(input, weight.shape, weight, epsilon))
+def rms_norm(out: Tensor, input: Tensor, weight: Tensor | None, epsilon: float) -> None:
+    out.copy_(F.rms_norm(input, input.shape[-1:], weight, epsilon))
 
 
-def fused_add_rms_norm(input: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> None:
+def fused_add_rms_norm(input: Tensor, residual: Tensor, weight: Tensor | None, epsilon: float) -> None:
     residual += input
     rms_norm(input, residual, weight, epsilon)
