@@ -2,6 +2,8 @@
 
 #include <optional>
 
+#include "bindings/rotary_offset.h"
+
 namespace vllm {
 
 RotaryTable CheckRotaryTable(const TensorView& cos_sin_cache, const TensorView& like,
@@ -59,7 +61,8 @@ HeadsView Heads(const TensorView& tensor, const TensorView& positions, int64_t h
 
 void rotary_embedding(const Tensor& positions, const Tensor& query,
                       const std::optional<Tensor>& key, int64_t head_size,
-                      const Tensor& cos_sin_cache, bool is_neox) {
+                      const Tensor& cos_sin_cache, bool is_neox, int64_t rope_dim_offset,
+                      bool inverse) {
   constexpr const char* kOp = "rotary_embedding";
   const TensorView p = View(kOp, "positions", positions);
   const TensorView q = View(kOp, "query", query);
@@ -80,6 +83,10 @@ void rotary_embedding(const Tensor& positions, const Tensor& query,
     args.key = Heads(k, p, head_size);
   }
   args.table = CheckRotaryTable(table, q, head_size);
+  CheckRotaryOffset(table, rope_dim_offset, head_size);
+  const int64_t skipped = rope_dim_offset * static_cast<int64_t>(query.element_size());
+  args.query.data = static_cast<char*>(args.query.data) + skipped;
+  if (key.has_value()) args.key.data = static_cast<char*>(args.key.data) + skipped;
   CheckPositions(p, table.Size(0));
   args.positions = p.Data<int64_t>();
   args.positions_outer_stride = p.dim == 2 ? p.Stride(0) : 0;
@@ -88,6 +95,7 @@ void rotary_embedding(const Tensor& positions, const Tensor& query,
   args.tokens = p.Size(-1);
   args.head_size = head_size;
   args.is_neox = is_neox;
+  args.inverse = inverse;
   RotaryEmbedding(args);
 }
 
@@ -96,8 +104,7 @@ void rotary_embedding(const Tensor& positions, const Tensor& query,
 STABLE_TORCH_LIBRARY_FRAGMENT(_C, m) {
   m.def(
       "rotary_embedding(Tensor positions, Tensor! query, Tensor!? key, int head_size, Tensor "
-      "cos_sin_cache, "
-      "bool is_neox) -> ()");
+      "cos_sin_cache, bool is_neox, int rope_dim_offset=0, bool inverse=False) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(_C, CPU, m) { m.impl("rotary_embedding", TORCH_BOX(&rotary_embedding)); }

@@ -23,6 +23,13 @@ HWY_INLINE void RotateHeads(const HeadsView& view, int64_t outer, int64_t token,
   }
 }
 
+// The row of the negative angle, in `buffer`, which may hold the row.
+HWY_INLINE const float* Reversed(const float* cos_sin, float* buffer, size_t half) {
+  for (size_t i = 0; i < half; ++i) buffer[i] = cos_sin[i];
+  for (size_t i = half; i < 2 * half; ++i) buffer[i] = -cos_sin[i];
+  return buffer;
+}
+
 template <typename T>
 void RotaryTokensOf(const RotaryArgs& args, int64_t begin, int64_t end) {
   HWY_ALIGN float buffer[kMaxHeadSize];
@@ -32,6 +39,7 @@ void RotaryTokensOf(const RotaryArgs& args, int64_t begin, int64_t end) {
     const int64_t position =
         args.positions[outer * args.positions_outer_stride + token * args.positions_stride];
     const float* cos_sin = TableRow(args.table, position, buffer);
+    if (args.inverse) cos_sin = Reversed(cos_sin, buffer, half);
     RotateHeads<T>(args.query, outer, token, cos_sin, half, args.is_neox);
     RotateHeads<T>(args.key, outer, token, cos_sin, half, args.is_neox);
   }

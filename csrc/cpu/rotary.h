@@ -1,4 +1,4 @@
-// Rotary position embedding (Su et al., 2021) of the first `rotary_size` elements of every head.
+// Rotary position embedding (Su et al., 2021) of `rotary_size` elements of every head.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct RotaryTable {
 
 // Heads of one tensor; strides in elements, the elements of a head adjacent.
 struct HeadsView {
-  void* data;
+  void* data;            // the first head's first rotated element
   int64_t outer_stride;  // of the first token dimension
   int64_t token_stride;  // of the last one
   int64_t head_stride;
@@ -38,6 +38,7 @@ struct RotaryArgs {
   int64_t head_size;
   RotaryTable table;
   bool is_neox;  // pairs (i, i + h); otherwise (2 i, 2 i + 1)
+  bool inverse;  // rotates back
   DType dtype;   // of query and key; arithmetic is f32
 };
 void RotaryEmbedding(const RotaryArgs& args);

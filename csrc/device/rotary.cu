@@ -19,9 +19,11 @@ VLLM_DEVICE T* Head(const Rotary& r, const Heads& x, int64_t token, int head) {
 
 // Pairs [pair, pair + kVector) of one head.
 template <typename T, typename Table, bool kNeox, int kVector>
-VLLM_DEVICE void RotatePairs(T* head, const Table* cosines, int half, int pair) {
+VLLM_DEVICE void RotatePairs(T* head, const Table* cosines, int half, int pair, bool inverse) {
   const auto cos = Widen(LoadVector<kVector>(cosines + pair));
-  const auto sin = Widen(LoadVector<kVector>(cosines + half + pair));
+  auto sin = Widen(LoadVector<kVector>(cosines + half + pair));
+  VLLM_UNROLL()
+  for (int j = 0; j < kVector; ++j) sin.lanes[j] = inverse ? -sin.lanes[j] : sin.lanes[j];
   if constexpr (kNeox) {
     const auto a = Widen(LoadVector<kVector>(head + pair));
     const auto b = Widen(LoadVector<kVector>(head + half + pair));
@@ -34,15 +36,29 @@ VLLM_DEVICE void RotatePairs(T* head, const Table* cosines, int half, int pair) 
     StoreVector(head + pair, Narrow<T>(x));
     StoreVector(head + half + pair, Narrow<T>(y));
   } else {
-    const auto ab = Widen(LoadVector<2 * kVector>(head + 2 * pair));
+    // Single pairs may start anywhere: their elements move one by one.
+    constexpr int kAtOnce = kVector == 1 ? 1 : 2 * kVector;
     Vector<float, 2 * kVector> xy;
     VLLM_UNROLL()
+    for (int i = 0; i < 2 * kVector; i += kAtOnce) {
+      const auto in = Widen(LoadVector<kAtOnce>(head + 2 * pair + i));
+      VLLM_UNROLL()
+      for (int j = 0; j < kAtOnce; ++j) xy.lanes[i + j] = in.lanes[j];
+    }
+    VLLM_UNROLL()
     for (int j = 0; j < kVector; ++j) {
-      const float a = ab.lanes[2 * j], b = ab.lanes[2 * j + 1];
+      const float a = xy.lanes[2 * j], b = xy.lanes[2 * j + 1];
       xy.lanes[2 * j] = a * cos.lanes[j] - b * sin.lanes[j];
       xy.lanes[2 * j + 1] = b * cos.lanes[j] + a * sin.lanes[j];
     }
-    StoreVector(head + 2 * pair, Narrow<T>(xy));
+    const auto out = Narrow<T>(xy);
+    VLLM_UNROLL()
+    for (int i = 0; i < 2 * kVector; i += kAtOnce) {
+      Vector<T, kAtOnce> part;
+      VLLM_UNROLL()
+      for (int j = 0; j < kAtOnce; ++j) part.lanes[j] = out.lanes[i + j];
+      StoreVector(head + 2 * pair + i, part);
+    }
   }
 }
 
@@ -58,7 +74,7 @@ __global__ void RotaryKernel(Rotary r) {
     const int head = i / vectors, pair = i % vectors * kVector;
     T* x = head < r.query.heads ? Head<T>(r, r.query, token, head)
                                 : Head<T>(r, r.key, token, head - r.query.heads);
-    RotatePairs<T, Table, kNeox, kVector>(x, cosines, half, pair);
+    RotatePairs<T, Table, kNeox, kVector>(x, cosines, half, pair, r.inverse);
   }
 }
 

@@ -1,4 +1,4 @@
-// Rotary position embedding (Su et al., 2021) of the first `rotary_size` elements of every head,
+// Rotary position embedding (Su et al., 2021) of `rotary_size` elements of every head,
 // alone or after an RMS normalisation of each query and key head.
 #pragma once
 
@@ -8,7 +8,7 @@ namespace vllm::device {
 
 // Heads of one tensor; strides in elements, the elements of a head adjacent.
 struct Heads {
-  void* data;
+  void* data;            // of a rotation alone, the first head's first rotated element
   int64_t outer_stride;  // of the first of two token dimensions
   int64_t token_stride;
   int64_t head_stride;
@@ -32,6 +32,7 @@ struct Rotary {
   int head_size;
   int rotary_size;
   bool is_neox;  // pairs (i, i + rotary_size / 2); otherwise (2 i, 2 i + 1)
+  bool inverse;  // rotates back; of a rotation alone
   Type type;     // of query and key; arithmetic is f32
   // Of a normalisation before it, else nullptr: [head_size] in `type`.
   const void* query_weight;

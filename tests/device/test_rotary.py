@@ -36,6 +36,21 @@ def test_two_token_dimensions_without_a_key():
     assert_close(query, expected, terms=2.0)
 
 
+@pytest.mark.parametrize("is_neox", [False, True])
+@pytest.mark.parametrize("offset", [16, 7])
+def test_elements_further_on_and_back_again(is_neox, offset):
+    positions, table = torch.tensor([3, 0]), table_of(32, torch.bfloat16)
+    query, key = randn((2, 2, 3, 64), torch.bfloat16, 0)
+    before = query.clone(), key.clone()
+    ops.rotary_embedding(positions, query, key, 64, table, is_neox, offset, False)
+    for x, given in zip((query, key), before, strict=True):
+        assert_close(x[..., offset:], reference.rotate(given[..., offset:], table[positions], is_neox), terms=2.0)
+        assert torch.equal(x[..., :offset], given[..., :offset])
+    ops.rotary_embedding(positions, query, key, 64, table, is_neox, offset, True)
+    for x, given in zip((query, key), before, strict=True):
+        torch.testing.assert_close(x, given, rtol=0.02, atol=0.02)
+
+
 def test_positions_outside_the_table_change_nothing():
     query = randn((2, 1, 64), torch.float32, 0)
     expected = query.clone()
@@ -61,5 +76,7 @@ def test_refusals():
     query = torch.zeros(2, 3, 64)
     with pytest.raises(RuntimeError, match=r"query has shape .* with head_size 48"):
         ops.rotary_embedding(torch.arange(2), query, None, 48, table_of(32, torch.float32), True)
+    with pytest.raises(RuntimeError, match="rope_dim_offset 33, expected 0 to 32 = head_size - rotary_size"):
+        ops.rotary_embedding(torch.arange(2), query, None, 64, table_of(32, torch.float32), True, 33, False)
     with pytest.raises(RuntimeError, match="even rotary_size of at most 64"):
         ops.rotary_embedding(torch.arange(2), query, None, 64, torch.zeros(4, 80), True)

@@ -46,10 +46,26 @@ def test_batched_positions(is_neox, split_heads):
     assert_close(key, expected[1])
 
 
-def call(positions=(0, 1), query=(2, 32), key=(2, 16), head_size=16, table=(8, 16), dtype=torch.float32):
+@pytest.mark.parametrize("is_neox", [True, False])
+@pytest.mark.parametrize("table_dtype", [torch.float32, torch.bfloat16])
+def test_elements_further_on_and_back_again(is_neox, table_dtype):
+    positions, table = torch.tensor([3, 1]), reference.cos_sin_cache(20, 10).to(table_dtype)
+    query, key = randn((2, 2, 3, 36), torch.bfloat16, 0)
+    before = query.clone(), key.clone()
+    rotary_embedding(positions, query, key, 36, table, is_neox, rope_dim_offset=7)
+    for x, given_ in zip((query, key), before, strict=True):
+        assert_close(x[..., 7:], reference.rotate(given_[..., 7:], table[positions], is_neox))
+        assert torch.equal(x[..., :7], given_[..., :7])
+    rotary_embedding(positions, query, key, 36, table, is_neox, 7, True)
+    for x, given_ in zip((query, key), before, strict=True):
+        torch.testing.assert_close(x, given_, rtol=0.02, atol=0.02)
+
+
+def call(positions=(0, 1), query=(2, 32), key=(2, 16), head_size=16, table=(8, 16), dtype=torch.float32, offset=0):
     rotary_embedding(
-        torch.tensor(positions), torch.zeros(query, dtype=dtype), torch.zeros(key), head_size, torch.zeros(table)
-    )
+        torch.tensor(positions), torch.zeros(query, dtype=dtype), torch.zeros(key), head_size, torch.zeros(table),
+        rope_dim_offset=offset,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -62,6 +78,8 @@ def call(positions=(0, 1), query=(2, 32), key=(2, 16), head_size=16, table=(8, 1
         ({"key": (3, 16)}, r"key has shape \[3, 16\]"),
         ({"table": (8, 18)}, "expected .* an even rotary_size of at most 16, the head size"),
         ({"table": (8, 7)}, "expected .* an even rotary_size"),
+        ({"table": (8, 12), "offset": 5}, "rope_dim_offset 5, expected 0 to 4 = head_size - rotary_size"),
+        ({"offset": -1}, "rope_dim_offset -1, expected 0 to 0"),
         ({"head_size": 2048}, "head_size 2048, expected 1 to 1024"),
         ({"dtype": torch.float64}, "query is float64"),
         ({"dtype": torch.float16}, "key is float32, expected float16 as query is"),

@@ -1,6 +1,7 @@
 #include "device/rotary.h"
 
 #include "bindings/device/call.h"
+#include "bindings/rotary_offset.h"
 
 namespace vllm {
 namespace {
@@ -64,7 +65,8 @@ void CheckHeadSize(const TensorView& tensor, int64_t head_size, int64_t limit) {
 
 void rotary_embedding(const Tensor& positions, const Tensor& query,
                       const std::optional<Tensor>& key, int64_t head_size,
-                      const Tensor& cos_sin_cache, bool is_neox) {
+                      const Tensor& cos_sin_cache, bool is_neox, int64_t rope_dim_offset,
+                      bool inverse) {
   const DeviceCall call("rotary_embedding", query);
   const TensorView p = call.View("positions", positions), q = call.View("query", query);
   CheckHeadSize(q, head_size, 1024);
@@ -78,8 +80,14 @@ void rotary_embedding(const Tensor& positions, const Tensor& query,
     CheckSameType(k, q);
     rotary.key = HeadsOf(k, p, head_size);
   }
-  SetTable(rotary, call.View("cos_sin_cache", cos_sin_cache), q, head_size);
+  const TensorView table = call.View("cos_sin_cache", cos_sin_cache);
+  SetTable(rotary, table, q, head_size);
+  CheckRotaryOffset(table, rope_dim_offset, head_size);
+  const int64_t skipped = rope_dim_offset * static_cast<int64_t>(query.element_size());
+  rotary.query.data = static_cast<char*>(rotary.query.data) + skipped;
+  if (key) rotary.key.data = static_cast<char*>(rotary.key.data) + skipped;
   rotary.is_neox = is_neox;
+  rotary.inverse = inverse;
   rotary.stream = call.Stream();
   device::RotaryEmbedding(rotary);
 }
@@ -94,7 +102,7 @@ const void* HeadWeight(const TensorView& weight, const TensorView& like, int64_t
 void fused_qk_norm_rope(const Tensor& qkv, int64_t num_heads_q, int64_t num_heads_k,
                         int64_t num_heads_v, int64_t head_dim, double eps, const Tensor& q_weight,
                         const Tensor& k_weight, const Tensor& cos_sin_cache, bool is_neox,
-                        const Tensor& position_ids) {
+                        const Tensor& position_ids, int64_t /*forced_token_heads_per_warp*/) {
   const DeviceCall call("fused_qk_norm_rope", qkv);
   const TensorView x = call.View("qkv", qkv);
   CheckHeadSize(x, head_dim, 256);
@@ -128,7 +136,7 @@ VLLM_DEVICE_SCHEMAS(_C, m) {
   m.def(
       "fused_qk_norm_rope(Tensor! qkv, int num_heads_q, int num_heads_k, int num_heads_v, "
       "int head_dim, float eps, Tensor q_weight, Tensor k_weight, Tensor cos_sin_cache, "
-      "bool is_neox, Tensor position_ids) -> ()");
+      "bool is_neox, Tensor position_ids, int forced_token_heads_per_warp=-1) -> ()");
 }
 
 VLLM_DEVICE_KERNELS(_C, m) {
