@@ -44,6 +44,7 @@ from vllm.kernels.norm import fused_add_rms_norm, rms_norm
 from vllm.kernels.rocm import LLMM1, paged_attention_rocm, wvSplitK, wvSplitKQ
 from vllm.kernels.rotary import rotary_embedding
 from vllm.kernels.sampling import apply_repetition_penalties
+from vllm.kernels.sampling import apply_repetition_penalties as apply_repetition_penalties_cuda
 from vllm.kernels.scaled_quant import (
     cutlass_scaled_mm,
     cutlass_scaled_mm_azp,
@@ -57,6 +58,7 @@ from vllm.kernels.sparse import (
     cutlass_sparse_compress,
     cutlass_sparse_scaled_mm_supported,
 )
+from vllm.kernels.torch_ops.sampling import apply_repetition_penalties as apply_repetition_penalties_torch
 from vllm.kernels.wna16 import (
     awq_dequantize,
     awq_gemm,
@@ -71,6 +73,8 @@ __all__ = [
     "LLMM1",
     "all_reduce",
     "apply_repetition_penalties",
+    "apply_repetition_penalties_cuda",
+    "apply_repetition_penalties_torch",
     "awq_dequantize",
     "awq_gemm",
     "awq_marlin_repack",

@@ -1,5 +1,10 @@
 #include "cpu/penalties.h"
 
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <vector>
+
 #include "bindings/tensor.h"
 
 namespace vllm {
@@ -11,6 +16,23 @@ TensorView RowVector(const char* op, const char* name, const Tensor& tensor, int
   CheckShape(view, {rows}, "[rows]");
   CheckContiguous(view);
   return view;
+}
+
+template <typename T>
+std::vector<float> Widened(const TensorView& view) {
+  return {view.Data<T>(), view.Data<T>() + view.Numel()};
+}
+
+// As f32, of f32 or the type of `logits`.
+std::vector<float> Penalties(const char* op, const char* name, const Tensor& tensor,
+                             const TensorView& logits) {
+  const TensorView view = View(op, name, tensor);
+  if (!view.Is(ScalarType::Float)) CheckSameType(view, logits);
+  CheckShape(view, {logits.Size(0)}, "[rows]");
+  CheckContiguous(view);
+  if (view.Is(ScalarType::Half)) return Widened<torch::headeronly::Half>(view);
+  if (view.Is(ScalarType::BFloat16)) return Widened<torch::headeronly::BFloat16>(view);
+  return Widened<float>(view);
 }
 
 TensorView Mask(const char* op, const char* name, const Tensor& tensor, const TensorView& logits) {
@@ -30,11 +52,11 @@ void apply_repetition_penalties_(const Tensor& logits, const Tensor& prompt_mask
   CheckLastContiguous(x);
   const TensorView prompt = Mask(kOp, "prompt_mask", prompt_mask, x);
   const TensorView output = Mask(kOp, "output_mask", output_mask, x);
-  const TensorView penalties =
-      RowVector(kOp, "repetition_penalties", repetition_penalties, x.Size(0));
+  const std::vector<float> penalties =
+      Penalties(kOp, "repetition_penalties", repetition_penalties, x);
   ApplyRepetitionPenalties({x.data, x.Stride(0), prompt.Data<bool>(), prompt.Stride(0),
-                            output.Data<bool>(), output.Stride(0), penalties.Data<float>(),
-                            x.Size(0), x.Size(1), dtype});
+                            output.Data<bool>(), output.Stride(0), penalties.data(), x.Size(0),
+                            x.Size(1), dtype});
 }
 
 // An i32 vector, contiguous.

@@ -11,12 +11,18 @@ VLLM_DEVICE float Penalised(float logit, float penalty) {
   return logit > 0.0f ? logit / penalty : logit * penalty;
 }
 
+template <typename T>
+VLLM_DEVICE float PenaltyOf(const RepetitionPenalties& a, int64_t row) {
+  if (a.penalty_type == Type::kFloat32) return static_cast<const float*>(a.penalties)[row];
+  return ToFloat(static_cast<const T*>(a.penalties)[row]);
+}
+
 // Grid: rows, chunks. Rows whose penalty is 1 are only looked at.
 template <typename T, int kVector>
 __global__ void RepetitionKernel(RepetitionPenalties a) {
   const int64_t row = blockIdx.x;
   const int64_t d = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kVector;
-  const float penalty = a.penalties[row];
+  const float penalty = PenaltyOf<T>(a, row);
   if (d >= a.vocab || penalty == 1.0f) return;
   const uint8_t* prompt = reinterpret_cast<const uint8_t*>(a.prompt_mask) + row * a.prompt_stride;
   const uint8_t* output = reinterpret_cast<const uint8_t*>(a.output_mask) + row * a.output_stride;

@@ -13,10 +13,11 @@ struct RepetitionPenalties {
   int64_t prompt_stride;
   const bool* output_mask;
   int64_t output_stride;
-  const float* penalties;  // [rows]
+  const void* penalties;  // [rows], f32 or `type`
   int64_t rows;
   int64_t vocab;
   Type type;
+  Type penalty_type;
   Stream stream;
 };
 // Positive logits are divided by the penalty, others multiplied.

@@ -12,10 +12,11 @@ ops = Ops("_C")
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("vocab", [2112, 77])
-def test_repetition_penalties(dtype, vocab):
+@pytest.mark.parametrize("same_dtype", [False, True])
+def test_repetition_penalties(dtype, vocab, same_dtype):
     logits = randn((3, vocab), dtype, 0, 3.0)
     prompt, output = (randn((3, vocab), torch.float32, seed) > 1 for seed in (1, 2))
-    penalties = torch.tensor([1.3, 1.0, 0.7])
+    penalties = torch.tensor([1.3, 1.0, 0.7]).to(dtype if same_dtype else torch.float32)
     expected = reference.repetition_penalties(logits, prompt | output, penalties)
     ops.apply_repetition_penalties_(logits, prompt, output, penalties)
     assert_close(logits, expected)

@@ -57,6 +57,10 @@ def test_penalties_and_activations():
     expected = reference.repetition_penalties(logits, seen, torch.tensor([1.5, 1.0]))
     ops.apply_repetition_penalties(logits, seen, torch.zeros_like(seen), torch.tensor([1.5, 1.0]))
     assert_close(logits, expected)
+    for apply in (ops.apply_repetition_penalties_cuda, ops.apply_repetition_penalties_torch):
+        logits = randn((2, 50), torch.float32, 0)
+        apply(logits, torch.zeros_like(seen), seen, torch.tensor([1.5, 1.0]))
+        assert_close(logits, expected)
     x, out = randn((2, 16), torch.float32, 1), torch.empty(2, 8)
     torch.ops._C.silu_and_mul(out, x)
     assert_close(out, reference.gated(torch.nn.functional.silu)(x))

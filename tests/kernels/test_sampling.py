@@ -101,11 +101,11 @@ def test_equal_logits_all_stay():
     assert drawn.unique().numel() == 1000
 
 
-@given(rows=st.integers(0, 4), vocab=st.integers(1, 300), dtype=dtypes, seed=seeds)
-def test_repetition_penalties(rows, vocab, dtype, seed):
+@given(rows=st.integers(0, 4), vocab=st.integers(1, 300), dtype=dtypes, same_dtype=st.booleans(), seed=seeds)
+def test_repetition_penalties(rows, vocab, dtype, same_dtype, seed):
     logits = randn((rows, vocab), dtype, seed)
     prompt, output = randn((2, rows, vocab), torch.float32, seed + 1) > 1
-    penalties = torch.tensor([1.0, 1.3, 2.0, 0.5])[:rows]
+    penalties = torch.tensor([1.0, 1.3, 2.0, 0.5])[:rows].to(dtype if same_dtype else torch.float32)
     expected = reference.repetition_penalties(logits, prompt | output, penalties)
     apply_repetition_penalties(logits, prompt, output, penalties)
     assert_close(logits, expected)

@@ -21,7 +21,7 @@ def apply_repetition_penalties(
     Args:
         logits: ``[rows, vocab]`` f32, bf16 or f16, changed in place; rows contiguous.
         prompt_mask, output_mask: bool ``[rows, vocab]``; a token in either is penalized.
-        repetition_penalties: f32 ``[rows]``.
+        repetition_penalties: ``[rows]``, f32 or as ``logits``.
     """
     _apply_repetition_penalties(logits, prompt_mask, output_mask, repetition_penalties)
 

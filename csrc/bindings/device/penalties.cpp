@@ -30,10 +30,13 @@ void apply_repetition_penalties_(const Tensor& logits, const Tensor& prompt_mask
   const TensorView prompt = call.View("prompt_mask", prompt_mask);
   const TensorView output = call.View("output_mask", output_mask);
   const TensorView penalties = call.View("repetition_penalties", repetition_penalties);
-  device::ApplyRepetitionPenalties(
-      {call.Op(), x.data, x.Stride(0), Mask(prompt, x), prompt.Stride(0), Mask(output, x),
-       output.Stride(0), Vector<float>(penalties, ScalarType::Float, x.Size(0), "[rows]"),
-       x.Size(0), x.Size(1), type, call.Stream()});
+  if (!penalties.Is(ScalarType::Float)) CheckSameType(penalties, x);
+  CheckShape(penalties, {x.Size(0)}, "[rows]");
+  CheckContiguous(penalties);
+  device::ApplyRepetitionPenalties({call.Op(), x.data, x.Stride(0), Mask(prompt, x),
+                                    prompt.Stride(0), Mask(output, x), output.Stride(0),
+                                    penalties.data, x.Size(0), x.Size(1), type,
+                                    DeviceFloatType(penalties), call.Stream()});
 }
 
 void apply_penalties_(const Tensor& logits, const Tensor& row_offsets, const Tensor& token_ids,

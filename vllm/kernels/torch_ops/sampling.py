@@ -9,6 +9,14 @@ import torch
 from torch import Tensor
 
 
+def apply_repetition_penalties(
+    logits: Tensor, prompt_mask: Tensor, output_mask: Tensor, repetition_penalties: Tensor
+) -> None:
+    """All on one device."""
+    penalties = torch.where(prompt_mask | output_mask, repetition_penalties.unsqueeze(1), 1.0)
+    logits.copy_(torch.where(logits > 0, logits / penalties, logits * penalties))
+
+
 def apply_penalties(
     logits: Tensor,
     row_offsets: Tensor,
