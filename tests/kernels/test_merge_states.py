@@ -26,6 +26,29 @@ def test_merge(tokens, heads, head_size, dtype, layout, want_lse, seed):
         assert_close(out_lse, expected_lse)
 
 
+@pytest.mark.parametrize("first", [0, 2, 5])
+def test_tokens_without_a_prefix(first):
+    prefix, suffix = randn((2, 5, 3, 16), torch.bfloat16, 0)
+    prefix_lse, suffix_lse = randn((2, 3, 5), torch.float32, 1, 5.0)
+    expected, expected_lse = reference.merge_attn_states(prefix, prefix_lse, suffix, suffix_lse)
+    expected[first:], expected_lse[:, first:] = suffix[first:].double(), suffix_lse[:, first:].double()
+    out, lse = torch.empty_like(prefix), torch.empty(3, 5)
+    merge_attn_states(out, prefix, prefix_lse, suffix, suffix_lse, lse, first)
+    assert_close(out, expected)
+    assert_close(lse, expected_lse)
+    with pytest.raises(ValueError, match="prefill_tokens_with_context=6 is not accepted: give 0 to 5, the tokens"):
+        merge_attn_states(out, prefix, prefix_lse, suffix, suffix_lse, None, 6)
+
+
+def test_into_8_bits():
+    prefix, suffix = randn((2, 5, 3, 16), torch.bfloat16, 0)
+    prefix_lse, suffix_lse = randn((2, 3, 5), torch.float32, 1)
+    merged, out, scale = torch.empty_like(prefix), torch.empty(5, 3, 16, dtype=torch.float8_e4m3fn), torch.tensor([0.1])
+    merge_attn_states(merged, prefix, prefix_lse, suffix, suffix_lse)
+    merge_attn_states(out, prefix, prefix_lse, suffix, suffix_lse, output_scale=scale)
+    assert torch.equal(out.float(), (merged.float() / scale).to(torch.float8_e4m3fn).float())
+
+
 @pytest.mark.parametrize("none", [INF, -INF])
 def test_parts_without_keys(none):
     prefix, suffix = randn((2, 1, 1, 32), torch.float32, 0)
