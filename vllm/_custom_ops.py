@@ -17,7 +17,7 @@ from vllm.kernels import (
     attention,  # noqa: F401  (the same)
     companion,
 )
-from vllm.kernels.cache import reshape_and_cache, reshape_and_cache_flash, swap_blocks
+from vllm.kernels.cache import concat_and_cache_mla, reshape_and_cache, reshape_and_cache_flash, swap_blocks
 from vllm.kernels.custom_all_reduce import (
     all_reduce,
     dispose,
@@ -33,7 +33,6 @@ from vllm.kernels.fused_quant import (
     silu_and_mul_per_block_quant,
 )
 from vllm.kernels.latent_cache import (
-    concat_and_cache_mla,
     convert_fp8,
     cp_gather_cache,
     gather_and_maybe_dequant_cache,

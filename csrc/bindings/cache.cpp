@@ -96,7 +96,7 @@ int64_t Tokens(const TensorView& slot_mapping, const TensorView& key) {
   if (slot_mapping.Size(0) > key.Size(0)) {
     Fail(slot_mapping, "has " + std::to_string(slot_mapping.Size(0)) +
                            " entries, expected at most " + std::to_string(key.Size(0)) +
-                           ", the tokens of key");
+                           ", the tokens of " + key.name);
   }
   return slot_mapping.Size(0);
 }
@@ -158,6 +158,31 @@ void reshape_and_cache_flash(const Tensor& key, const Tensor& value, const Tenso
                         ElementSize(FloatType(k))});
 }
 
+void concat_and_cache_mla(const Tensor& kv_c, const Tensor& k_pe, const Tensor& kv_cache,
+                          const Tensor& slot_mapping, const std::string& kv_cache_dtype,
+                          const Tensor&) {
+  constexpr const char* kOp = "concat_and_cache_mla";
+  CheckAuto(kOp, kv_cache_dtype);
+  const TensorView latent = View(kOp, "kv_c", kv_c), rope = View(kOp, "k_pe", k_pe);
+  const TensorView cache = View(kOp, "kv_cache", kv_cache);
+  const TensorView slots = View(kOp, "slot_mapping", slot_mapping);
+  const DType dtype = FloatType(latent);
+  CheckDim(latent, 2);
+  CheckLastContiguous(latent);
+  CheckSameType(rope, latent);
+  CheckShape(rope, {latent.Size(0), -1}, "[tokens, rope_size]");
+  CheckLastContiguous(rope);
+  CheckSameType(cache, latent);
+  CheckShape(cache, {-1, -1, latent.Size(1) + rope.Size(1)},
+             "[blocks, block_size, rank + rope_size]");
+  CheckLastContiguous(cache);
+  const int64_t tokens = Tokens(slots, latent);
+  CheckSlots(slots, tokens, cache.Size(0) * cache.Size(1));
+  ConcatAndCacheLatents({latent.data, rope.data, cache.data, latent.Stride(0), rope.Stride(0),
+                         cache.Stride(0), cache.Stride(1), tokens, latent.Size(1), rope.Size(1),
+                         cache.Size(1), slots.Data<int64_t>(), ElementSize(dtype)});
+}
+
 // Bytes of the tensor's memory from its first element on.
 int64_t Bytes(const TensorView& tensor, const Tensor& owner) {
   return tensor.Numel() * static_cast<int64_t>(owner.element_size());
@@ -186,12 +211,16 @@ STABLE_TORCH_LIBRARY_FRAGMENT(_C_cache_ops, m) {
   m.def(
       "reshape_and_cache_flash(Tensor key, Tensor value, Tensor! key_cache, Tensor! value_cache, "
       "Tensor slot_mapping, str kv_cache_dtype, Tensor k_scale, Tensor v_scale) -> ()");
+  m.def(
+      "concat_and_cache_mla(Tensor kv_c, Tensor k_pe, Tensor! kv_cache, Tensor slot_mapping, "
+      "str kv_cache_dtype, Tensor scale) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(_C_cache_ops, CPU, m) {
   m.impl("swap_blocks", TORCH_BOX(&swap_blocks));
   m.impl("reshape_and_cache", TORCH_BOX(&reshape_and_cache));
   m.impl("reshape_and_cache_flash", TORCH_BOX(&reshape_and_cache_flash));
+  m.impl("concat_and_cache_mla", TORCH_BOX(&concat_and_cache_mla));
 }
 
 }  // namespace vllm

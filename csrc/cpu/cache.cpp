@@ -53,6 +53,20 @@ void StoreFlashToken(const FlashCacheArgs& args, int64_t token) {
   }
 }
 
+void StoreLatent(const LatentCacheArgs& args, int64_t token) {
+  const int64_t slot = args.slots[token];
+  if (slot < 0) return;
+  const int64_t element = static_cast<int64_t>(args.element_size);
+  char* to = static_cast<char*>(args.cache) + (slot / args.block_size * args.block_stride +
+                                               slot % args.block_size * args.slot_stride) *
+                                                  element;
+  std::memcpy(to, static_cast<const char*>(args.latent) + token * args.latent_stride * element,
+              static_cast<size_t>(args.rank * element));
+  std::memcpy(to + args.rank * element,
+              static_cast<const char*>(args.rope) + token * args.rope_stride * element,
+              static_cast<size_t>(args.rope_size * element));
+}
+
 }  // namespace
 
 void ReshapeAndCacheFlash(const FlashCacheArgs& args) {
@@ -70,6 +84,12 @@ void ReshapeAndCache(const ClassicCacheArgs& args) {
         StoreClassicToken<uint32_t>(args, token);
       }
     }
+  });
+}
+
+void ConcatAndCacheLatents(const LatentCacheArgs& args) {
+  ParallelFor(args.tokens, args.rank + args.rope_size, [&](int64_t begin, int64_t end) {
+    for (int64_t token = begin; token < end; ++token) StoreLatent(args, token);
   });
 }
 

@@ -47,6 +47,24 @@ struct ClassicCacheArgs {
 };
 void ReshapeAndCache(const ClassicCacheArgs& args);
 
+// Latents: [blocks, block_size, rank + rope_size], the elements of a slot adjacent.
+struct LatentCacheArgs {
+  const void* latent;  // [tokens, rank]
+  const void* rope;    // [tokens, rope_size]
+  void* cache;
+  int64_t latent_stride;
+  int64_t rope_stride;
+  int64_t block_stride;
+  int64_t slot_stride;
+  int64_t tokens;
+  int64_t rank;
+  int64_t rope_size;
+  int64_t block_size;
+  const int64_t* slots;  // negative: skipped
+  size_t element_size;
+};
+void ConcatAndCacheLatents(const LatentCacheArgs& args);
+
 // Copies blocks of `block_bytes` from src to dst: pairs (source block, destination block), in
 // order.
 void SwapBlocks(const void* src, void* dst, int64_t block_bytes, const int64_t* pairs,

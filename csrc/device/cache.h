@@ -14,6 +14,12 @@ struct CacheInput {
   int64_t head_stride;
 };
 
+// Of 8-bit caches, which hold key / scale: one of a head is at head * stride.
+struct CacheScale {
+  const float* data;
+  int64_t stride;
+};
+
 struct CacheWrite {
   const char* op;
   CacheInput key;
@@ -21,8 +27,8 @@ struct CacheWrite {
   void* key_cache;
   void* value_cache;
   const int64_t* slots;  // [tokens]; negative: skipped
-  const float* k_scale;  // 8-bit caches hold key / k_scale and value / v_scale
-  const float* v_scale;
+  CacheScale k_scale;
+  CacheScale v_scale;
   int64_t tokens;
   int64_t heads;
   int64_t head_size;
@@ -90,7 +96,7 @@ struct Gather {
   int64_t block_size;
   int64_t num_blocks;
   Type cache_type;
-  Type type;  // of dst: that of the cache, or a wider one
+  Type type;  // of dst: that of the cache, or a wider one; kInt8: bytes of both, whatever they mean
   Stream stream;
 };
 void GatherCache(const Gather& gather);

@@ -111,6 +111,7 @@ void DispatchFp8(const char* op, Type type, F&& f) {
 }  // namespace
 
 void GatherCache(const Gather& g) {
+  if (g.type == Type::kInt8) return LaunchGather<int8_t, int8_t>(g);
   DispatchFloat(g.op, g.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     DispatchCache<T>(g.cache_type, [&](auto cache_tag) {

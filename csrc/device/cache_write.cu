@@ -25,6 +25,11 @@ VLLM_DEVICE Vector<Cache, kCount> EncodeVector(const Vector<T, kCount>& values, 
   return out;
 }
 
+template <typename Cache, typename T>
+VLLM_DEVICE float ScaleOf(const CacheScale& scale, int head) {
+  return std::is_same_v<T, Cache> ? 1.0f : scale.data[head * scale.stride];
+}
+
 // A block a token. kVector divides head_size and, for keys, the cache's x.
 template <typename T, typename Cache, int kVector>
 __global__ void ClassicKernel(CacheWrite w) {
@@ -32,12 +37,12 @@ __global__ void ClassicKernel(CacheWrite w) {
   if (slot < 0 || slot >= w.num_slots) return;
   constexpr int kX = 16 / sizeof(Cache);
   const int64_t block = slot / w.block_size, offset = slot % w.block_size;
-  const float k_scale = std::is_same_v<T, Cache> ? 1.0f : *w.k_scale;
-  const float v_scale = std::is_same_v<T, Cache> ? 1.0f : *w.v_scale;
   const int vectors = static_cast<int>(w.heads * w.head_size / kVector);
   for (int i = static_cast<int>(threadIdx.x); i < vectors; i += static_cast<int>(blockDim.x)) {
     const int head = i * kVector / static_cast<int>(w.head_size);
     const int d = i * kVector % static_cast<int>(w.head_size);
+    const float k_scale = ScaleOf<Cache, T>(w.k_scale, head);
+    const float v_scale = ScaleOf<Cache, T>(w.v_scale, head);
     const int64_t head_base = (block * w.heads + head) * w.head_size * w.block_size;
     const T* key = static_cast<const T*>(w.key.data) + token * w.key.token_stride +
                    head * w.key.head_stride + d;
@@ -58,8 +63,6 @@ __global__ void FlashKernel(CacheWrite w, FlashStrides key, FlashStrides value) 
   const int64_t token = blockIdx.x, slot = w.slots[token];
   if (slot < 0 || slot >= w.num_slots) return;
   const int64_t block = slot / w.block_size, offset = slot % w.block_size;
-  const float k_scale = std::is_same_v<T, Cache> ? 1.0f : *w.k_scale;
-  const float v_scale = std::is_same_v<T, Cache> ? 1.0f : *w.v_scale;
   const T* key_in = static_cast<const T*>(w.key.data) + token * w.key.token_stride;
   const T* value_in = static_cast<const T*>(w.value.data) + token * w.value.token_stride;
   Cache* key_out = static_cast<Cache*>(w.key_cache) + block * key.block + offset * key.slot;
@@ -68,6 +71,8 @@ __global__ void FlashKernel(CacheWrite w, FlashStrides key, FlashStrides value) 
   for (int i = static_cast<int>(threadIdx.x); i < vectors; i += static_cast<int>(blockDim.x)) {
     const int head = i * kVector / static_cast<int>(w.head_size);
     const int d = i * kVector % static_cast<int>(w.head_size);
+    const float k_scale = ScaleOf<Cache, T>(w.k_scale, head);
+    const float v_scale = ScaleOf<Cache, T>(w.v_scale, head);
     const auto k = LoadVector<kVector>(key_in + head * w.key.head_stride + d);
     const auto v = LoadVector<kVector>(value_in + head * w.value.head_stride + d);
     StoreVector(key_out + head * key.head + d, EncodeVector<Cache>(k, k_scale));

@@ -77,6 +77,20 @@ def test_reshape_and_cache_flash(dtype, kv_cache_dtype, head_size, heads_first):
     assert torch.equal(values, expected_values)
 
 
+@pytest.mark.parametrize("head_size", [64, 17])
+def test_a_scale_for_each_head(head_size):
+    key, value = key_value(9, head_size, torch.bfloat16)
+    k_scale, v_scale = torch.tensor([0.4, 1.0, 0.1]), torch.tensor([[1.7, 0.3, 2.0], [9.0, 9.0, 9.0]]).t()[:, 0]
+    keys, values = torch.zeros(2, BLOCKS, 16, HEADS, head_size, dtype=torch.uint8)
+    slots = slots_for(9, 16)
+    ops.reshape_and_cache_flash(key, value, keys, values, slots, "fp8", k_scale, v_scale)
+    for token, block, offset in written(slots, 16):
+        assert torch.equal(keys[block, offset], stored(key[token], "fp8", k_scale.unsqueeze(1)))
+        assert torch.equal(values[block, offset], stored(value[token], "fp8", v_scale.unsqueeze(1)))
+    with pytest.raises(RuntimeError, match=r"k_scale has shape \[2\], expected \[3\] = \[heads\], or one value"):
+        ops.reshape_and_cache_flash(key, value, keys, values, slots, "fp8", k_scale[:2], v_scale)
+
+
 @pytest.mark.parametrize("kv_cache_dtype", CACHE_DTYPES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("rank", "rope"), [(512, 64), (33, 7)])
@@ -107,16 +121,16 @@ def paged_rows(lengths, block_size, width, dtype, starts):
     return cache, table, offsets, torch.cat(rows)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.uint8, torch.float8_e4m3fn])
 @pytest.mark.parametrize("width", [576, 21])
-@pytest.mark.parametrize("starts", [None, (16, 0, 32)])
+@pytest.mark.parametrize("starts", [None, (16, 0, 32), (3, 17, 5)])
 def test_cp_gather_cache(dtype, width, starts):
     cache, table, offsets, rows = paged_rows((5, 16, 1), 16, width, dtype, starts or (0, 0, 0))
     out = torch.full((24, width), 7, dtype=dtype)
     seq_starts = torch.tensor(starts, dtype=torch.int32) if starts else None
     ops.cp_gather_cache(cache, out, table, offsets, 3, seq_starts)
-    assert torch.equal(out[:22], rows)
-    assert (out[22:] == 7).all()
+    assert torch.equal(out[:22].float(), rows.float())
+    assert (out[22:].float() == 7).all()
 
 
 @pytest.mark.parametrize("kv_cache_dtype", CACHE_DTYPES)
@@ -155,6 +169,9 @@ def test_refusals():
         write(slots=10)
     with pytest.raises(RuntimeError, match="kv_cache_dtype is 'int4', expected 'auto', 'fp8', 'fp8_e4m3' or"):
         write(kv_cache_dtype="int4")
+    with pytest.raises(RuntimeError, match="concat_and_cache_mla: kv_cache_dtype is 'fp8_ds_mla', expected 'auto'"):
+        codes = torch.zeros(2, 16, 70, dtype=torch.uint8)
+        ops.concat_and_cache_mla(key[:, 0], value[:, 0], codes, torch.arange(9), "fp8_ds_mla", K_SCALE)
     with pytest.raises(RuntimeError, match="key_cache is bfloat16, expected float8_e4m3fn"):
         write(kv_cache_dtype="fp8")
     with pytest.raises(RuntimeError, match=r"key_cache has shape .*\[blocks, block_size, heads, head_size\]"):

@@ -102,7 +102,7 @@ def test_builds_without_them_say_so():
     x = torch.zeros(2, 256)
     with pytest.raises(ImportError, match=r"fuses no quantisation .*: conda install"):
         _custom_ops.rms_norm_dynamic_per_token_quant(x, x[0], 1e-6, torch.int8)
-    with pytest.raises(ImportError, match="has no caches of latents: conda install"):
+    with pytest.raises(ImportError, match="neither gathers nor converts caches: conda install"):
         _custom_ops.convert_fp8(x, x)
     with pytest.raises(AttributeError, match=r"vllm\._custom_ops has no 'fused_qk_norm_rope'"):
         _ = _custom_ops.fused_qk_norm_rope

@@ -66,6 +66,18 @@ def test_reshape_and_cache_flash(tokens, heads, head_size, block_size, dtype, se
     assert torch.equal(value_cache, expected_values)
 
 
+@given(**shapes, rope=st.integers(0, 9), padding=st.integers(0, 2))
+def test_concat_and_cache_mla(tokens, heads, head_size, block_size, dtype, seed, rope, padding):
+    latent = randn((tokens + padding, heads, head_size), dtype, seed)[:, 0]
+    pe = randn((tokens + padding, rope), dtype, seed + 1)
+    kv_cache = randn((16, block_size, head_size + rope + 3), dtype, seed + 2)[..., : head_size + rope]
+    slots, expected = slots_for(tokens, 16 * block_size, seed), kv_cache.clone()
+    for token, slot in written(slots):
+        expected[slot // block_size, slot % block_size] = torch.cat((latent[token], pe[token]))
+    cache.concat_and_cache_mla(latent, pe, kv_cache, slots, "auto", ONE)
+    assert torch.equal(kv_cache, expected)
+
+
 @given(pairs=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), max_size=6), dtype=dtypes, seed=seeds)
 def test_swap_blocks(pairs, dtype, seed):
     src, dst = randn((6, 4, 8), dtype, seed), randn((8, 4, 8), dtype, seed + 1)
@@ -107,6 +119,16 @@ def test_classic_refusals():
     with pytest.raises(RuntimeError, match=r"key_cache has strides .* expected a contiguous tensor"):
         strided = torch.zeros(4, 2, 4, 4, 8).transpose(3, 4)
         cache.reshape_and_cache(key, value, strided, values, slots, "auto", ONE, ONE)
+
+
+def test_latent_refusals():
+    latent, pe, kv_cache, slots = torch.zeros(2, 16), torch.zeros(2, 4), torch.zeros(4, 8, 20), torch.tensor([0, 32])
+    with pytest.raises(RuntimeError, match="concat_and_cache_mla: slot_mapping holds slot 32, expected less than 32"):
+        cache.concat_and_cache_mla(latent, pe, kv_cache, slots, "auto", ONE)
+    with pytest.raises(RuntimeError, match="kv_cache_dtype is 'fp8_ds_mla', expected 'auto' on CPU"):
+        cache.concat_and_cache_mla(latent, pe, kv_cache, slots, "fp8_ds_mla", ONE)
+    with pytest.raises(RuntimeError, match=r"kv_cache has shape \[4, 8, 20\], expected \[any, any, 19\]"):
+        cache.concat_and_cache_mla(latent, pe[:, :3], kv_cache, slots, "auto", ONE)
 
 
 def test_swap_refusals():

@@ -18,6 +18,7 @@ def ints(*values: int) -> torch.Tensor:
 
 CALLS = [
     (C.rms_norm, (torch.empty_like(X), X, W, 1e-6)),
+    (C.rms_norm, (torch.empty_like(X), X, None, 1e-6)),
     (C.fused_add_rms_norm, (X.clone(), X.clone(), W, 1e-6)),
     *((op, (HALF.clone(), X)) for op in (C.silu_and_mul, C.mul_and_silu, C.gelu_and_mul, C.gelu_tanh_and_mul)),
     (C.fatrelu_and_mul, (HALF.clone(), X, 0.5)),
@@ -25,6 +26,7 @@ CALLS = [
     *((op, (torch.empty_like(X), X)) for op in (C.gelu_new, C.gelu_fast, C.gelu_quick)),
     (C.rotary_embedding, (POSITIONS, X.clone(), HALF.clone(), 16, TABLE, True)),
     (C.rotary_embedding, (POSITIONS, X.clone(), None, 16, TABLE, False)),
+    (C.rotary_embedding, (POSITIONS, X.clone(), None, 16, TABLE[:, :8].contiguous(), False, 4, True)),
     (
         C.qkv_norm_rope_cache,
         (torch.rand(4, 96), POSITIONS, TABLE, W[:16], W[16:], 1e-6, 2, 2, 16, True, *CACHES.clone(), SLOTS),
@@ -38,6 +40,7 @@ CALLS = [
         CACHE.reshape_and_cache,
         (KEY, KEY, torch.rand(4, 2, 4, 8, 4), torch.rand(4, 2, 16, 8), SLOTS, "auto", ONE, ONE),
     ),
+    (CACHE.concat_and_cache_mla, (X, HALF, torch.rand(4, 8, 48), SLOTS, "auto", ONE)),
     (CACHE.swap_blocks, (X, X.clone(), 128, torch.tensor([[0, 1]]))),
 ]
 

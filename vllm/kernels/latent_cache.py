@@ -1,4 +1,4 @@
-"""Paged caches on GPUs beyond keys and values a head: latents (MLA), 8-bit codes, gathered blocks; vLLM's names.
+"""Paged caches on GPUs beyond writes to them: 8-bit codes, gathered blocks, as latents (MLA) need them; vLLM's names.
 
 Caches are ``[blocks, block_size, width]`` of ``block_table`` i32 ``[seqs, max_blocks]``; ``kv_cache_dtype`` is "auto",
 "fp8", "fp8_e4m3" or "fp8_e5m2", whose scales are f32 of one value. A tensor that does not fit raises RuntimeError, a
@@ -15,17 +15,7 @@ from vllm.kernels import gpu_only
 
 
 def _ops() -> Any:
-    return gpu_only.ops("_C_cache_ops", "concat_and_cache_mla", "has no caches of latents")
-
-
-def concat_and_cache_mla(
-    kv_c: Tensor, k_pe: Tensor, kv_cache: Tensor, slot_mapping: Tensor, kv_cache_dtype: str, scale: Tensor
-) -> None:
-    """Store ``kv_c`` ``[tokens, rank]`` and ``k_pe`` ``[tokens, rope]`` side by side; a negative slot is skipped.
-
-    ``slot_mapping`` is i64, ``block * block_size + offset``.
-    """
-    _ops().concat_and_cache_mla.default(kv_c, k_pe, kv_cache, slot_mapping, kv_cache_dtype, scale)
+    return gpu_only.ops("_C_cache_ops", "convert_fp8", "neither gathers nor converts caches")
 
 
 def convert_fp8(output: Tensor, input: Tensor, scale: float = 1.0, kv_dtype: str = "fp8") -> None:
@@ -65,5 +55,5 @@ def cp_gather_cache(
     batch_size: int,
     seq_starts: Tensor | None = None,
 ) -> None:
-    """:func:`gather_and_maybe_dequant_cache`, without a change of type."""
+    """:func:`gather_and_maybe_dequant_cache`, without a change of type, of 8-bit elements too."""
     _ops().cp_gather_cache.default(src_cache, dst, block_table, cu_seq_lens, batch_size, seq_starts)

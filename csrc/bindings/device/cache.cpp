@@ -18,6 +18,14 @@ int64_t Tokens(const TensorView& slots, const TensorView& like) {
   return slots.Size(0);
 }
 
+// f32, one value or one for each head.
+device::CacheScale CacheScales(const TensorView& scale, int64_t heads) {
+  if (scale.Numel() == 1) return {DeviceScalar(scale), 0};
+  CheckType(scale, ScalarType::Float);
+  CheckShape(scale, {heads}, "[heads], or one value");
+  return {scale.Data<float>(), scale.Stride(0)};
+}
+
 device::CacheWrite Write(const DeviceCall& call, const TensorView& k, const TensorView& v,
                          const TensorView& kc, const TensorView& vc, const TensorView& slots,
                          const std::string& kv_cache_dtype, const Tensor& k_scale,
@@ -38,8 +46,9 @@ device::CacheWrite Write(const DeviceCall& call, const TensorView& k, const Tens
   write.value_cache = vc.data;
   write.slots = slots.Data<int64_t>();
   if (write.cache_type != write.type) {
-    write.k_scale = DeviceScalar(call.View("k_scale", k_scale));
-    write.v_scale = DeviceScalar(call.View("v_scale", v_scale));
+    const TensorView ks = call.View("k_scale", k_scale), vs = call.View("v_scale", v_scale);
+    write.k_scale = CacheScales(ks, k.Size(1));
+    write.v_scale = CacheScales(vs, k.Size(1));
   }
   write.tokens = Tokens(slots, k);
   write.heads = k.Size(1);
@@ -107,13 +116,13 @@ void concat_and_cache_mla(const Tensor& kv_c, const Tensor& k_pe, const Tensor& 
   CheckSameType(rope, latent);
   CheckShape(rope, {latent.Size(0), -1}, "[tokens, rope_size]");
   CheckLastContiguous(rope);
-  CheckShape(cache, {-1, -1, latent.Size(1) + rope.Size(1)},
-             "[blocks, block_size, rank + rope_size]");
-  CheckLastContiguous(cache);
   device::MlaWrite write{};
   write.op = call.Op();
   write.type = DeviceFloatType(latent);
   write.cache_type = CacheType(call, cache, latent, kv_cache_dtype);
+  CheckShape(cache, {-1, -1, latent.Size(1) + rope.Size(1)},
+             "[blocks, block_size, rank + rope_size]");
+  CheckLastContiguous(cache);
   if (write.cache_type != write.type) write.scale = DeviceScalar(call.View("scale", scale));
   write.latent = latent.data;
   write.rope = rope.data;
@@ -216,7 +225,8 @@ void cp_gather_cache(const Tensor& src_cache, const Tensor& dst, const Tensor& b
   device::Gather gather = GatherOf(call, cache, out, call.View("block_table", block_table),
                                    call.View("cu_seq_lens", cu_seq_lens), batch_size, seq_starts);
   gather.tokens = out.Size(0);
-  gather.type = gather.cache_type = DeviceFloatType(out);
+  gather.type = gather.cache_type =
+      src_cache.element_size() == 1 ? device::Type::kInt8 : DeviceFloatType(out);
   device::GatherCache(gather);
 }
 
@@ -257,9 +267,6 @@ void swap_blocks(const Tensor& src, const Tensor& dst, int64_t block_size_in_byt
 }  // namespace
 
 VLLM_DEVICE_SCHEMAS(_C_cache_ops, m) {
-  m.def(
-      "concat_and_cache_mla(Tensor kv_c, Tensor k_pe, Tensor! kv_cache, Tensor slot_mapping, "
-      "str kv_cache_dtype, Tensor scale) -> ()");
   m.def("convert_fp8(Tensor! dst_cache, Tensor src_cache, float scale, str kv_cache_dtype) -> ()");
   m.def(
       "gather_and_maybe_dequant_cache(Tensor src_cache, Tensor! dst, Tensor block_table, "
