@@ -35,6 +35,11 @@ def test_torch_abi_audit_calls_it_stable():
     assert library["torch"]["stable"] and library["torch"]["min_torch_version"] == "2.10.0"
 
 
+def test_programs_import_it_as_a_module():
+    code = "import vllm._C, torch; torch.ops._C.rms_norm; torch.ops._C_cache_ops.swap_blocks"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_is_stripped_and_has_no_build_id():
     sections = readelf("-S")
     assert ".symtab" not in sections and ".debug_info" not in sections
