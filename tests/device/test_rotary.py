@@ -68,7 +68,10 @@ def test_fused_qk_norm_rope(dtype, is_neox, head_size, rotary_size):
     heads = qkv.unflatten(-1, (9, head_size)).clone()
     normed = [reference.rms_norm(heads[:, :5], q_weight, 1e-6), reference.rms_norm(heads[:, 5:7], k_weight, 1e-6)]
     expected = [*(reference.rotate(x, table[positions], is_neox) for x in normed), heads[:, 7:].double()]
-    ops.fused_qk_norm_rope(qkv, 5, 2, 2, head_size, 1e-6, q_weight, k_weight, table, is_neox, positions)
+    again, arguments = qkv.clone(), (5, 2, 2, head_size, 1e-6, q_weight, k_weight, table, is_neox, positions)
+    ops.fused_qk_norm_rope(qkv, *arguments)
+    ops.fused_qk_norm_rope(again, *arguments, 2)  # how a kernel shares the work changes nothing
+    assert torch.equal(again, qkv)
     assert_close(qkv.unflatten(-1, (9, head_size)), torch.cat(expected, 1), terms=4.0)
 
 
