@@ -56,5 +56,7 @@ def test_builds_for_cpus_say_what_has_kernels_for_gpus():
 
 
 def test_there_are_two_versions():
-    with pytest.raises(ValueError, match="fa_version is 4, expected one of 2, 3"):
-        flash_attn.is_fa_version_supported(4)
+    assert not flash_attn.is_fa_version_supported(4)
+    assert flash_attn.fa_version_unsupported_reason(4) == "fa_version 4 is not offered: take fa_version 2 or 3"
+    with pytest.raises(ValueError, match="fa_version is 5, expected one of 2, 3"):
+        flash_attn.is_fa_version_supported(5)

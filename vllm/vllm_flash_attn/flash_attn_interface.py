@@ -24,6 +24,8 @@ def fa_version_unsupported_reason(fa_version: int, device: torch.device | int | 
     Raises:
         ValueError: there is no such version.
     """
+    if fa_version == 4:
+        return "fa_version 4 is not offered: take fa_version 2 or 3"
     if fa_version not in NAMESPACES:
         raise ValueError(f"fa_version is {fa_version}, expected one of {', '.join(map(str, NAMESPACES))}")
     reason = problem(f"vllm_flash_attn/{NAMESPACES[fa_version]}", PACKAGE)
