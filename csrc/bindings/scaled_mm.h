@@ -1,4 +1,4 @@
-// What both devices check of a scaled product's arguments.
+// What both devices check of the arguments of quantisation and of scaled products.
 #pragma once
 
 #include <optional>
@@ -20,6 +20,13 @@ T* Values(const TensorView& tensor, ScalarType type, int64_t count, bool or_one 
   return tensor.Data<T>();
 }
 
+// Where one value for all is written: the first of a tensor that may have room for one a row.
+inline float* FirstValue(const TensorView& tensor) {
+  CheckType(tensor, ScalarType::Float);
+  if (tensor.Numel() < 1) Fail(tensor, "has shape " + ShapeString(tensor) + ", expected a value");
+  return tensor.Data<float>();
+}
+
 // out [m, n] = a [m, k] b [k, n]: b is the transpose of a weight's rows.
 inline void CheckScaledMm(const TensorView& out, const TensorView& a, const TensorView& b,
                           ScalarType type) {
@@ -36,10 +43,10 @@ inline void CheckScaledMm(const TensorView& out, const TensorView& a, const Tens
   }
 }
 
-// One value for each column of out, of its type.
+// One value for each column of out, of its type: [n] or [1, n].
 inline const void* CheckedBias(const TensorView& bias, const TensorView& out) {
   CheckSameType(bias, out);
-  CheckShape(bias, {out.Size(1)}, "[columns of out]");
+  if (bias.Numel() != out.Size(1)) CheckShape(bias, {out.Size(1)}, "[columns of out]");
   CheckContiguous(bias);
   return bias.data;
 }

@@ -33,7 +33,7 @@ void static_scaled_fp8_quant(const Tensor& result, const Tensor& input, const Te
 void dynamic_scaled_fp8_quant(const Tensor& result, const Tensor& input, const Tensor& scale) {
   const char* op = "dynamic_scaled_fp8_quant";
   ScaledQuantArgs args = ArgsOf(op, result, input, ScalarType::Float8_e4m3fn);
-  args.scales = Values<float>(View(op, "scale", scale), ScalarType::Float, 1);
+  args.scales = FirstValue(View(op, "scale", scale));
   Launch([args] { QuantizePerTensor(args); });
 }
 

@@ -59,7 +59,7 @@ def test_zero_points(m, n, k, with_bias):
     a, b = matrix(m, k, INT8, 0), matrix(n, k, INT8, 1)
     azp = torch.randint(-128, 128, (m, 1), generator=torch.Generator().manual_seed(5)).int()
     columns = b.sum(1, dtype=torch.int32)
-    a_scale, b_scale, bias = scales((m, 1), 2), scales((n, 1), 3), randn((n,), torch.bfloat16, 4)
+    a_scale, b_scale, bias = scales((m, 1), 2), scales((n, 1), 3), randn((1, n), torch.bfloat16, 4)
     bias = bias if with_bias else None
     out = torch.empty(m, n, dtype=torch.bfloat16)
     ops.cutlass_scaled_mm_azp(out, a, b.t(), a_scale, b_scale, columns, azp, bias)

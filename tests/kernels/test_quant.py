@@ -47,6 +47,40 @@ def test_fp8_padding_and_output():
     assert torch.equal(output[:3].float(), padded[:3].float())
 
 
+def test_fp8_scales_of_padded_rows():
+    x = randn((3, 40), torch.bfloat16, 0)
+    out, scale = ops.scaled_fp8_quant(x, num_token_padding=8, use_per_token_if_dynamic=True)
+    assert (out.shape, scale.shape) == ((8, 40), (8, 1))
+    assert_quantized(out[:3], scale[:3], x.double())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("groups", [(1, -1), (-1, 1), (1, 8), (-1, 8), (3, 20), (-1, -1)])
+@pytest.mark.parametrize("lines", [1, 2])
+def test_static_fp8_of_groups(dtype, groups, lines):
+    x = randn((6, 40), dtype, 0)
+    given = x.clone()
+    rows, columns = (size if group == -1 else group for group, size in zip(groups, x.shape, strict=True))
+    scale = torch.rand(6 // rows, 40 // columns) / 50 + 0.01
+    each = scale.repeat_interleave(rows, 0).repeat_interleave(columns, 1)
+    expected = (x.float() / each).clamp(-448, 448).to(FP8)
+    if lines == 1 and 1 in scale.shape:
+        scale = scale.flatten()
+    out, used = ops.scaled_fp8_quant(x, scale, group_shape=groups)
+    assert used is scale and torch.equal(x, given)
+    assert torch.equal(out.float(), expected.float())
+    if scale.dim() == 2:
+        assert torch.equal(ops.scaled_fp8_quant(x, scale)[0].float(), expected.float())
+
+
+@pytest.mark.parametrize(
+    ("scale", "groups"), [((40,), None), ((40,), (1, -1)), ((4, 40), None), ((6, 1), (-1, 1)), ((6, 1, 1), None)]
+)
+def test_scales_that_are_of_no_groups(scale, groups):
+    with pytest.raises(ValueError, match=r"is not accepted for input \[6, 40\]: give one value, or \[tokens / rows"):
+        ops.scaled_fp8_quant(torch.zeros(6, 40), torch.ones(scale), group_shape=groups)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zeros_stay_zeros(dtype):
     x = torch.zeros(3, 40, dtype=dtype)
@@ -115,6 +149,17 @@ def test_scaled_mm(m, n, k, dtype, by_row, by_column, with_bias, zero_points, ze
     assert_close(out, expected, terms=1.0)
 
 
+def test_scaled_mm_of_more_dimensions():
+    a, weight = (torch.arange(120).view(2, 3, 20) % 7).to(torch.int8), torch.ones(5, 20, dtype=torch.int8)
+    scales, bias, adjust = torch.rand(6, 1), randn((1, 5), torch.bfloat16, 0), torch.full((5,), 20, dtype=torch.int32)
+    arguments = (weight.t(), scales, torch.ones(1), torch.bfloat16)
+    sums = a.sum(-1, keepdim=True).double().expand(2, 3, 5)
+    out = ops.cutlass_scaled_mm(a, *arguments, bias)
+    assert_close(out, scales.view(2, 3, 1).double() * sums + bias.double())
+    out = ops.cutlass_scaled_mm_azp(a, *arguments, adjust, None, bias)
+    assert_close(out, scales.view(2, 3, 1).double() * (sums - 20) + bias.double())
+
+
 def test_products_of_fp8_are_for_builds_with_cuda():
     built = hasattr(torch.ops._C, "cutlass_scaled_mm_supports_fp8") and torch.version.hip is None
     assert ops.cutlass_scaled_mm_supports_fp8(90) is built and ops.cutlass_scaled_mm_supports_block_fp8(90) is built
@@ -137,7 +182,7 @@ def test_opcheck():
     # opcheck's other tests compare tensors, which torch cannot do in fp8.
     for op, arguments in (
         (c.static_scaled_fp8_quant, (fp8, x, one)),
-        (c.dynamic_scaled_fp8_quant, (fp8, x, one.clone())),
+        (c.dynamic_scaled_fp8_quant, (fp8, x, floats.clone())),
         (c.dynamic_per_token_scaled_fp8_quant, (fp8, x, floats, None)),
     ):
         torch.library.opcheck(op.default, arguments, test_utils=("test_faketensor",))

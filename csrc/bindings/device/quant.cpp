@@ -1,6 +1,7 @@
 #include "device/quant.h"
 
 #include "bindings/device/rows.h"
+#include "bindings/scaled_mm.h"
 
 namespace vllm {
 namespace {
@@ -41,7 +42,7 @@ void dynamic_scaled_fp8_quant(const Tensor& result, const Tensor& input, const T
   const DeviceCall call("dynamic_scaled_fp8_quant", input);
   device::Quantize quantize = QuantizeOf(call, call.View("result", result),
                                          call.View("input", input), ScalarType::Float8_e4m3fn);
-  quantize.scale = const_cast<float*>(DeviceScalar(call.View("scale", scale)));
+  quantize.scale = FirstValue(call.View("scale", scale));
   device::QuantizePerTensor(quantize);
 }
 
