@@ -82,7 +82,7 @@ __global__ void AlignKernel(AlignBlocks a) {
   }
   for (int64_t b = s.total / a.block_size + static_cast<int>(threadIdx.x); b < a.block_capacity;
        b += blockDim.x) {
-    a.block_experts[b] = 0;
+    a.block_experts[b] = -1;
   }
 }
 

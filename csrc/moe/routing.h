@@ -35,7 +35,7 @@ struct AlignBlocks {
   int block_size;
   int32_t* sorted;  // [capacity]: numbers of choices; the rest is padding
   int64_t capacity;
-  int32_t* block_experts;  // [block_capacity]: expert of each block; those beyond the last: 0
+  int32_t* block_experts;  // [block_capacity]: expert of each block; those beyond the last: -1
   int64_t block_capacity;
   int32_t* total;  // [1]: choices and padding of all experts
   Stream stream;

@@ -61,7 +61,7 @@ def test_moe_align_block_size(tokens, experts, top_k, block_size, outside):
         owners += [expert] * padded
     assert total.item() == len(order)
     assert sorted_ids.tolist() == order + [ids.numel()] * (capacity - len(order))
-    assert block_experts.tolist() == owners + [0] * (blocks - len(owners))
+    assert block_experts.tolist() == owners + [-1] * (blocks - len(owners))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

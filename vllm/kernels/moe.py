@@ -51,8 +51,8 @@ def moe_align_block_size(
 ) -> None:
     """Sort choices by expert, each expert's padded to blocks, into i32 ``sorted_token_ids``.
 
-    Padding is the number of choices. ``experts_ids`` (i32) gets each block's expert, ``num_tokens_post_pad`` (i32
-    ``[1]``) the choices with their padding.
+    Padding is the number of choices. ``experts_ids`` (i32) gets each block's expert, -1 past the last,
+    ``num_tokens_post_pad`` (i32 ``[1]``) the choices with their padding.
     """
     _ops().moe_align_block_size(topk_ids, num_experts, block_size, sorted_token_ids, experts_ids, num_tokens_post_pad)
 
