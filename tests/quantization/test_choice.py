@@ -34,7 +34,7 @@ def test_choices(plain, quantized):
     assert choose_method(None, {"quantization_config": None}, plain) is None
     assert chosen(plain, None) is None
     assert chosen(plain, "int8") == "int8"
-    assert {chosen(quantized, name) for name in (None, "gptq", "gptq_marlin")} == {"gptq"}
+    assert {chosen(quantized, name) for name in (None, "gptq", "gptq_marlin", "auto_gptq")} == {"gptq"}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,11 @@ def test_unknown_methods(plain, config, message):
         choose_method(None, {"quantization_config": config}, plain)
 
 
+def transformed(*places) -> dict:
+    groups = {"R": {"type": "hadamard", "apply": [{"targets": ["Linear"], "location": place} for place in places]}}
+    return {**compressed(), "transform_config": {"config_groups": groups}}
+
+
 def compressed(**group) -> dict:
     return {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": group}}
 
@@ -114,9 +119,15 @@ def compressed(**group) -> dict:
         ({"quant_method": "fp8", "fmt": "e5m2"}, "fmt='e5m2' is not supported"),
         (compressed(weights={"type": "float", "num_bits": 4}), "weights of type float with 4 bits are not supported"),
         (compressed(format="nvfp4-pack-quantized"), "format='nvfp4-pack-quantized' is not supported"),
+        ({"quant_method": "gptq", "bits": 4, "dynamic": {"+:.*up": {"bits": 3}}}, "bits=3 is not supported"),
+        (transformed("weight_input", "input", "k_cache"), "transform_config 'R' of input, k_cache is not supported"),
         ({**compressed(), "sparsity_config": {"format": "sparse-24-bitmask"}}, "sparsity format='sparse-24-bitmask'"),
     ],
 )
 def test_options_that_are_not_supported(config, message):
     with pytest.raises(ModelError, match=re.escape(message)):
         linear_method(config["quant_method"], {"quantization_config": config})
+
+
+def test_rotations_that_weights_hold():
+    linear_method("compressed-tensors", {"quantization_config": transformed("weight_input", "weight_output")})

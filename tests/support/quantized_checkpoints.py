@@ -121,11 +121,22 @@ def _gptq_config(bits: int, **options: Any) -> dict[str, Any]:
     return {"quant_method": "gptq", "bits": bits, "group_size": GROUP, "desc_act": False, "sym": True} | options
 
 
+def _gptq_dynamic(weight: Tensor, order: Tensor) -> Stored:
+    """Of down_proj, which alone has so many columns, 8 bits and longer groups."""
+    return (gptq(8, group=2 * GROUP) if weight.shape[1] == 128 else gptq(4))(weight, order)
+
+
+_DYNAMIC = {
+    "-:.*norm": {},
+    r"+:model\.layers\.\d+\.mlp\.down_": {"bits": 8, "group_size": 2 * GROUP},
+    ".*": {"bits": 4},
+}
 FORMATS = {
     "gptq4": Format(_gptq_config(4), gptq(4)),
     "gptq8": Format(_gptq_config(8), gptq(8)),
     "gptq4_zeros": Format(_gptq_config(4, sym=False), gptq(4, symmetric=False)),
     "gptq4_v2": Format(_gptq_config(4, sym=False, checkpoint_format="gptq_v2"), gptq(4, symmetric=False, version=2)),
+    "gptq_dynamic": Format(_gptq_config(8, dynamic=_DYNAMIC), _gptq_dynamic),
     "gptq4_act_order": Format(_gptq_config(4, desc_act=True), gptq(4, act_order="shared")),
     "gptq4_act_order_apart": Format(_gptq_config(4, desc_act=True), gptq(4, act_order="own")),
     "awq": Format({"quant_method": "awq", "bits": 4, "group_size": GROUP, "zero_point": True, "version": "gemm"}, awq),

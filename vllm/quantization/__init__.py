@@ -23,7 +23,13 @@ _LOAD_METHODS = {
     "int4": "vllm.quantization.at_load:Int4",
 }
 # vLLM's names for the same checkpoints on other kernels.
-_ALIASES = {"gptq_marlin": "gptq", "awq_marlin": "awq", "marlin": "gptq"}
+_ALIASES = {
+    "auto_gptq": "gptq",
+    "gptq_marlin": "gptq",
+    "marlin": "gptq",
+    "auto_awq": "awq",
+    "awq_marlin": "awq",
+}
 
 
 def with_quantization_config(hf_config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class CompressedTensors(LinearMethod):
         sparsity = (config.get("sparsity_config") or {}).get("format", "dense")
         if sparsity != "dense":
             raise ModelError(f"quantization_config: sparsity format={sparsity!r} is not supported; supported: 'dense'")
+        _check_transforms(config.get("transform_config") or {})
         groups = list((config.get("config_groups") or {}).values())
         # One scale a token, as the checkpoint was made for, or one a group of columns.
         self._per_token = any(group.get("input_activations") for group in groups)
@@ -124,3 +125,14 @@ def _check_group(group: dict[str, Any]) -> None:
             f"quantization_config: weights of type {kind} with {bits} bits are not supported; "
             "supported: int with 4 or 8, float with 8"
         )
+
+
+def _check_transforms(config: dict[str, Any]) -> None:
+    """ModelError for rotations of what flows between layers; those of weights are in the weights."""
+    for name, scheme in (config.get("config_groups") or {}).items():
+        places = {place.get("location") for place in scheme.get("apply") or []}
+        if online := sorted(place for place in map(str, places) if not place.startswith("weight_")):
+            raise ModelError(
+                f"quantization_config: transform_config {name!r} of {', '.join(online)} is not supported; supported: "
+                "transforms of weights, which the checkpoint holds"
+            )

@@ -1,6 +1,7 @@
 """GPTQ checkpoints, as AutoGPTQ and GPTQModel write them."""
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,20 +20,28 @@ from vllm.quantization.base import (
 from vllm.quantization.bits import unpack_rows
 
 
+class _Packing(NamedTuple):
+    bits: int
+    group_size: int
+
+
 class GPTQ(LinearMethod):
     """4 or 8 bits with zeros, in groups of columns that `g_idx` may scatter (act-order).
+
+    GPTQModel's `dynamic` gives other bits and groups to layers whose names match a regular expression, the first one.
 
     A layer has qweight i32 [k * bits / 32, n], qzeros i32 [groups, n * bits / 32], scales [groups, n] and perhaps
     g_idx i32 [k]. Format v1 stores each zero less one.
     """
 
     def __init__(self, config: dict[str, Any]):
-        self._bits = require(config, "bits", None, 4, 8)
-        self._group_size = config.get("group_size", 128)
-        if not isinstance(self._group_size, int) or (self._group_size != -1 and self._group_size % 8):
-            raise ModelError(
-                f"quantization_config: group_size={self._group_size!r} is not supported; supported: -1, multiples of 8"
-            )
+        self._packing = _packing(config)
+        # Patterns after "-:" are of layers in floating point, which lack a qweight.
+        self._exceptions = {
+            re.compile(pattern.removeprefix("+:")): _packing({**config, **changed})
+            for pattern, changed in (config.get("dynamic") or {}).items()
+            if not pattern.startswith("-:")
+        }
         version = require(config, "checkpoint_format", "gptq", "gptq", "gptq_v2")
         self._stored_less = 1 if version == "gptq" else 0
 
@@ -41,8 +50,9 @@ class GPTQ(LinearMethod):
     ) -> QuantizedWeight | Tensor:
         if not checkpoint.has(f"{name}.qweight"):
             return super().read(checkpoint, name, rows, columns, tile)
-        bits, groups = self._bits, group_count(columns, self._group_size)
-        of_groups = (group_part(name, columns, self._group_size, tile), tile.rows)
+        bits, group_size = self._packing_of(name)
+        groups = group_count(columns, group_size)
+        of_groups = (group_part(name, columns, group_size, tile), tile.rows)
         packed = checkpoint.take_stored(f"{name}.qweight", (columns * bits // 32, rows), torch.int32, tile.transposed)
         codes = unpack_rows(packed.t(), bits)
         scales = checkpoint.take_stored(f"{name}.scales", (groups, rows), parts=of_groups).float().t()
@@ -50,27 +60,40 @@ class GPTQ(LinearMethod):
         zeros: Tensor | None = unpack_rows(packed_zeros, bits).t().int() + self._stored_less
         if bool((zeros == 2 ** (bits - 1)).all()):
             zeros = None
-        permutation = self._permutation(checkpoint, name, columns)
+        permutation = _permutation(checkpoint, name, columns, group_size)
         if permutation is not None:
             require_whole_rows(name, tile)
             codes = codes[:, permutation]
-        weight = QuantizedWeight(codes, scales, zeros, bits, self._group_size, permutation)
+        weight = QuantizedWeight(codes, scales, zeros, bits, group_size, permutation)
         return weight.with_shorter_groups()
 
-    def _permutation(self, checkpoint: Checkpoint, name: str, columns: int) -> Tensor | None:
-        """The order of columns that makes groups consecutive; None where they are."""
-        if not checkpoint.has(f"{name}.g_idx"):
-            return None
-        group_of = checkpoint.take_stored(f"{name}.g_idx", (columns,), torch.int32)
-        if self._group_size == -1:
-            return None
-        consecutive = torch.arange(columns, dtype=torch.int32) // self._group_size
-        if torch.equal(group_of, consecutive):
-            return None
-        order = group_of.argsort(stable=True)
-        if not torch.equal(group_of[order], consecutive):
-            raise ModelError(
-                f"weight {name + '.g_idx'!r} does not put {self._group_size} columns into each group: "
-                "the checkpoint is damaged; download it again"
-            )
-        return order.int()
+    def _packing_of(self, name: str) -> _Packing:
+        return next((packing for pattern, packing in self._exceptions.items() if pattern.match(name)), self._packing)
+
+
+def _packing(config: dict[str, Any]) -> _Packing:
+    bits, group_size = require(config, "bits", None, 4, 8), config.get("group_size", 128)
+    if not isinstance(group_size, int) or (group_size != -1 and group_size % 8):
+        raise ModelError(
+            f"quantization_config: group_size={group_size!r} is not supported; supported: -1, multiples of 8"
+        )
+    return _Packing(bits, group_size)
+
+
+def _permutation(checkpoint: Checkpoint, name: str, columns: int, group_size: int) -> Tensor | None:
+    """The order of columns that makes groups consecutive; None where they are."""
+    if not checkpoint.has(f"{name}.g_idx"):
+        return None
+    group_of = checkpoint.take_stored(f"{name}.g_idx", (columns,), torch.int32)
+    if group_size == -1:
+        return None
+    consecutive = torch.arange(columns, dtype=torch.int32) // group_size
+    if torch.equal(group_of, consecutive):
+        return None
+    order = group_of.argsort(stable=True)
+    if not torch.equal(group_of[order], consecutive):
+        raise ModelError(
+            f"weight {name + '.g_idx'!r} does not put {group_size} columns into each group: "
+            "the checkpoint is damaged; download it again"
+        )
+    return order.int()
