@@ -81,7 +81,7 @@ def marlin_gemm(
     Args:
         a: ``[size_m, size_k]``.
         c: where the result goes, ``[size_m, size_n]``; None: a tensor of its own.
-        b_q_weight: of `gptq_marlin_repack` or `awq_marlin_repack`.
+        b_q_weight: of `gptq_marlin_repack` or `awq_marlin_repack`, whose order of words is this package's own.
         b_scales: ``[groups, size_n]``; of e4m3 with 2^120 (bf16) or 2^8 (f16) folded in.
         b_zeros: ``[groups, size_n * bits / 32]`` of uint4 and uint8, whose even columns come first; else None.
         g_idx, perm: of rows in any order: their groups, sorted, and the permutation that sorted them.
