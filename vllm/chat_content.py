@@ -63,6 +63,11 @@ def last_text(messages: list[dict[str, Any]]) -> str:
     return content if isinstance(content, str) else content[-1]["text"]
 
 
+def joined_text(content: str | list[dict[str, str]] | None) -> str:
+    """Content as one text: parts are joined by line breaks."""
+    return "\n".join(part["text"] for part in content) if isinstance(content, list) else content or ""
+
+
 def _checked(content: Any) -> str | list[dict[str, str]] | None:
     if isinstance(content, list):
         return [{"type": "text", "text": _part_text(part)} for part in content]
@@ -85,5 +90,5 @@ def _in_forms(content: str | list[dict[str, str]] | None, forms: ContentForms) -
     if isinstance(content, str) and not forms.text:
         return [{"type": "text", "text": content}]
     if isinstance(content, list) and not forms.parts:
-        return "\n".join(part["text"] for part in content)
+        return joined_text(content)
     return content

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm.chat_content import ContentForms, in_forms, last_text, with_appended
+from vllm.chat_roles import in_known_roles
 from vllm.exceptions import VLLMValidationError
 from vllm.hf_config import read_json
 
@@ -88,6 +89,7 @@ def render(
             "continue_final_message and add_generation_prompt exclude each other: set one of them to false",
             "continue_final_message",
         )
+    messages = in_known_roles(template, messages)
     forms = content_forms(template) if content_format == "auto" else {"user": ContentForms.of_format(content_format)}
     variables = variables | {"add_generation_prompt": add_generation_prompt}
     if not continue_final_message:

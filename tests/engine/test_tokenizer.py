@@ -205,6 +205,31 @@ def test_endless_broken_bytes_do_not_pile_up(tokenizer):
     assert any(pieces) and set("".join(pieces)) == {"\ufffd"}
 
 
+DEVELOPERS = [
+    {"role": "system", "content": "a"},
+    *HELLO,
+    {"role": "developer", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
+]
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        (DEVELOPERS, "[system] a\n\nb\nc</s>[user] hello</s>"),
+        (DEVELOPERS[:2], "[system] a</s>[user] hello</s>"),
+        ([{"role": "developer", "content": "b"}, *HELLO], "[system] b</s>[user] hello</s>"),
+        ([*HELLO, {"role": "developer", "content": "b"}], "[system] b</s>[user] hello</s>"),
+        ([*HELLO, {"role": "system", "content": "a"}], "[user] hello</s>[system] a</s>"),
+    ],
+)
+def test_developers_are_the_system_to_templates_that_do_not_know_them(tokenizer, messages, expected):
+    assert tokenizer.render_chat_template(messages, add_generation_prompt=False) == expected
+    knowing = TEMPLATE + "{% if messages[0]['role'] == 'developer' %}!{% endif %}"
+    roles = [message["role"] for message in messages]
+    text = tokenizer.render_chat_template(messages, add_generation_prompt=False, chat_template=knowing)
+    assert [part.partition("]")[0] for part in text.split("[")[1:]] == roles
+
+
 def test_chat_template(tokenizer):
     assert tokenizer.render_chat_template(HELLO) == "[user] hello</s>[assistant] "
     assert tokenizer.render_chat_template(HELLO, add_generation_prompt=False) == "[user] hello</s>"

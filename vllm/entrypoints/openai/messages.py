@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from vllm.chat_content import joined_text
 from vllm.entrypoints.openai.errors import ApiError
 from vllm.entrypoints.openai.requests import ChatCompletionRequest, TokenizeRequest
 from vllm.entrypoints.openai.state import ServerState
 
-# OpenAI's newer name for the role whose instructions stand first; templates know it as "system".
-_ROLE_ALIASES = {"developer": "system"}
 # A part's type -> the field that has its text.
 _TEXT_PARTS = {
     "text": "text",
@@ -58,8 +57,7 @@ def echoed_text(request: ChatCompletionRequest, role: str) -> str:
     last = request.messages[-1]
     if not request.echo or last["role"] != role:
         return ""
-    content = _content("messages[-1]", last.get("content"))
-    return content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+    return joined_text(_content("messages[-1]", last.get("content")))
 
 
 def _template_message(index: int, message: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def _template_message(index: int, message: dict[str, Any]) -> dict[str, Any]:
         _refuse(f"{where}.role", "give a string such as 'user'")
     if role in ("tool", "function"):
         _refuse(f"{where}.role", f"{role!r} is not offered yet: tool calls are not parsed")
-    ready: dict[str, Any] = {"role": _ROLE_ALIASES.get(role, role)}
+    ready: dict[str, Any] = {"role": role}
     ready["content"] = _content(where, message.get("content"))
     # Other fields go to no template: servers add ids and annotations to answers, clients notes of their own.
     for name, value in message.items():
