@@ -200,14 +200,19 @@ def test_tools_that_ask_for_nothing_are_taken(http):
 
 def test_chat_template_flag_replaces_the_models_own(tiny_model, tmp_path):
     template = tmp_path / "template.jinja"
-    template.write_text("{% for m in messages %}[{{ m.content }}]{% endfor %}{{ extra }}")
+    messages, tools = (
+        "{% for m in messages %}[{{ m.content }}]{% endfor %}",
+        "{% if tools %}{{ tools[0].name }}{% endif %}",
+    )
+    template.write_text(messages + "{{ extra }}" + tools)
     defaults = ("--default-chat-template-kwargs", '{"extra": "?"}', "--enable-tokenizer-info-endpoint")
     with Server(tiny_model, "--chat-template", str(template), "--response-role", "bot", *defaults) as server:
         for given, extra in ((None, "?"), ({"extra": "!"}, "!")):
-            body = {"messages": MESSAGES, "chat_template_kwargs": given}
+            body = {"messages": MESSAGES, "chat_template_kwargs": given, "tools": [{"name": "tool"}]}
             tokens = server.http.post("/tokenize", json=body).json()["tokens"]
             assert (
-                server.http.post("/detokenize", json={"tokens": tokens}).json()["prompt"] == f"[what is asked?]{extra}"
+                server.http.post("/detokenize", json={"tokens": tokens}).json()["prompt"]
+                == f"[what is asked?]{extra}tool"
             )
         info = server.http.get("/tokenizer_info").json()
         assert info["chat_template"] == template.read_text() and info["eos_token"] == "</s>" and info["tokenizer_class"]

@@ -191,7 +191,7 @@ def test_flags_given_twice_are_warned_of(parser, caplog):
         (["--hf-overrides={}", "--hf-overrides.a=1"], "--hf-overrides is given whole and by its keys"),
         (["-sc={}", "--speculative-config.method=ngram"], "--speculative-config is given whole and by its keys"),
         (["--max-model-len.a=1"], "unknown flag --max-model-len.a; did you mean --max-model-len?"),
-        (["--profiler-config.profiler", "torch"], "is not offered yet: there is no tracing"),
+        (["--reasoning-effort-map.medium", "low"], "is not offered yet: reasoning is not split from the answer"),
         (["-cc.mode=3"], "-cc.mode is not offered yet: kernels are compiled ahead of time"),
         (["-O.mode=3"], "-O.mode is not offered yet: kernels are compiled ahead of time"),
         (["-dpr", "1"], "-dpr is not offered yet: a model runs once"),
@@ -254,7 +254,7 @@ def test_config_file_with_keys_of_json_and_with_what_asks_for_nothing(parser, tm
         ("config: x", "'config'"),
         ("port: web", "port"),
         ("tool-call-parser: hermes", "--tool-call-parser is not offered yet: tool calls"),
-        ("profiler-config.a: 1", "--profiler-config.a is not offered yet"),
+        ("reasoning-effort-map.a: b", "--reasoning-effort-map.a is not offered yet"),
     ],
 )
 def test_config_file_mistakes(tmp_path, content, said):

@@ -38,6 +38,13 @@ def test_openapi_describes_the_bodies(http):
     paths = http.get("/openapi.json").json()["paths"]
     schema = paths["/v1/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert "max_tokens" in schema["properties"]
+    assert "$ref" not in http.get("/openapi.json").text
+    assert paths["/health"]["get"]["responses"]["200"].get("content", {}) == {}
+    answers = paths["/v1/chat/completions"]["post"]["responses"]
+    assert answers["200"]["content"].keys() == {"application/json", "text/event-stream"}
+    assert "usage" in answers["200"]["content"]["application/json"]["schema"]["properties"]
+    assert "error" in answers["4XX"]["content"]["application/json"]["schema"]["properties"]
+    assert [parameter["name"] for parameter in paths["/v1/models/{name}"]["get"]["parameters"]] == ["name"]
 
 
 def test_metrics_count_what_was_done(server, http):

@@ -1,19 +1,20 @@
 """The ASGI application: routes, errors, and what stands in front of them."""
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from vllm import envs
-from vllm.entrypoints.openai import information, requests, sleeping
+from vllm.entrypoints.openai import information, requests, responses, sleeping
 from vllm.entrypoints.openai.chat import create_chat_completion
 from vllm.entrypoints.openai.completions import create_completion
+from vllm.entrypoints.openai.description import describe
 from vllm.entrypoints.openai.errors import ApiError, respond_to_exception
 from vllm.entrypoints.openai.gate import Gate
 from vllm.entrypoints.openai.invocations import invoke
@@ -56,40 +57,34 @@ def build_app(state: ServerState) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, settings: ServerSettings, metrics: ServedMetrics) -> None:
+    def add(method: str, path: str, handler: Callable[[Request], Any], **described: Any) -> None:
+        app.add_api_route(path, handler, methods=[method], **describe(**described))
+
     async def show_metrics(request: Request) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    for path, handler in {
-        "/health": information.health,
-        "/version": information.version,
-        "/load": information.load,
-        "/metrics": show_metrics,
-        "/v1/models": information.list_models,
-        "/v1/models/{name:path}": information.show_model,
-    }.items():
-        app.add_api_route(path, handler, methods=["GET"])
-    app.add_api_route("/ping", information.health, methods=["GET", "POST"])
-    app.add_api_route("/reset_prefix_cache", information.reset_prefix_cache, methods=["POST"])
+    add("GET", "/health", information.health)
+    add("GET", "/ping", information.health)
+    add("POST", "/ping", information.health)
+    add("GET", "/version", information.version, answer=dict)
+    add("GET", "/load", information.load, answer=dict)
+    add("GET", "/metrics", show_metrics, text=True)
+    add("GET", "/v1/models", information.list_models, answer=responses.ModelList)
+    add("GET", "/v1/models/{name:path}", information.show_model, answer=responses.ModelCard, path_parameter="name")
+    add("POST", "/reset_prefix_cache", information.reset_prefix_cache, answer=dict)
     if settings.enable_tokenizer_info_endpoint:
-        app.add_api_route("/tokenizer_info", information.tokenizer_info, methods=["GET"])
+        add("GET", "/tokenizer_info", information.tokenizer_info, answer=dict)
     if envs.VLLM_SERVER_DEV_MODE:
-        app.add_api_route("/is_sleeping", sleeping.is_sleeping, methods=["GET"])
-        app.add_api_route("/sleep", sleeping.sleep, methods=["POST"])
-        app.add_api_route("/wake_up", sleeping.wake_up, methods=["POST"])
-    for path, (handler, body) in {
-        "/v1/completions": (create_completion, requests.CompletionRequest),
-        "/v1/chat/completions": (create_chat_completion, requests.ChatCompletionRequest),
-        "/tokenize": (information.tokenize, requests.TokenizeRequest),
-        "/detokenize": (information.detokenize, requests.DetokenizeRequest),
-    }.items():
-        app.add_api_route(path, handler, methods=["POST"], openapi_extra=_describe_body(body))
-    app.add_api_route("/invocations", invoke, methods=["POST"])
+        add("GET", "/is_sleeping", sleeping.is_sleeping, answer=dict)
+        add("POST", "/sleep", sleeping.sleep, answer=dict)
+        add("POST", "/wake_up", sleeping.wake_up, answer=dict)
+    for path, handler, body, answer in (
+        ("/v1/completions", create_completion, requests.CompletionRequest, responses.Completion),
+        ("/v1/chat/completions", create_chat_completion, requests.ChatCompletionRequest, responses.ChatCompletion),
+        ("/tokenize", information.tokenize, requests.TokenizeRequest, responses.TokenizeResponse),
+        ("/detokenize", information.detokenize, requests.DetokenizeRequest, responses.DetokenizeResponse),
+        ("/invocations", invoke, {"type": "object"}, dict),
+    ):
+        add("POST", path, handler, body=body, answer=answer, streams=path not in ("/tokenize", "/detokenize"))
     if importlib.util.find_spec(_WEB_PAGE) is not None:
         app.include_router(importlib.import_module(_WEB_PAGE).build_router())
-
-
-def _describe_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Bodies are parsed by the handlers, so that errors are OpenAI's; this is their description for /openapi.json."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

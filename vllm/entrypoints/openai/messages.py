@@ -43,6 +43,7 @@ def render_chat(request: ChatCompletionRequest | TokenizeRequest, state: ServerS
         chat_template=request.chat_template or state.chat_template,
         add_generation_prompt=add_generation_prompt,
         continue_final_message=request.continue_final_message,
+        tools=request.tools if isinstance(request, TokenizeRequest) else None,
         **state.settings.default_chat_template_kwargs | (request.chat_template_kwargs or {}),
     )
 

@@ -176,6 +176,7 @@ class TokenizeRequest(_Body):
     model: str | None = None
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = Field(default=None, min_length=1)
+    tools: list[dict[str, Any]] | None = None  # as the template shows them
     add_special_tokens: bool | None = None  # default: true for a prompt, false for a chat, as for completions
     return_token_strs: bool | None = None
     chat_template: str | None = None
