@@ -88,9 +88,15 @@ def test_requests_can_be_followed_by_their_id(tiny_model, http):
         assert server.http.get("/openapi.json").status_code == 404
 
 
-def test_id_that_is_too_long(http):
-    answer = http.post("/v1/completions", json={"prompt": "a"}, headers={"X-Request-Id": "x" * 257})
-    assert answer.status_code == 400 and "X-Request-Id" in answer.json()["error"]["message"]
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_headers_that_are_not_accepted(http, path):
+    body = {"prompt": "a", "max_tokens": 1}
+    if path != "/v1/completions":
+        body = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 1}
+    for name, value in (("X-Request-Id", "x" * 257), ("X-Vllm-Priority", "high"), ("X-Vllm-Priority", "9" * 19)):
+        answer = http.post(path, json=body, headers={name: value})
+        assert answer.status_code == 400 and "-".join(name.split("-")[-1:]).lower() in answer.text.lower()
+    assert http.post(path, json=body, headers={"X-Vllm-Priority": "-5"}).status_code == 200
 
 
 def test_origins_can_be_limited(tiny_model):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from support.server import post_events
+from support.server import Server, post_events
 
 PATH = "/v1/completions"
 GREEDY = {"temperature": 0, "max_tokens": 24, "ignore_eos": True}
@@ -233,3 +233,11 @@ def test_any_served_name_answers_under_its_own_name(http):
 
 def test_fields_without_effect_are_taken(http):
     complete(http, user="me", best_of=1, suffix=None, metadata={"a": "b"}, logit_bias=None, service_tier="auto")
+
+
+def test_token_ids_alone(tiny_model):
+    with Server(tiny_model, "--skip-tokenizer-init", "--max-model-len", "64") as server:
+        choice = complete(server.http, prompt=[5, 6], echo=True, logprobs=0, return_token_ids=True)["choices"][0]
+        assert choice["prompt_token_ids"] == [5, 6] and len(choice["token_ids"]) == 24
+        assert choice["text"] == "" and choice["logprobs"]["tokens"] == [""] * 26
+        assert server.http.post(PATH, json={"prompt": "text"}).status_code == 400

@@ -19,7 +19,7 @@ from vllm.entrypoints.openai.errors import ApiError, respond_to_exception
 from vllm.entrypoints.openai.gate import Gate
 from vllm.entrypoints.openai.invocations import invoke
 from vllm.entrypoints.openai.metrics import ServedMetrics
-from vllm.entrypoints.openai.request_ids import RequestIdHeaders
+from vllm.entrypoints.openai.request_headers import RequestIdHeaders
 from vllm.entrypoints.openai.settings import ServerSettings
 from vllm.entrypoints.openai.state import ServerState
 from vllm.exceptions import EngineDeadError, VLLMValidationError

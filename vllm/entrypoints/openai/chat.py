@@ -15,7 +15,7 @@ from vllm.entrypoints.openai.generation import AnswerWriter
 from vllm.entrypoints.openai.limits import check_sequences, max_answer_tokens
 from vllm.entrypoints.openai.logprobs import chat_logprobs, prompt_logprob_list
 from vllm.entrypoints.openai.messages import answer_role, echoed_text, render_chat
-from vllm.entrypoints.openai.request_ids import new_id
+from vllm.entrypoints.openai.request_headers import new_id, priority_of
 from vllm.entrypoints.openai.requests import CHAT_RULES, ChatCompletionRequest
 from vllm.entrypoints.openai.responses import (
     ChatChoice,
@@ -43,6 +43,7 @@ async def answer_chat(http_request: Request, fields: dict[str, Any]) -> Response
     request = parse_fields(fields, ChatCompletionRequest, CHAT_RULES)
     state.check_model(request.model)
     answer_id = new_id("chatcmpl", http_request, request.request_id)
+    request.priority = priority_of(http_request, request.priority)
     stream = await state.llm.submit([await _prepare(request, answer_id, state)])
     return await ChatWriter(answer_id, request, stream, state).respond(http_request)
 

@@ -15,7 +15,7 @@ from vllm.entrypoints.openai.errors import ApiError
 from vllm.entrypoints.openai.generation import AnswerWriter
 from vllm.entrypoints.openai.limits import check_sequences, max_answer_tokens
 from vllm.entrypoints.openai.logprobs import CompletionLogprobWriter, join, prompt_logprob_list
-from vllm.entrypoints.openai.request_ids import new_id
+from vllm.entrypoints.openai.request_headers import new_id, priority_of
 from vllm.entrypoints.openai.requests import COMPLETION_RULES, CompletionRequest, GenerationRequest
 from vllm.entrypoints.openai.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
 from vllm.entrypoints.openai.state import ServerState, state_of
@@ -32,6 +32,7 @@ async def answer_completion(http_request: Request, fields: dict[str, Any]) -> Re
     request = parse_fields(fields, CompletionRequest, COMPLETION_RULES)
     state.check_model(request.model)
     answer_id = new_id("cmpl", http_request, request.request_id)
+    request.priority = priority_of(http_request, request.priority)
     stream = await state.llm.submit(await _prepare(request, answer_id, state))
     return await CompletionWriter(answer_id, request, stream, state).respond(http_request)
 
@@ -151,13 +152,15 @@ class CompletionWriter(AnswerWriter):
 
     def _prompt_text(self, position: int) -> str:
         processed = self.stream.requests[position]
-        if processed.prompt is not None:
-            return processed.prompt
-        return self.state.tokenizer().decode(processed.prompt_token_ids)
+        return self._decode(processed.prompt_token_ids) if processed.prompt is None else processed.prompt
+
+    def _decode(self, ids: list[int]) -> str:
+        """Nothing, where the server runs without a tokenizer."""
+        return "" if self.state.llm.tokenizer is None else self.state.llm.tokenizer.decode(ids)
 
     def _prompt_logprobs(
         self, ids: list[int], writer: CompletionLogprobWriter, output: RequestOutput
     ) -> CompletionLogprobs | None:
         if self.request.logprobs is None or output.prompt_logprobs is None:
             return None
-        return writer.write(ids, output.prompt_logprobs, self.state.tokenizer().decode(ids[:1]))
+        return writer.write(ids, output.prompt_logprobs, self._decode(ids[:1]))

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from vllm.chat_template import RESERVED_ARGUMENTS
 from vllm.entrypoints.openai.fields import chat_rules, completion_rules, plain_rules
-from vllm.entrypoints.openai.request_ids import MAX_LENGTH
+from vllm.entrypoints.openai.request_headers import MAX_ID_LENGTH
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
@@ -96,7 +96,7 @@ class GenerationRequest(_Body):
     truncation_side: Literal["left", "right"] | None = None
     add_special_tokens: bool | None = None
     priority: int = 0
-    request_id: str | None = Field(default=None, min_length=1, max_length=MAX_LENGTH)
+    request_id: str | None = Field(default=None, min_length=1, max_length=MAX_ID_LENGTH)
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
 
