@@ -264,8 +264,11 @@ def test_empty_prompt(http):
 
 
 def test_chat_template_that_refuses(http):
-    body = {"messages": HELLO, "continue_final_message": True, "add_generation_prompt": True}
+    body = {"messages": HELLO, "continue_final_message": True}
     assert http.post(CHAT, json=body | {"max_tokens": 1}).status_code == 200
+    for path in (CHAT, "/tokenize"):
+        error = check_error(http.post(path, json=body | {"add_generation_prompt": True}), 400, "add_generation_prompt")
+        assert error["param"] == "continue_final_message"
     body["chat_template_kwargs"] = {"messages": []}
     check_error(http.post(CHAT, json=body), 400, "chat_template_kwargs")
 

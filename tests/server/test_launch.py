@@ -146,6 +146,11 @@ def test_chat_template_that_is_missing(tiny_model, tmp_path):
     assert "--chat-template" in refused("serve", str(tiny_model), "--port", "0", "--chat-template", "none.jinja")
 
 
+def test_template_argument_that_is_none(tiny_model):
+    words = ("--port", "0", "--default-chat-template-kwargs.messages", "[]")
+    assert "kwargs: messages is not an argument" in refused("serve", str(tiny_model), *words)
+
+
 @pytest.mark.parametrize(
     ("flag", "value"),
     [

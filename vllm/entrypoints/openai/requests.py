@@ -1,10 +1,10 @@
 """What clients send. Types are strict, as OpenAI's are; ranges are checked by SamplingParams."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from vllm.chat_template import RESERVED_ARGUMENTS
+from vllm.entrypoints.openai.field_types import Int64, Prompt, Stop, TemplateArguments, ZeroIfNull
 from vllm.entrypoints.openai.fields import chat_rules, completion_rules, plain_rules
 from vllm.entrypoints.openai.request_headers import MAX_ID_LENGTH
 from vllm.exceptions import VLLMValidationError
@@ -14,43 +14,7 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 _SAMPLING_FIELDS = """n temperature top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop
     stop_token_ids include_stop_str_in_output ignore_eos min_tokens skip_special_tokens spaces_between_special_tokens
     logit_bias allowed_token_ids bad_words prompt_logprobs""".split()
-_INT64 = Field(ge=-(2**63), le=2**63 - 1)
-
-
-def _check_prompt(prompt: Any) -> Any:
-    """A string, token ids, or a list of either."""
-    if isinstance(prompt, str) or (isinstance(prompt, list) and prompt and _is_batch(prompt)):
-        return prompt
-    raise ValueError("give a string, a list of strings, a list of token ids, or a list of lists of token ids")
-
-
-def _is_batch(prompts: list) -> bool:
-    return (
-        all(isinstance(p, str) for p in prompts)
-        or _are_token_ids(prompts)
-        or all(isinstance(p, list) and p and _are_token_ids(p) for p in prompts)
-    )
-
-
-def _are_token_ids(values: list) -> bool:
-    return all(type(v) is int and v >= 0 for v in values)
-
-
-def _check_stop(stop: Any) -> Any:
-    if stop is None or isinstance(stop, str) or (isinstance(stop, list) and all(isinstance(s, str) for s in stop)):
-        return stop
-    raise ValueError("give a string or a list of strings")
-
-
-def _check_template_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    if wrong := sorted(RESERVED_ARGUMENTS & arguments.keys()):
-        raise ValueError(f"{wrong[0]} is a field of the request, not an argument of the template")
-    return arguments
-
-
-Prompt = Annotated[Any, BeforeValidator(_check_prompt)]
-Stop = Annotated[Any, BeforeValidator(_check_stop)]
-TemplateArguments = Annotated[dict[str, Any], AfterValidator(_check_template_arguments)]
+_ENDS = {"add_generation_prompt", "continue_final_message"}
 
 
 class _Body(BaseModel):
@@ -80,7 +44,7 @@ class GenerationRequest(_Body):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
-    seed: Annotated[int, _INT64] | None = None
+    seed: Int64 | None = None
     stop: Stop = None
     stop_token_ids: list[int] | None = None
     include_stop_str_in_output: bool | None = None
@@ -140,18 +104,30 @@ class CompletionRequest(GenerationRequest):
         return SamplingParams(**values)
 
 
-class ChatCompletionRequest(GenerationRequest):
+class _Rendering(_Body):
+    """How a conversation becomes a prompt."""
+
+    chat_template: str | None = None
+    chat_template_kwargs: TemplateArguments | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+    @model_validator(mode="after")
+    def _check_end(self) -> Self:
+        """What is there by default gives way."""
+        if self.continue_final_message and self.add_generation_prompt and self.model_fields_set >= _ENDS:
+            raise ValueError("continue_final_message and add_generation_prompt exclude each other: give one of them")
+        return self
+
+
+class ChatCompletionRequest(GenerationRequest, _Rendering):
     """POST /v1/chat/completions."""
 
     messages: list[dict[str, Any]] = Field(min_length=1)
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, BeforeValidator(lambda given: 0 if given is None else given)] = 0
-    echo: bool = False
-    chat_template: str | None = None
-    chat_template_kwargs: TemplateArguments | None = None
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
+    top_logprobs: ZeroIfNull = 0
+    echo: bool | None = None
 
     @property
     def max_answer_tokens(self) -> int | None:
@@ -170,7 +146,7 @@ class ChatCompletionRequest(GenerationRequest):
         return SamplingParams(**values)
 
 
-class TokenizeRequest(_Body):
+class TokenizeRequest(_Rendering):
     """POST /tokenize: a prompt, or the messages of a chat."""
 
     model: str | None = None
@@ -179,10 +155,6 @@ class TokenizeRequest(_Body):
     tools: list[dict[str, Any]] | None = None  # as the template shows them
     add_special_tokens: bool | None = None  # default: true for a prompt, false for a chat, as for completions
     return_token_strs: bool | None = None
-    chat_template: str | None = None
-    chat_template_kwargs: TemplateArguments | None = None
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
 
 
 class DetokenizeRequest(_Body):

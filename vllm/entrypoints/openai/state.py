@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from vllm.chat_template import read_chat_template
+from vllm.chat_template import RESERVED_ARGUMENTS, read_chat_template
 from vllm.engine.async_llm import AsyncLLM
 from vllm.entrypoints.openai.errors import ApiError
 from vllm.entrypoints.openai.settings import ServerSettings
@@ -35,7 +35,9 @@ class ServerState:
 
     @classmethod
     def build(cls, llm: AsyncLLM, settings: ServerSettings) -> "ServerState":
-        """Raises VLLMValidationError for a chat template that cannot be read."""
+        """Raises VLLMValidationError for a chat template that cannot be read, or arguments that are none of its."""
+        if wrong := sorted(RESERVED_ARGUMENTS & settings.default_chat_template_kwargs.keys()):
+            raise VLLMValidationError(f"--default-chat-template-kwargs: {wrong[0]} is not an argument of the template")
         return cls(
             llm=llm,
             settings=settings,
