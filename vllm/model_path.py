@@ -1,5 +1,6 @@
 """Where a model's files are: a folder, a model installed in this environment, or Hugging Face."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -93,6 +94,9 @@ def _download(name: str, **arguments: Any) -> Path:
         cause = "Hugging Face cannot be reached and the model is not in its cache"
     except Exception as error:  # network libraries raise their own kinds; the user needs the cause on one line
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    finally:
+        # Offline, errors that it has caught hold one another and the frames of all callers: engines outlived their use.
+        gc.collect(1)
     raise ModelError(f"model {name!r} is not a folder, and downloading it failed: {cause}")
 
 

@@ -1,15 +1,18 @@
 """What is fetched of a model on Hugging Face: what serving it needs, and nothing large besides."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
-from support.hub import NAME, hub
+from support.hub import COMMIT, NAME, hub
 from support.models import save_tokenizer
+from vllm.model_path import resolve_model
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "vocab_size": 320, "max_position_embeddings": 512}
 INDEX = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
@@ -54,6 +57,28 @@ def test_the_shards_of_the_index(files, tmp_path):
     assert names == SETTINGS | SHARDS
     said, _ = fetched({}, tmp_path, offline=True, model=NAME)
     assert "snapshots" in said
+
+
+class Caller:
+    def __init__(self, cache: Path):
+        self.folder = resolve_model(NAME, download_dir=str(cache))
+
+
+def test_callers_can_be_freed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    cached = tmp_path / f"models--{NAME.replace('/', '--')}"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(COMMIT)
+    (cached / "snapshots" / COMMIT).mkdir(parents=True)
+    gc.disable()
+    try:
+        caller = Caller(tmp_path)
+        assert caller.folder.name == COMMIT
+        gone = weakref.ref(caller)
+        del caller
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_weights_without_an_index(files, tmp_path):

@@ -213,6 +213,7 @@ from vllm.lora.request import LoRARequest
 from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams
 from vllm.tokenizers import get_tokenizer
 from vllm.transformers_utils.tokenizer import AnyTokenizer
+from vllm.triton_utils import HAS_TRITON
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.network_utils import get_open_port
 from vllm.v1.engine.exceptions import EngineDeadError
@@ -224,7 +225,7 @@ cleanup_dist_env_and_memory()
 init_logger(__name__).info("a program")
 tokenizer: AnyTokenizer | None = None
 outputs: list[PoolingRequestOutput["PoolingOutput"]] = [UsageContext.ENGINE_CONTEXT]
-assert "torch" not in sys.modules and "transformers" not in sys.modules
+assert "torch" not in sys.modules and "transformers" not in sys.modules and not HAS_TRITON
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -10,6 +10,7 @@ from vllm.chat_template import RESERVED_ARGUMENTS, read_chat_template
 from vllm.engine.async_llm import AsyncLLM
 from vllm.entrypoints.openai.errors import ApiError
 from vllm.entrypoints.openai.settings import ServerSettings
+from vllm.exceptions import VLLMValidationError
 from vllm.generation_config import default_sampling_values, max_tokens_limit
 from vllm.tokenizer import Tokenizer
 

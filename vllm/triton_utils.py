@@ -1,0 +1,3 @@
+"""Upstream's name for whether kernels are written in Triton. None are."""
+
+HAS_TRITON = False
