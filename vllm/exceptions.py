@@ -1,15 +1,31 @@
 """Errors a caller can act on. Every message is one line: what was given, what is accepted, what to do."""
 
+from typing import Any
 
-class VLLMValidationError(ValueError):
+
+class VLLMError(Exception):
+    """What programs for upstream catch: of one of the two kinds below."""
+
+
+class VLLMClientError(VLLMError):
+    """What was asked for is at fault."""
+
+
+class VLLMServerError(VLLMError):
+    """The engine is at fault."""
+
+
+class VLLMValidationError(VLLMClientError, ValueError):
     """A request, a flag or a field that is refused before any work is done.
 
-    `parameter` names the offending field, as OpenAI's error object reports it in `param`.
+    `parameter` names the offending field, as OpenAI's error object reports it in `param`; `value` is for programs that
+    raise it themselves, here messages hold what was given.
     """
 
-    def __init__(self, message: str, parameter: str | None = None):
+    def __init__(self, message: str, parameter: str | None = None, value: Any = None):
         super().__init__(message)
         self.parameter = parameter
+        self.value = value
 
 
 class NotOfferedError(VLLMValidationError):
@@ -55,5 +71,5 @@ class ModelError(ValueError):
     """A model folder that is missing, damaged or not supported; the message names the file."""
 
 
-class EngineDeadError(RuntimeError):
+class EngineDeadError(VLLMServerError, RuntimeError):
     """The engine process ended; the message says why."""

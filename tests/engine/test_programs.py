@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from support.models import save_model, save_tokenizer
-from vllm import LLM, EngineArgs, LLMEngine, RequestOutput, SamplingParams
+from vllm import LLM, EngineArgs, LLMEngine, RequestOutput, SamplingParams, exceptions
 from vllm.distributed import cleanup_dist_env_and_memory
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.async_llm import AsyncLLM
-from vllm.exceptions import ModelError, NotOfferedError, VLLMValidationError
+from vllm.exceptions import EngineDeadError, ModelError, NotOfferedError, VLLMValidationError
 from vllm.logprobs import Logprob
 from vllm.outputs import CompletionOutput, RequestMetrics
 from vllm.renderers.chat_utils import load_chat_template
@@ -89,6 +89,13 @@ def test_an_engine_returns_the_ids_that_it_was_given(llm):
     assert engine.get_num_unfinished_requests() == 0 and engine.get_supported_tasks() == ("generate",)
     with pytest.raises(TypeError, match=r"request_id must be a string, got .*int"):
         engine.add_request(7, "a", SamplingParams())
+
+
+def test_errors_are_of_upstreams_kinds():
+    assert issubclass(NotOfferedError, exceptions.VLLMClientError) and issubclass(NotOfferedError, ValueError)
+    assert issubclass(EngineDeadError, exceptions.VLLMServerError) and issubclass(EngineDeadError, RuntimeError)
+    error = exceptions.VLLMValidationError("no", parameter="n", value=3)
+    assert isinstance(error, exceptions.VLLMError) and (str(error), error.parameter, error.value) == ("no", "n", 3)
 
 
 def test_an_llm_of_arguments_that_are_there(folder):
