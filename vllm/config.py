@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 DType = Literal["bfloat16", "float16", "float32"]
 LoadFormat = Literal["auto", "safetensors", "dummy"]
+LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"]
 SchedulingPolicy = Literal["fcfs", "priority"]
 CacheDType = Literal["auto", "fp8_e4m3", "fp8_e5m2", "int8_per_token_head", "fp8_per_token_head"]
 
@@ -32,6 +33,7 @@ class ModelConfig:
     tokenizer: str | None = None
     skip_tokenizer_init: bool = False
     max_logprobs: int = 20  # -1: no limit
+    logprobs_mode: LogprobsMode = "raw_logprobs"
     # "auto": the model's generation_config.json gives default sampling parameters; "vllm": vLLM's own; or a folder
     generation_config: str = "auto"
     override_generation_config: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +69,10 @@ class SchedulerConfig:
     max_num_seqs: int = 128
     max_num_batched_tokens: int = 512
     enable_chunked_prefill: bool = True
-    policy: SchedulingPolicy = "fcfs"
+    policy: LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"]
+
+
+SchedulingPolicy = "fcfs"
 
 
 @dataclass

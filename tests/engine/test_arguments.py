@@ -91,7 +91,6 @@ def test_bad_flags(flags):
         ({"logits_processors": ["x"]}, "logits_processors=.* is not offered yet"),
         ({"enable_lora": True}, "enable_lora=True is not offered yet"),
         ({"mm_processor_kwargs": {"a": 1}}, "mm_processor_kwargs={'a': 1} is not offered yet: models take text only"),
-        ({"logprobs_mode": "raw_logits"}, "logprobs_mode='raw_logits' is not offered yet: sampling cannot"),
         ({"enable_expert_parallel": True}, "enable_expert_parallel=True is not offered yet: a model runs once"),
         ({"stream_interval": 8}, "stream_interval=8 is not offered yet"),
         ({"enable_trace_replay": True}, "enable_trace_replay=True is not offered yet: sampling cannot"),
@@ -108,7 +107,7 @@ def test_not_offered(arguments, expected):
     [
         {"mm_processor_kwargs": None, "enable_expert_parallel": False, "allowed_local_media_path": ""},
         {"attention_config": {}, "worker_extension_cls": "", "ignore_patterns": []},
-        {"logprobs_mode": "raw_logprobs", "stream_interval": 1, "mm_processor_cache_gb": 4.0},
+        {"stream_interval": 1, "mm_processor_cache_gb": 4.0},
         {"task": "generate"},
         {"swap_space": 4, "structured_outputs_config": {}, "lora_modules": []},
         {"seed": None},
@@ -133,6 +132,7 @@ def test_unknown_names():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        ({"logprobs_mode": "logits"}, "logprobs_mode=.logits. is not accepted: give one of raw_logprobs"),
         ({"dtype": "int8"}, "dtype='int8' is not accepted: give one of auto, bfloat16"),
         ({"block_size": 10}, "block_size=10 is not accepted"),
         ({"max_num_seqs": 0}, "max_num_seqs=0 is not accepted: give an integer from 1"),

@@ -192,6 +192,16 @@ def test_flat_logprobs(llm):
     assert list(flat.prompt_logprobs[1:]) == plain.prompt_logprobs[1:]
 
 
+def test_logits_in_place_of_log_probabilities(llm, folder):
+    other = LLM(str(folder), dtype="float32", max_model_len=256, block_size=8, logprobs_mode="raw_logits")
+    logprobs, logits = (ask(each, max_tokens=1, logprobs=2, prompt_logprobs=2) for each in (llm, other))
+    pairs = [*zip(logprobs.prompt_logprobs[1:], logits.prompt_logprobs[1:], strict=True)]
+    for mine, others in [*pairs, (logprobs.outputs[0].logprobs[0], logits.outputs[0].logprobs[0])]:
+        assert list(mine) == list(others)
+        shifts = [others[token].logprob - mine[token].logprob for token in mine]
+        assert shifts == pytest.approx([shifts[0]] * len(shifts), abs=1e-4) and abs(shifts[0]) > 0.1
+
+
 def test_prompt_logprobs_do_not_depend_on_chunks_or_cache(llm, folder):
     chunked = LLM(
         str(folder), dtype="float32", max_model_len=256, block_size=8, max_num_batched_tokens=16, max_num_seqs=4

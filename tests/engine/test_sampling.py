@@ -1,10 +1,13 @@
 """What is drawn follows the distribution that the parameters ask for."""
 
+import typing
+
 import numpy as np
 import pytest
 import torch
 
 from vllm import SamplingParams
+from vllm.config import LogprobsMode
 from vllm.kernels.op_set import native_ops
 from vllm.messages import EngineRequest
 from vllm.sampling.sampler import Sampler
@@ -90,6 +93,26 @@ def test_logprobs_are_the_models_own(logits):
     assert logprobs[0].token_ids == [4, *expected.topk(2).indices.tolist()]
     assert logprobs[0].logprobs == pytest.approx(expected[logprobs[0].token_ids].tolist(), abs=1e-5)
     assert logprobs[0].rank == int((expected > expected[4]).sum()) + 1
+
+
+def test_logprobs_in_other_modes(logits):
+    params = {"temperature": 0.5, "seed": 1, "logit_bias": {4: -1.0}, "top_k": 3, "logprobs": 4}
+    found = {}
+    for mode in typing.get_args(LogprobsMode):
+        rows = logits.repeat(2, 1)
+        _, logprobs = Sampler(native_ops(), mode).sample(rows, [request(**params), request(temperature=0, logprobs=4)])
+        found[mode] = [dict(zip(each.token_ids, each.logprobs, strict=True)) for each in logprobs.values()]
+    biased = logits.clone()
+    biased[4] -= 1.0
+    biased /= 0.5
+    biased[biased < biased.topk(3).values[-1]] = -torch.inf
+    for mode, expected in (("raw_logits", logits), ("processed_logits", biased)):
+        normalized = mode.replace("logits", "logprobs")
+        for values, name in ((expected, mode), (expected.log_softmax(0), normalized)):
+            drawn, greedy = found[name]
+            assert drawn == pytest.approx({token: values[token].item() for token in drawn}, abs=1e-5)
+            plain = logits if name.endswith("logits") else logits.log_softmax(0)
+            assert greedy == pytest.approx({token: plain[token].item() for token in greedy}, abs=1e-5)
 
 
 def test_uniform_is_uniform_and_repeatable():

@@ -74,6 +74,13 @@ class EngineArgs:
     )
     served_model_name: list[str] | str | None = _arg(None, "names under which the model is served", group="model")
     max_logprobs: int = _arg(20, "most logprobs that a request may ask for; -1: the vocabulary", group="model")
+    logprobs_mode: str = _arg(
+        "raw_logprobs",
+        "what logprobs hold: raw, the model's own, or processed, with penalties, biases, temperature, top_k, top_p and "
+        "min_p; log probabilities, or logits",
+        choices=("raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"),
+        group="model",
+    )
     seed: int = _arg(0, "seed of requests without their own", group="model")
     enforce_eager: bool = _arg(False, "never replay captured steps on a GPU; the CPU has none", group="model")
 

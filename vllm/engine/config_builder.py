@@ -1,6 +1,7 @@
 """From EngineArgs to a complete, checked VllmConfig."""
 
 import logging
+import typing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from vllm.attention.registry import FLASH_BLOCK_SIZE, choose_backend
 from vllm.config import (
     CacheConfig,
     DeviceConfig,
+    LogprobsMode,
     ModelConfig,
     ParallelConfig,
     SchedulerConfig,
@@ -92,6 +94,7 @@ def _check_what_needs_no_model(args: "EngineArgs") -> None:
     check_requested(args.quantization)
     _check_choice("load_format", args.load_format, ("auto", "safetensors", "dummy"))
     _check_int("max_logprobs", args.max_logprobs, -1)
+    _check_choice("logprobs_mode", args.logprobs_mode, typing.get_args(LogprobsMode))
     _check_int("seed", args.seed, -(2**63))
 
 
@@ -144,6 +147,7 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
         tokenizer=args.tokenizer or args.model,
         skip_tokenizer_init=args.skip_tokenizer_init,
         max_logprobs=args.max_logprobs,
+        logprobs_mode=args.logprobs_mode,
         generation_config=args.generation_config,
         override_generation_config=args.override_generation_config,
         served_model_name=[names] if isinstance(names, str) else list(names),

@@ -83,7 +83,7 @@ _REASONS = {
         prefix-match-unit replayssm-buffer-len scheduler-cls scheduler-delay-factor
         scheduler-reserve-full-isl stream-interval swa-bounded-replay use-replayssm use-v2-block-manager watermark""",
     "sampling cannot be extended": """
-        enable-trace-replay logits-processor-pattern logprobs-mode return-sampling-mask use-fp64-gumbel
+        enable-trace-replay logits-processor-pattern return-sampling-mask use-fp64-gumbel
         watermark-config""",
     "there is no tracing and no telemetry": """
         collect-detailed-traces cudagraph-metrics custom-histogram-buckets enable-layerwise-nvtx-tracing
@@ -127,7 +127,6 @@ _DEFAULTS = {
     "kv_cache_metrics_sample": 0.01,
     "kv_offloading_backend": "native",
     "linear_backend": "auto",
-    "logprobs_mode": "raw_logprobs",
     "lora_dtype": "auto",
     "mamba_backend": "triton",
     "mamba_cache_dtype": "auto",

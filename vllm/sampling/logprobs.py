@@ -6,9 +6,12 @@ from torch import Tensor
 from vllm.messages import TokenLogprobs
 
 
-def token_logprobs(logits: Tensor, tokens: list[int], counts: list[int]) -> list[TokenLogprobs]:
-    """For each row of logits [rows, vocab] f32: its token's log probability and rank, and the `count` most likely."""
-    logprobs = torch.log_softmax(logits, dim=-1)
+def token_logprobs(logits: Tensor, tokens: list[int], counts: list[int], normalize: bool = True) -> list[TokenLogprobs]:
+    """For each row of logits [rows, vocab] f32: its token's log probability and rank, and the `count` most likely.
+
+    Without `normalize` logits stand in the place of log probabilities.
+    """
+    logprobs = torch.log_softmax(logits, dim=-1) if normalize else logits
     chosen = logprobs.gather(1, torch.tensor(tokens, device=logits.device).unsqueeze(1))
     ranks = (logprobs > chosen).sum(dim=1).add_(1).tolist()
     most = max(counts)

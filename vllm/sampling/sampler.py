@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vllm.config import LogprobsMode
 from vllm.kernels.op_set import OpSet
 from vllm.messages import TokenLogprobs
+from vllm.sampling.drawn_logits import drawn_logits
 from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.processors import apply_processors, needs_processors
 from vllm.sampling.uniform import uniform
@@ -19,24 +21,33 @@ _SEED_MASK = 2**64 - 1
 class Sampler:
     """Stateless: what a row draws depends on its request alone."""
 
-    def __init__(self, ops: OpSet):
+    def __init__(self, ops: OpSet, logprobs_mode: LogprobsMode = "raw_logprobs"):
         self._ops = ops
+        self._shows_processed = logprobs_mode.startswith("processed")
+        self._shows_logprobs = logprobs_mode.endswith("logprobs")
 
     def sample(self, logits: Tensor, requests: list[Request]) -> tuple[list[int], dict[int, TokenLogprobs]]:
         """One token for each row of logits [rows, vocab] f32, which are overwritten, and logprobs by row.
 
-        Log probabilities are those of the model, before penalties, biases and temperature.
+        Raw log probabilities are those of the model, before penalties, biases and temperature, processed ones those
+        that tokens are drawn with.
         """
         wanted = [i for i, request in enumerate(requests) if request.params.logprobs is not None]
-        model_logits = logits[wanted] if wanted else None  # advanced indexing copies
+        shown = logits[wanted] if wanted and not self._shows_processed else None  # advanced indexing copies
         if any(needs_processors(request) for request in requests):
             apply_processors(self._ops, logits, requests)
+        if wanted and self._shows_processed:
+            shown = drawn_logits(logits[wanted], [requests[i] for i in wanted])
         tokens = self._draw(logits, requests).tolist()
-        if model_logits is None:
+        if shown is None:
             return tokens, {}
         counts = [requests[i].params.logprobs or 0 for i in wanted]
-        entries = token_logprobs(model_logits, [tokens[i] for i in wanted], counts)
+        entries = self.logprobs(shown, [tokens[i] for i in wanted], counts)
         return tokens, dict(zip(wanted, entries, strict=True))
+
+    def logprobs(self, logits: Tensor, tokens: list[int], counts: list[int]) -> list[TokenLogprobs]:
+        """As token_logprobs; the logits themselves where the mode says so."""
+        return token_logprobs(logits, tokens, counts, self._shows_logprobs)
 
     def rehearse(self, logits: Tensor) -> None:
         """Draws from logits [rows, vocab] f32 in the way that takes the most memory."""

@@ -12,7 +12,6 @@ from vllm.exceptions import VLLMValidationError
 from vllm.messages import TokenLogprobs
 from vllm.models.interface import Model, Steps
 from vllm.models.parts import named_parts
-from vllm.sampling.logprobs import token_logprobs
 from vllm.sampling.sampler import Sampler
 from vllm.scheduler.output import ScheduledStep, StepResult
 from vllm.scheduler.request import Request
@@ -50,7 +49,7 @@ class ModelRunner:
         self._model = load()
         self._config = config
         self._format = CacheFormat.of(config.cache_config.cache_dtype, DTYPES[config.model_config.dtype])
-        self._sampler = Sampler(ops_of(config))
+        self._sampler = Sampler(ops_of(config), config.model_config.logprobs_mode)
         self._offloaded: OffloadedWeights | None = None
         self._asleep: set[str] = set()
         self.num_blocks = group.smallest(self._number_of_blocks())
@@ -171,7 +170,7 @@ class ModelRunner:
             rows = hidden[start : start + _PROMPT_LOGPROBS_ROWS]
             tokens = request.token_ids[first + start : first + start + rows.shape[0]]
             counts = [request.params.prompt_logprobs or 0] * len(tokens)
-            entries += token_logprobs(self.steps.logits(rows), tokens, counts)
+            entries += self._sampler.logprobs(self.steps.logits(rows), tokens, counts)
         return entries
 
 

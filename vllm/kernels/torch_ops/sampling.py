@@ -41,20 +41,28 @@ def sample_tokens(
     """Sums are f64, so that a long tail of unlikely tokens loses nothing. Only top_k and top_p sort the vocabulary."""
     if not temperature.any():
         return logits.argmax(-1)
-    sorts = bool((top_k > 0).any() or (top_p < 1).any())
     drawn = temperature > 0
-    columns = (torch.where(drawn, temperature, 1.0), top_k.long(), top_p.double(), min_p, uniform.double(), drawn)
-    temperature, top_k, top_p, min_p, uniform, drawn = (
-        x.to(logits.device, non_blocking=True).unsqueeze(1) for x in columns
-    )
-    weights = torch.softmax(logits / temperature, -1)
-    weights = torch.where(weights >= min_p * weights.amax(-1, keepdim=True), weights, 0.0)
-    if sorts:
-        weights = _keep_likeliest(weights, top_k, top_p)
+    weights = token_weights(logits, torch.where(drawn, temperature, 1.0), top_k, top_p, min_p)
+    uniform, drawn = (_column(x, logits) for x in (uniform.double(), drawn))
     cumulative = weights.cumsum(-1, dtype=torch.float64)
     chosen = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
     chosen = chosen.clamp(max=logits.shape[1] - 1)  # beyond only where a row is not finite
     return torch.where(drawn, chosen, logits.argmax(-1, keepdim=True)).squeeze(1)
+
+
+def token_weights(logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
+    """[rows, vocab] f32: what each token is drawn in proportion to; 0 for those that a row's parameters rule out."""
+    sorts = bool((top_k > 0).any() or (top_p < 1).any())
+    columns = (temperature, top_k.long(), top_p.double(), min_p)
+    temperature, top_k, top_p, min_p = (_column(x, logits) for x in columns)
+    weights = torch.softmax(logits / temperature, -1)
+    weights = torch.where(weights >= min_p * weights.amax(-1, keepdim=True), weights, 0.0)
+    return _keep_likeliest(weights, top_k, top_p) if sorts else weights
+
+
+def _column(values: Tensor, logits: Tensor) -> Tensor:
+    """One a row, beside the logits."""
+    return values.to(logits.device, non_blocking=True).unsqueeze(1)
 
 
 def _keep_likeliest(weights: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
