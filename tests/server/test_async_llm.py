@@ -45,6 +45,8 @@ def test_it_has_vllms_name():
 
 def test_output_kinds_tell_the_same(arguments):
     async def scenario(llm):
+        await llm.check_health()  # before the first request, too
+        assert llm.is_running and not llm.errored
         kinds = list(RequestOutputKind)
         params = [SamplingParams(**GREEDY, output_kind=kind) for kind in kinds]
         answers = await asyncio.gather(*(collect(llm, "hello", p, f"r{i}") for i, p in enumerate(params)))
@@ -147,11 +149,11 @@ def test_an_id_can_be_used_again_at_once(arguments):
 
 
 @pytest.mark.parametrize(
-    "values", [{"min_tokens": 10**6}, {"seed": 2**63 - 1, "n": 2}, {"extra_args": {1: 2}}], ids=str
+    "values", [{"max_tokens": 10**6, "min_tokens": 10**6}, {"seed": 2**63 - 1, "n": 2}, {"extra_args": {1: 2}}], ids=str
 )
 def test_what_the_engine_makes_of_parameters_is_sound(arguments, values):
     async def scenario(llm):
-        params = SamplingParams(max_tokens=None, output_kind=RequestOutputKind.FINAL_ONLY, **values)
+        params = SamplingParams(**{"max_tokens": None, "output_kind": RequestOutputKind.FINAL_ONLY, **values})
         prompt = {"prompt_token_ids": [5] * (arguments.max_model_len - 8)}
         [output] = await collect(llm, prompt, params, "x")
         assert all(len(each.token_ids) <= 8 for each in output.outputs)

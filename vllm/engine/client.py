@@ -62,7 +62,9 @@ class CoreClient(asyncio.Protocol):
     def wait_ready(self) -> wire.Ready:
         """Blocks until the first core has loaded the model; raises as CoreProcess.wait_ready."""
         try:
-            return self._core.wait_ready()
+            ready = self._core.wait_ready()
+            self.cause = None
+            return ready
         except (ModelError, EngineDeadError) as error:
             self.cause, self.is_dead = str(error), True
             raise
