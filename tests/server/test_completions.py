@@ -46,6 +46,12 @@ def test_default_is_sixteen_tokens(http):
     assert response.json()["usage"]["completion_tokens"] == 16
 
 
+def test_chats_name_for_max_tokens_is_known(http):
+    body = {"prompt": PROMPT, "ignore_eos": True, "max_completion_tokens": 3}
+    for both in (body, {**body, "max_tokens": 3}):
+        assert http.post(PATH, json=both).json()["usage"]["completion_tokens"] == 3
+
+
 def test_usage_tells_what_the_prefix_cache_saved(http):
     prompt = list(range(3, 103))
     complete(http, prompt=prompt)

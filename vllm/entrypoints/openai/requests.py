@@ -86,6 +86,14 @@ class CompletionRequest(GenerationRequest):
     max_tokens: int | None = 16
     echo: bool | None = None
     logprobs: int | None = None
+    max_completion_tokens: int | None = None
+
+    @model_validator(mode="after")
+    def _take_chats_name_for_max_tokens(self) -> Self:
+        """Programs that measure servers send both names to either kind of completion."""
+        if self.max_completion_tokens is not None:
+            self.max_tokens = self.max_completion_tokens
+        return self
 
     @property
     def is_echo_only(self) -> bool:
