@@ -39,6 +39,11 @@ class ModelConfig:
     override_generation_config: dict[str, Any] = field(default_factory=dict)
     served_model_name: list[str] = field(default_factory=list)  # what /v1/models lists; the first names answers
 
+    @property
+    def hf_text_config(self) -> dict[str, Any]:
+        """`hf_config`: models take text only."""
+        return self.hf_config
+
     def fit_max_model_len(self, kv_cache_tokens: int) -> None:
         if self.fits_max_model_len:
             self.max_model_len = min(self.max_model_len, kv_cache_tokens)
@@ -106,6 +111,10 @@ class ParallelConfig:
     """Among how many processes of this machine the model is split."""
 
     tensor_parallel_size: int = 1
+
+    @property
+    def world_size(self) -> int:
+        return self.tensor_parallel_size
 
 
 @dataclass

@@ -16,6 +16,19 @@ _ORIGINAL_LENGTH = "original_max_position_embeddings"
 _FROM_ORIGINAL_LENGTH = ("llama3", "yarn", "longrope", "su")
 
 
+class HfConfig(dict[str, Any]):
+    """What config.json says, as items and as attributes, which is how transformers' configurations have it."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"config.json does not say {name!r}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; ModelError names the file where it is not one."""
     try:

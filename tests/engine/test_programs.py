@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import importlib
+import pickle
 import random
 import socket
 import subprocess
@@ -247,6 +248,14 @@ def test_tokenizers_and_templates_under_their_upstream_names(llm, folder):
     assert resolve_chat_template(tokenizer, None, **given) == tokenizer.chat_template
     assert resolve_chat_template(tokenizer, "{{ 1 }}", **given) == "{{ 1 }}"
     assert resolve_chat_template(Tokenizer(Path(folder)), None, **given) is not None
+
+
+def test_a_models_configuration_is_read_as_attributes(llm):
+    config = pickle.loads(pickle.dumps(llm.llm_engine.vllm_config))
+    known = config.model_config.hf_config
+    assert known.model_type == known["model_type"] == "llama" and known.to_dict() == dict(known)
+    assert config.model_config.hf_text_config is known and config.parallel_config.world_size == 1
+    assert not hasattr(known, "no_such_key")
 
 
 def test_a_model_may_have_no_template(tmp_path):

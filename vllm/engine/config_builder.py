@@ -19,7 +19,7 @@ from vllm.config import (
     VllmConfig,
 )
 from vllm.exceptions import ModelError, VLLMValidationError
-from vllm.hf_config import architecture, max_position, positive_int, read_hf_config
+from vllm.hf_config import HfConfig, architecture, max_position, positive_int, read_hf_config
 from vllm.kernels.op_set import device_kernels
 from vllm.model_path import download_weights, resolve_model
 from vllm.platforms import current_platform
@@ -135,7 +135,7 @@ def _model_config(args: "EngineArgs") -> ModelConfig:
         model=args.model,
         folder=folder,
         tokenizer_folder=tokenizer_folder,
-        hf_config=hf_config,
+        hf_config=HfConfig(hf_config),
         architecture=name,
         vocab_size=positive_int(hf_config, "vocab_size", folder),
         dtype=_dtype(args.dtype, hf_config, folder),
