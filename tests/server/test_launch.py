@@ -1,5 +1,6 @@
 """Starting the server: addresses, and what is refused before a model is loaded."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -11,6 +12,10 @@ import sys
 import pytest
 
 from support.server import Server, run_vllm
+from vllm.entrypoints.openai.api_server import run_server
+from vllm.entrypoints.openai.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.exceptions import VLLMValidationError
+from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 
 def refused(*words: str, **options) -> str:
@@ -26,6 +31,39 @@ def test_port_zero_picks_one_and_prints_it(server):
     assert server.ready_line.startswith("vllm ")
     assert "tiny" in server.ready_line
     assert int(server.url.rsplit(":", 1)[1]) > 0
+
+
+PROGRAM = """
+import asyncio
+from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.entrypoints.openai.api_server import run_server
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+args = make_arg_parser(FlexibleArgumentParser()).parse_args()
+validate_parsed_serve_args(args)
+asyncio.run(run_server(args))
+"""
+
+
+def test_a_program_serves_in_its_own_loop(tiny_model):
+    with Server(tiny_model, "--served-model-name", "mine", command=(sys.executable, "-c", PROGRAM)) as server:
+        assert server.http.get("/v1/models").json()["data"][0]["id"] == "mine"
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "options", "expected"),
+    [
+        (["/no/model"], {}, "/no/model does not exist"),
+        (["m"], {"log_level": "debug"}, "log_level is not offered yet"),
+        (["/no/model", "--chat-template", "/no/template"], {}, "--chat-template /no/template: No such file"),
+    ],
+)
+def test_a_program_learns_what_is_refused(flags, options, expected):
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(flags)
+    with pytest.raises(VLLMValidationError, match=expected):
+        validate_parsed_serve_args(args)
+        asyncio.run(run_server(args, **options))
 
 
 def test_port_in_use(tiny_model):

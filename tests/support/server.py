@@ -33,13 +33,22 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0, what: str =
 
 
 class Server:
-    """A running server. `http` is an httpx client of it, `url` its address; leave the block to stop it."""
+    """A running server. `http` is an httpx client of it, `url` its address; leave the block to stop it.
 
-    def __init__(self, model: Path | str, *flags: str, env: dict[str, str] | None = None):
+    `command`: what starts it, given the model and flags.
+    """
+
+    def __init__(
+        self,
+        model: Path | str,
+        *flags: str,
+        env: dict[str, str] | None = None,
+        command: Sequence[str] = (*COMMAND, "serve"),
+    ):
         port = () if any(flag in flags for flag in ("--port", "--uds")) else ("--port", "0")
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the server
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", str(model), *port, *flags],
+            [*command, str(model), *port, *flags],
             cwd=tempfile.gettempdir(),
             env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "0.25", **(env or {})},
             stdout=subprocess.PIPE,

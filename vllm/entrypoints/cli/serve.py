@@ -21,6 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    engine_args, settings = configured(args)
+    from vllm.entrypoints.openai.launch import launch
+
+    return launch(engine_args, settings)
+
+
+def configured(args: argparse.Namespace) -> tuple[AsyncEngineArgs, ServerSettings]:
+    """What a parsed command line asks for. Raises UsageError for the model, VLLMValidationError for all else."""
     model = args.model_tag or args.model
     if not model:
         raise UsageError("vllm serve needs a MODEL: a folder, an installed model, or a name on Hugging Face")
@@ -28,6 +36,4 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"two models were given, {args.model_tag} and --model {args.model}; one server serves one")
     args.model = model
     settings = ServerSettings.from_cli_args(args)
-    from vllm.entrypoints.openai.launch import launch
-
-    return launch(AsyncEngineArgs.from_cli_args(args), settings)
+    return AsyncEngineArgs.from_cli_args(args), settings

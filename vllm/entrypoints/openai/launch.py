@@ -6,8 +6,10 @@ import socket
 import ssl
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.core_child import CoreProcess
 from vllm.entrypoints.open_files import raise_open_file_limit
@@ -30,6 +32,32 @@ def launch(engine_args: AsyncEngineArgs, settings: ServerSettings) -> int:
 
     Raises VLLMValidationError for whatever of the configuration is at fault, before a model is loaded.
     """
+    try:
+        with _starting(engine_args, settings) as (state, bound):
+            import uvloop
+
+            state.llm.wait_ready()
+            uvloop.run(_serve(state, bound))
+    except EngineDeadError as error:
+        print(f"vllm: error: {error}", file=sys.stderr)
+        return EXIT_ENGINE_DEAD
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0
+
+
+async def run(engine_args: AsyncEngineArgs, settings: ServerSettings) -> None:
+    """As launch, in the event loop of a program, whose signals end the server. EngineDeadError is raised."""
+    import asyncio
+
+    with _starting(engine_args, settings) as (state, bound):
+        await asyncio.to_thread(state.llm.wait_ready)
+        await _serve(state, bound)
+
+
+@contextlib.contextmanager
+def _starting(engine_args: AsyncEngineArgs, settings: ServerSettings) -> Iterator[tuple["ServerState", socket.socket]]:
+    """The server's state, whose engine is loading, and the socket that it is to listen on."""
     set_up_logging()
     raise_open_file_limit()
     warn_of_unread_variables()
@@ -41,14 +69,9 @@ def launch(engine_args: AsyncEngineArgs, settings: ServerSettings) -> int:
     bound = bind(settings.host, settings.port, settings.uds)
     core = CoreProcess(config)
     try:
-        return _serve(config, core, settings, bound)
+        yield _state(config, core, settings), bound
     except ModelError as error:
         raise VLLMValidationError(str(error)) from None
-    except EngineDeadError as error:
-        print(f"vllm: error: {error}", file=sys.stderr)
-        return EXIT_ENGINE_DEAD
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     finally:
         core.close()
         if settings.uds is not None:
@@ -56,25 +79,26 @@ def launch(engine_args: AsyncEngineArgs, settings: ServerSettings) -> int:
                 os.unlink(settings.uds)
 
 
-def _serve(config, core: CoreProcess, settings: ServerSettings, bound: socket.socket) -> int:
+def _state(config: VllmConfig, core: CoreProcess, settings: ServerSettings) -> "ServerState":
     # The engine process loads its libraries and the model in the meantime.
-    import uvloop
-
     from vllm.engine.async_llm import AsyncLLM
-    from vllm.entrypoints.openai.server import serve
+    from vllm.entrypoints.openai import server  # noqa: F401 (what serving needs is slow to import, too)
     from vllm.entrypoints.openai.state import ServerState
 
-    llm = AsyncLLM(config, core)
-    state = ServerState.build(llm, settings)
-    llm.wait_ready()
+    return ServerState.build(AsyncLLM(config, core), settings)
+
+
+async def _serve(state: "ServerState", bound: socket.socket) -> None:
+    from vllm.entrypoints.openai.server import serve
+
+    settings = state.settings
     address = address_of(bound, tls=settings.ssl_certfile is not None)
     try:
-        cause = uvloop.run(serve(state, bound, on_ready=lambda: _announce(state, address)))
+        cause = await serve(state, bound, on_ready=lambda: _announce(state, address))
     except OSError as error:
         raise VLLMValidationError(describe_bind_error(settings.host, settings.port, error)) from None
     if cause is not None:
         raise EngineDeadError(f"the engine died again and again, the last time because {cause}")
-    return 0
 
 
 def _announce(state: "ServerState", address: str) -> None:

@@ -1,0 +1,1 @@
+"""Upstream's newer name for what its servers share."""
