@@ -140,6 +140,13 @@ class Tokenizer:
     def chat_template(self) -> str | None:
         return self.chat_templates.get("default")
 
+    @chat_template.setter
+    def chat_template(self, template: str | None) -> None:
+        if template is None:
+            self.chat_templates.pop("default", None)
+        else:
+            self.chat_templates["default"] = template
+
     def get_chat_template(self, chat_template: str | None = None, tools: list[dict] | None = None) -> str:
         """The template that a conversation is rendered with; VLLMValidationError where there is none."""
         return select_template(self.chat_templates, chat_template, bool(tools))

@@ -49,6 +49,17 @@ def with_processor(folder, single):
     return folder
 
 
+def test_programs_set_the_template(tmp_path):
+    save_tokenizer(tmp_path)
+    tokenizer = Tokenizer(tmp_path)
+    tokenizer.chat_template = "{{ messages[0].content }}!"
+    assert tokenizer.apply_chat_template(HELLO, tokenize=False) == "hello!"
+    tokenizer.chat_template = None
+    assert tokenizer.chat_template is None
+    with pytest.raises(VLLMValidationError, match="no chat template"):
+        tokenizer.apply_chat_template(HELLO)
+
+
 @pytest.mark.parametrize("single", ["$A", "<s> $A"])
 def test_programs_say_whether_a_text_begins_with_its_token(tmp_path, single):
     folder = with_processor(tmp_path, single)
