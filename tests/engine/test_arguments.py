@@ -113,6 +113,7 @@ def test_not_offered(arguments, expected):
         {"seed": None},
         {"async_scheduling": True, "compilation_config": {"cudagraph_capture_sizes": [4]}},
         {"kernel_config": {"enable_jit_warmup": False}, "compilation_config": 3},
+        {"disable_custom_all_reduce": True, "disable_cascade_attn": True},
         {"device": "auto", "linear_backend": "auto", "swa_bounded_replay": True, "watermark": 0.0},
     ],
 )

@@ -146,6 +146,7 @@ def test_flags_may_have_underscores(parser):
         (["--enable-uvicorn-access-log"], "disable_uvicorn_access_log", False),
         (["--no-enable-expert-parallel", "--no_enable_auto_tool_choice", "--disable-eplb"], "model_tag", "m"),
         (["--disable-log-requests"], "enable_log_requests", False),
+        (["--disable-custom-all-reduce"], "model_tag", "m"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

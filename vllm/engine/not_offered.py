@@ -119,7 +119,6 @@ _DEFAULTS = {
     "dcp_kv_cache_interleave_size": 1,
     "decode_context_parallel_size": 1,
     "device": "auto",
-    "disable_cascade_attn": True,
     "dp_sync_interval": 16,
     "expert_placement_strategy": "linear",
     "ignore_patterns": ["original/**/*"],
@@ -169,6 +168,14 @@ _DEFAULTS = {
 }
 
 
+# These switch off what is not there: nothing is asked for, whatever their value.
+_SWITCHES_OF_NOTHING = frozenset(
+    """disable_async_output_proc disable_cascade_attn disable_chunked_mm_input disable_custom_all_reduce
+    disable_flashinfer_autotune disable_hybrid_kv_cache_manager disable_mm_preprocessor_cache
+    disable_nccl_for_dp_synchronization""".split()
+)
+
+
 def _flag(name: str) -> str:
     return name if name.startswith("-") else f"--{name}"
 
@@ -185,7 +192,12 @@ def reason_not_offered(flag: str) -> str | None:
 
 
 def is_switched_off(flag: str) -> bool:
-    """Whether this is the opposite of a flag that is not offered: --no-FLAG, --disable-X of --enable-X, or turned."""
+    """Whether this switches off what is not there.
+
+    That is the opposite of a flag that is not offered: --no-FLAG, --disable-X of --enable-X, or turned.
+    """
+    if flag.removeprefix("--").replace("-", "_") in _SWITCHES_OF_NOTHING:
+        return True
     opposites = (("--no-", "--"), ("--disable-", "--enable-"), ("--enable-", "--disable-"))
     return any(flag.startswith(off) and flag.replace(off, on, 1) in NOT_OFFERED_FLAGS for off, on in opposites)
 
@@ -194,7 +206,7 @@ def asks_for_nothing(name: str, value: Any) -> bool:
     """Whether an argument that is not offered, named as in Python, has a value that changes nothing in vLLM."""
     if isinstance(value, dict):
         return not any(value.values())
-    return not value or value == _DEFAULTS.get(name)
+    return not value or value == _DEFAULTS.get(name) or name in _SWITCHES_OF_NOTHING
 
 
 def takes_names_of_vllm(cls: type) -> type:
