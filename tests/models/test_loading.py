@@ -184,3 +184,6 @@ def test_registry():
     assert "Qwen3ForCausalLM" in ModelRegistry.get_supported_archs()
     with pytest.raises(ValueError, match="'module:Class'"):
         ModelRegistry.register_model("X", "no-colon")
+    for wrong in (("X", 5), (5, object)):
+        with pytest.raises(TypeError, match="=5 is not accepted: give "):
+            ModelRegistry.register_model(*wrong)

@@ -16,7 +16,14 @@ class _Registry:
         return sorted(self._known)
 
     def register_model(self, architecture: str, model: str | type) -> None:
-        """Adds or replaces one: a class, or "module:Class", which is imported when it is needed."""
+        """Adds or replaces one: a class, or "module:Class", which is imported when it is needed.
+
+        Raises TypeError for what is neither, and for a name that is not text.
+        """
+        if not isinstance(architecture, str):
+            raise TypeError(f"architecture={architecture!r} is not accepted: give text")
+        if not isinstance(model, str | type):
+            raise TypeError(f"model={model!r} is not accepted: give a class or 'module:Class'")
         if isinstance(model, str) and model.count(":") != 1:
             raise ValueError(f"model={model!r} is not accepted: give a class or 'module:Class'")
         self._known[architecture] = model
