@@ -93,6 +93,27 @@ def test_serve_spreads_requests_at_a_rate(tmp_path: Path, server: Server) -> Non
     assert not [name for name in figures if "e2el" in name]
 
 
+def test_serve_says_what_requests_ask_for_and_got(tmp_path: Path, server: Server) -> None:
+    lengths = ("--num-prompts", "3", "--input-len", "4", "--output-len", "2", "--label", "mine", "--tokenizer", "any")
+    asked = ("--top-p", "0.9", "--top-k", "5", "--logprobs", "1", "--extra-body", '{"stop_token_ids": [1]}')
+    goodput = (
+        "--goodput",
+        "ttft:60000",
+        "e2el:60000",
+        "--save-detailed",
+        "--header",
+        "X-Some=a",
+        "--request-id-prefix",
+        "b-",
+    )
+    figures, printed = bench(tmp_path, "serve", "--base-url", server.url, *lengths, *asked, *goodput)
+    assert (figures["label"], figures["tokenizer_id"], figures["endpoint_type"]) == ("mine", "any", "openai")
+    assert (figures["input_lens"], figures["output_lens"]) == ([4] * 3, [2] * 3)
+    assert len(figures["ttfts"]) == len(figures["itls"]) == len(figures["latencies"]) == 3
+    assert all(figures["generated_texts"]) and figures["errors"] == [""] * 3
+    assert figures["request_goodput"] == figures["request_throughput"] and "of these in time" in printed
+
+
 def test_serve_writes_a_file_named_after_the_run(tmp_path: Path, server: Server) -> None:
     folder = tmp_path / "new" / "results"
     flags = ("--num-prompts", "2", "--random-input-len", "4", "--random-output-len", "2", "--max-concurrency", "2")
@@ -157,6 +178,10 @@ def test_help_lists_the_benchmarks() -> None:
         (("serve", "--result-filename", "x.json"), "--save-result"),
         (("serve", "--save-result", "--output-json", "x.json"), "give one of them"),
         (("serve", "--metadata", "x"), "KEY=VALUE"),
+        (("serve", "--header", "x"), "--header has 'x': give KEY=VALUE"),
+        (("serve", "--goodput", "itl:5"), "--goodput has 'itl': give names of ttft,tpot,e2el"),
+        (("serve", "--goodput", "ttft:x"), "--goodput has ttft:x: 'x' is not a number"),
+        (("serve", "--top-p", "2"), "2 is out of range"),
         (("startup", "--model", "/nowhere/at/all", "--num-iters", "1"), "/nowhere/at/all"),
         (("speed",), "latency, throughput, serve, startup"),
     ],

@@ -32,6 +32,13 @@ def test_random_prompts_have_the_lengths_asked_for() -> None:
     assert samples != make_samples(args, POOL, len, seed=2)
 
 
+def test_lengths_have_short_names() -> None:
+    args = parse("--num-prompts", "2", "--input-len", "30", "--output-len", "7", "--prefix-len", "5")
+    check_dataset_flags(args)
+    assert [(len(s.prompt), s.output_len) for s in make_samples(args, POOL, len, seed=1)] == [(35, 7)] * 2
+    assert args.sharegpt_output_len == 7
+
+
 def test_a_range_ratio_varies_lengths_within_bounds() -> None:
     args = parse("--num-prompts", "200", "--random-input-len", "10", "--random-range-ratio", "0.5")
     lengths = {len(s.prompt) for s in make_samples(args, POOL, len, seed=1)}

@@ -130,6 +130,9 @@ def test_tls(tiny_model, certificates):
     (key, certificate), client = certificates
     with Server(tiny_model, "--ssl-keyfile", key, "--ssl-certfile", certificate) as server:
         assert health_over_tls(server, certificate) == 200
+        benchmark = ("bench", "serve", "--base-url", server.url, "--num-prompts", "1", "--input-len", "4")
+        assert "does not answer" in run_vllm(*benchmark).stderr
+        assert run_vllm(*benchmark, "--output-len", "2", "--insecure").returncode == 0
     with Server(tiny_model, "--ssl-keyfile", key, "--ssl-certfile", certificate, "--ssl-ca-certs", client[1]) as server:
         assert health_over_tls(server, certificate, client) == 200
         with pytest.raises((ssl.SSLError, ConnectionError)):

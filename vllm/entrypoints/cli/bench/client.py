@@ -19,6 +19,7 @@ class Outcome:
         ttft: from sending to the first token.
         itl: between events, each of which brings one token or more.
         latency: from sending to the end.
+        text: the answer.
         error: why it failed, None where it did not.
     """
 
@@ -27,6 +28,7 @@ class Outcome:
     ttft: float = 0.0
     itl: list[float] = field(default_factory=list)
     latency: float = 0.0
+    text: str = ""
     error: str | None = None
 
     @property
@@ -35,14 +37,16 @@ class Outcome:
         return (self.latency - self.ttft) / (self.output_tokens - 1) if self.output_tokens > 1 else 0.0
 
 
-async def measure(client: "httpx.AsyncClient", url: str, body: dict[str, Any]) -> Outcome:
+async def measure(
+    client: "httpx.AsyncClient", url: str, body: dict[str, Any], headers: dict[str, str] | None = None
+) -> Outcome:
     """Sends a completion or chat request with streaming and takes the times; never raises for a failed request."""
     import httpx
 
     body = body | {"stream": True, "stream_options": {"include_usage": True}}
     outcome, started = Outcome(), time.perf_counter()
     try:
-        async with client.stream("POST", url, json=body) as response:
+        async with client.stream("POST", url, json=body, headers=headers) as response:
             if response.status_code == httpx.codes.OK:
                 await _read_events(response, outcome, started)
             else:
@@ -74,11 +78,17 @@ async def _read_events(response: "httpx.Response", outcome: Outcome, started: fl
             else:
                 outcome.itl.append(now - last)
             last = now
+            outcome.text += _text(event["choices"][0])
         if usage := event.get("usage"):
             outcome.prompt_tokens, outcome.output_tokens = usage["prompt_tokens"], usage["completion_tokens"]
     outcome.latency = last - started
     if not complete:
         outcome.error = "the connection ended before the answer was complete"
+
+
+def _text(choice: dict[str, Any]) -> str:
+    """What an event adds to a completion or to a chat's answer."""
+    return choice.get("text") or choice.get("delta", {}).get("content") or ""
 
 
 def _message(content: bytes) -> str | None:

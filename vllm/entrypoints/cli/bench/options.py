@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vllm.engine.arg_types import add_dataclass_flags, default_of
@@ -51,6 +51,15 @@ def percentile_list(text: str) -> list[float]:
     """An argparse type: percentiles with commas between, such as 50,90,99."""
     parse = real_number(0, 100)
     return [parse(item.strip()) for item in text.split(",")]
+
+
+def pairs_of(words: Sequence[str], flag: str, separator: str) -> dict[str, str]:
+    """KEY=VALUE words as a dict. Raises UsageError for one that has no separator or no key."""
+    pairs = [word.partition(separator) for word in words]
+    for word, (name, found, _) in zip(words, pairs, strict=True):
+        if not (name and found):
+            raise UsageError(f"{flag} has {word!r}: give KEY{separator}VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

@@ -51,6 +51,9 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="lengths vary evenly from (1-R) to (1+R) of those given (default 0)",
     )
+    for name in ("input", "output", "prefix"):
+        same = f"--random-{name}-len"
+        group.add_argument(f"--{name}-len", type=whole_number(1), metavar="N", help=f"the same as {same}")
     group.add_argument(
         "--sharegpt-output-len",
         type=whole_number(1),
@@ -60,7 +63,10 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def check_dataset_flags(args: argparse.Namespace) -> None:
-    """Raises UsageError where the flags do not fit together."""
+    """Lets the short names of lengths win. Raises UsageError where the flags do not fit together."""
+    for name in ("input_len", "output_len", "prefix_len"):
+        setattr(args, f"random_{name}", getattr(args, name) or getattr(args, f"random_{name}"))
+    args.sharegpt_output_len = args.sharegpt_output_len or args.output_len
     if (args.dataset_name == "sharegpt") != (args.dataset_path is not None):
         raise UsageError("--dataset-name sharegpt and --dataset-path FILE go together: give both or neither")
 

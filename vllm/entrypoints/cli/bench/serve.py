@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from vllm.entrypoints.cli.bench.client import Outcome, measure
+from vllm.entrypoints.cli.bench.options import pairs_of
 from vllm.entrypoints.cli.bench.report import check_writable, progress, write_json
+from vllm.entrypoints.cli.bench.request_flags import add_request_flags, request_fields
 from vllm.entrypoints.cli.bench.samples import Sample, add_dataset_flags, check_dataset_flags, make_samples
 from vllm.entrypoints.cli.bench.serve_flags import ENDPOINTS, add_load_flags, add_report_flags, add_server_flags
-from vllm.entrypoints.cli.bench.serve_report import METRICS, figures_of, print_figures, result_path
+from vllm.entrypoints.cli.bench.serve_report import METRICS, figures_of, goodput_limits, print_figures, result_path
 from vllm.entrypoints.cli.bench.target import Target, connect
 from vllm.entrypoints.cli.registry import UsageError
 from vllm.entrypoints.open_files import raise_open_file_limit
@@ -28,6 +30,7 @@ _OTHER_FILES = 24
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_flags(parser)
     add_load_flags(parser)
+    add_request_flags(parser)
     add_dataset_flags(parser)
     add_report_flags(parser)
 
@@ -44,10 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_result_flags(args: argparse.Namespace) -> None:
     """Makes --metadata a dict and --result-dir a folder; raises UsageError for what would not be written."""
-    pairs = [pair.partition("=") for pair in args.metadata]
-    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
-        raise UsageError(f"--metadata has {wrong[0]!r}: give KEY=VALUE")
-    args.metadata = {name: value for name, _, value in pairs}
+    args.metadata = pairs_of(args.metadata, "--metadata", "=")
+    args.goodput = goodput_limits(args.goodput)
     if args.save_result and args.output_json is not None:
         raise UsageError("--save-result and --output-json both name a file for the figures: give one of them")
     if not args.save_result and (args.result_dir or args.result_filename):
@@ -99,9 +100,10 @@ def _check_connections(args: argparse.Namespace) -> None:
 
 
 async def _body(args: argparse.Namespace, target: Target, sample: Sample) -> dict[str, Any]:
-    body = {"model": target.model, "temperature": args.temperature, "max_tokens": sample.output_len}
+    body = {"model": target.model, "max_tokens": sample.output_len}
     if args.ignore_eos:
         body["ignore_eos"] = True
+    body |= request_fields(args)
     if args.backend != "openai-chat":
         return body | {"prompt": sample.prompt}
     text = sample.prompt if isinstance(sample.prompt, str) else await target.detokenize(sample.prompt)
@@ -120,17 +122,19 @@ async def _send_all(target: Target, args: argparse.Namespace, bodies: list[dict[
     slots = asyncio.Semaphore(args.max_concurrency or len(bodies))
     with progress(len(bodies), "serve", "request", args.disable_tqdm) as bar:
 
-        async def send(body: dict[str, Any]) -> Outcome:
+        async def send(body: dict[str, Any], number: int) -> Outcome:
+            prefix = args.request_id_prefix
+            headers = None if prefix is None else {"X-Request-Id": f"{prefix}{number}"}
             async with slots:
-                outcome = await measure(target.http, args.endpoint, body)
+                outcome = await measure(target.http, args.endpoint, body, headers)
             bar.update()
             return outcome
 
         tasks, due = [], time.perf_counter()
-        for body in bodies:
+        for number, body in enumerate(bodies):
             if args.request_rate != math.inf:
                 await asyncio.sleep(due - time.perf_counter())
                 # Gamma-distributed gaps with mean 1 / rate; shape 1 is the exponential distribution.
                 due += rng.gammavariate(args.burstiness, 1 / (args.request_rate * args.burstiness))
-            tasks.append(asyncio.create_task(send(body)))
+            tasks.append(asyncio.create_task(send(body, number)))
         return await asyncio.gather(*tasks)

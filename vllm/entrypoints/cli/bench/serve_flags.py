@@ -11,7 +11,7 @@ from vllm.entrypoints.cli.bench.options import (
     real_number,
     whole_number,
 )
-from vllm.entrypoints.cli.bench.serve_report import METRICS
+from vllm.entrypoints.cli.bench.serve_report import GOODPUT_METRICS, METRICS
 
 # Backend: the route its requests go to.
 ENDPOINTS = {"openai": "/v1/completions", "vllm": "/v1/completions", "openai-chat": "/v1/chat/completions"}
@@ -27,7 +27,9 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--port", type=whole_number(1), default=8000, help="(default 8000)")
     server.add_argument("--endpoint", metavar="PATH", help="route to send to (default: the backend's)")
     server.add_argument("--model", help="model to ask for (default: the first that is served)")
+    server.add_argument("--served-model-name", metavar="NAME", help="the name to ask by, where --model is another")
     server.add_argument("--api-key", metavar="KEY", help="key that the server asks for (default OPENAI_API_KEY)")
+    server.add_argument("--insecure", action="store_true", help="take any TLS certificate")
     server.add_argument(
         "--ready-check-timeout-sec",
         type=real_number(0),
@@ -35,6 +37,15 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="how long to wait for the server (default 0)",
     )
+    _add_tokenizer_flags(server)
+
+
+def _add_tokenizer_flags(server: argparse._ArgumentGroup) -> None:
+    accepted = "accepted; the server tokenizes"
+    server.add_argument("--tokenizer", metavar="NAME", help=accepted)
+    server.add_argument("--tokenizer-mode", choices=("auto", "hf"), default="auto", help=accepted)
+    server.add_argument("--trust-remote-code", action="store_true", help=accepted)
+    server.add_argument("--skip-tokenizer-init", action="store_true", help=accepted)
 
 
 def add_load_flags(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +72,6 @@ def add_load_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="requests before those that count (default 0)",
     )
-    load.add_argument("--temperature", type=real_number(0), default=0.0, metavar="T", help="(default 0)")
     load.add_argument(
         "--ignore-eos",
         action=Switch,
@@ -87,6 +97,15 @@ def add_report_flags(parser: argparse.ArgumentParser) -> None:
         help="percentiles to report, as 50,90,99 (default 99)",
     )
     add_output_flag(report)
+    report.add_argument(
+        "--goodput",
+        nargs="+",
+        default=[],
+        metavar="NAME:MS",
+        help=f"count requests a second that keep these times, of {','.join(GOODPUT_METRICS)}",
+    )
+    report.add_argument("--label", help="what the run is called (default: the backend)")
+    report.add_argument("--save-detailed", action="store_true", help="write what each request took and got, too")
     report.add_argument("--save-result", action="store_true", help="write the figures to a file named after the run")
     report.add_argument("--result-dir", metavar="FOLDER", help="its folder, made if need be (default: this one)")
     report.add_argument("--result-filename", metavar="NAME", help="its name")

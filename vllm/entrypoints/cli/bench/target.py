@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from vllm.entrypoints.cli.bench.request_flags import request_headers
 from vllm.entrypoints.cli.bench.samples import read_exchanges
 from vllm.entrypoints.cli.registry import UsageError
 
@@ -61,12 +62,13 @@ async def connect(args: argparse.Namespace) -> AsyncIterator[Target]:
     key = args.api_key or os.environ.get("OPENAI_API_KEY")
     async with httpx.AsyncClient(
         base_url=url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
+        headers=({"Authorization": f"Bearer {key}"} if key else {}) | request_headers(args),
+        verify=not args.insecure,
         timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
     ) as http:
         served = await _served_models(http, url, args.ready_check_timeout_sec)
-        yield Target(url, args.model or served[0], http)
+        yield Target(url, args.served_model_name or args.model or served[0], http)
 
 
 async def _served_models(http: "httpx.AsyncClient", url: str, wait_seconds: float) -> list[str]:

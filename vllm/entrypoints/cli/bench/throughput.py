@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset_flags(parser)
-    parser.add_argument("--input-len", type=whole_number(1), metavar="N", help="the same as --random-input-len")
-    parser.add_argument("--output-len", type=whole_number(1), metavar="N", help="the same as --random-output-len")
     parser.add_argument("--n", type=whole_number(1), default=1, help="answers to each prompt (default 1)")
     parser.add_argument("--backend", choices=("vllm",), default="vllm", help="the engine to measure: vllm")
     parser.add_argument("--disable-detokenize", action="store_true", help="leave tokens as ids")
@@ -39,8 +37,6 @@ def run(args: argparse.Namespace) -> None:
     check_writable(args.output_json)
     check_writable(args.profile, "--profile")
     check_dataset_flags(args)
-    args.random_input_len = args.input_len or args.random_input_len
-    args.random_output_len = args.output_len or args.random_output_len
     from vllm import SamplingParams
     from vllm.profiling.roofline import observe, roofline
 
