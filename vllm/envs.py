@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     VLLM_LOGGING_STREAM: str  # ext://sys.stderr or ext://sys.stdout
     VLLM_LOGGING_CONFIG_PATH: str | None  # JSON file with settings of Python's logging, in place of these
     VLLM_CONFIGURE_LOGGING: bool  # 0: logging is left as it is
+    VLLM_MAX_N_SEQUENCES: int  # most answers that a request may ask for
     VLLM_LOG_STATS_INTERVAL: float  # seconds between the server's lines of statistics
     VLLM_HTTP_TIMEOUT_KEEP_ALIVE: int  # seconds that the server keeps an idle connection
 
@@ -76,6 +77,7 @@ environment_variables: dict[str, Callable[[], Any]] = {
     "VLLM_LOGGING_STREAM": lambda: _choice("VLLM_LOGGING_STREAM", "ext://sys.stderr", _STREAMS),
     "VLLM_LOGGING_CONFIG_PATH": lambda: _text("VLLM_LOGGING_CONFIG_PATH"),
     "VLLM_CONFIGURE_LOGGING": lambda: _count("VLLM_CONFIGURE_LOGGING", 1) != 0,
+    "VLLM_MAX_N_SEQUENCES": lambda: _count("VLLM_MAX_N_SEQUENCES", 16384),
     "VLLM_LOG_STATS_INTERVAL": lambda: _number("VLLM_LOG_STATS_INTERVAL") or 10.0,
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": lambda: _count("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", 5),
 }

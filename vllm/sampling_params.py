@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from vllm import envs
 from vllm.exceptions import NotOfferedError, VLLMValidationError
 from vllm.not_offered import NotOffered
 
@@ -136,6 +137,8 @@ class SamplingParams(msgspec.Struct, omit_defaults=True, dict=False):
             kinds = (int,) if kind is int else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
                 _refuse(name, value, accepted)
+        if self.n > (most := envs.VLLM_MAX_N_SEQUENCES):
+            raise VLLMValidationError(f"n must be at most {most}, which VLLM_MAX_N_SEQUENCES sets, not {self.n}", "n")
         if self.repetition_penalty == 0:
             _refuse("repetition_penalty", 0.0, "a number greater than 0")
         if self.top_p == 0:
@@ -235,7 +238,7 @@ _NOT_OFFERED = {
 _MAY_BE_NONE = {"seed", "max_tokens", "logprobs", "prompt_logprobs"}
 # Field, type, lowest, highest, and what to say. NaN is in no range.
 _RANGES: list[tuple[str, type, float, float, str]] = [
-    ("n", int, 1, 16384, "an integer from 1 to 16384"),
+    ("n", int, 1, _MAX_INT, "an integer from 1"),
     ("presence_penalty", float, -2, 2, "a number from -2 to 2"),
     ("frequency_penalty", float, -2, 2, "a number from -2 to 2"),
     ("repetition_penalty", float, 0, 1e6, "a number greater than 0"),

@@ -11,9 +11,9 @@ from vllm.exceptions import NotOfferedError, VLLMValidationError
 from vllm.sampling_params import RequestOutputKind
 
 REFUSED = [
-    ("n", 0, "an integer from 1 to 16384"),
-    ("n", 1.0, "an integer from 1 to 16384"),
-    ("n", True, "an integer from 1 to 16384"),
+    ("n", 0, "an integer from 1"),
+    ("n", 1.0, "an integer from 1"),
+    ("n", True, "an integer from 1"),
     ("presence_penalty", 2.1, "a number from -2 to 2"),
     ("frequency_penalty", -2.5, "a number from -2 to 2"),
     ("frequency_penalty", math.nan, "a number from -2 to 2"),
@@ -129,6 +129,15 @@ def test_survives_the_process_border():
     params = SamplingParams(n=2, stop=["a"], logit_bias={5: -1.0}, output_kind=RequestOutputKind.DELTA, seed=3)
     encoded = msgspec.msgpack.encode(params)
     assert msgspec.msgpack.decode(encoded, type=SamplingParams) == params
+
+
+def test_most_answers(monkeypatch):
+    assert SamplingParams(n=16384).n == 16384
+    with pytest.raises(VLLMValidationError, match=r"^n must be at most 16384, "):
+        SamplingParams(n=16385)
+    monkeypatch.setenv("VLLM_MAX_N_SEQUENCES", "128")
+    with pytest.raises(VLLMValidationError, match=r"^n must be at most 128, "):
+        SamplingParams(n=129)
 
 
 def test_clone_is_independent():
