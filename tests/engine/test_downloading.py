@@ -100,7 +100,7 @@ def test_no_weights_where_none_are_read(files, tmp_path, arguments):
 def test_no_weights_of_a_model_that_is_refused(files, tmp_path):
     files |= {"config.json": b'{"architectures": ["NewForCausalLM"]}', "model.safetensors": b"1"}
     said, names = fetched(files, tmp_path, model=NAME)
-    assert names == SETTINGS and said.startswith("architecture 'NewForCausalLM' is not supported")
+    assert names == SETTINGS and said.startswith("Model architectures ['NewForCausalLM'] are not supported for now: ")
 
 
 def test_pickled_weights_are_named_and_not_fetched(files, tmp_path):

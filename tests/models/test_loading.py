@@ -67,7 +67,7 @@ BROKEN = {
     "no architecture": (lambda f: edit_config(f, architectures=None), "names no architecture"),
     "unknown architecture": (
         lambda f: edit_config(f, architectures=["NewForCausalLM"]),
-        "'NewForCausalLM' is not supported; supported are LlamaForCausalLM, .*OPTForCausalLM",
+        r"\['NewForCausalLM'\] are not supported for now: supported are LlamaForCausalLM, .*OPTForCausalLM",
     ),
     "unsupported activation": (lambda f: edit_config(f, hidden_act="gelu"), "hidden_act='gelu' is not supported"),
     "unsupported rope": (

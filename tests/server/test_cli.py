@@ -87,6 +87,8 @@ def test_serve_help_is_grouped():
     [
         (["sevre"], "no command 'sevre'"),
         (["run-batch"], "run-batch is not offered yet"),
+        (["bench", "sweep"], "vllm bench sweep is not offered yet; run `vllm bench` once for each setting"),
+        (["serve", "run-batch", "--port", "x"], "'x' is not a port"),
         (["serve", "m", "--max-model-length", "5"], "did you mean --max-model-len?"),
         (["serve", "m", "--frobnicate"], "unknown flag --frobnicate"),
         (["serve", "m", "second"], "unexpected argument 'second'"),

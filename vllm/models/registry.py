@@ -32,7 +32,8 @@ class _Registry:
         """Raises ModelError, naming what is supported, for an unknown architecture."""
         if architecture not in self._known:
             raise ModelError(
-                f"architecture {architecture!r} is not supported; supported are {', '.join(self.get_supported_archs())}"
+                f"Model architectures [{architecture!r}] are not supported for now: "
+                f"supported are {', '.join(self.get_supported_archs())}"
             )
 
     def resolve(self, architecture: str) -> Any:

@@ -64,8 +64,9 @@ def _help(prog: str, commands: Sequence[Command]) -> str:
 
 
 def _unknown(prog: str, commands: Sequence[Command], name: str) -> str:
-    if prog == "vllm" and name in NOT_OFFERED:
-        return f"{prog} {name} is not offered yet; {NOT_OFFERED[name]}"
+    instead = NOT_OFFERED.get(f"{prog} {name}".removeprefix("vllm "))
+    if instead is not None:
+        return f"{prog} {name} is not offered yet; {instead}"
     return f"{prog} has no command {name!r}; it has {', '.join(command.name for command in commands)}"
 
 

@@ -39,7 +39,14 @@ COMMANDS = (
     Command("collect-env", "print what a bug report needs", "vllm.entrypoints.cli.collect_env"),
 )
 
+# What follows `vllm`, and what to do instead.
 NOT_OFFERED = {
     "run-batch": "send the batch file's requests to `vllm serve`",
     "launch": "use `vllm serve`",
+    "snapshot": "use `vllm serve`",
+    "preload": "use `vllm serve`",
+    "download-kernels": "the package holds its kernels",
+    "bench forward": "use `vllm bench latency`",
+    "bench sweep": "run `vllm bench` once for each setting",
+    "bench mm-processor": "models take text only",
 }
