@@ -4,6 +4,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from vllm.not_offered_configs import (
+    AttentionConfig,
+    CompilationConfig,
+    KVEventsConfig,
+    KVTransferConfig,
+    LoadConfig,
+    LoRAConfig,
+    MultiModalConfig,
+    ObservabilityConfig,
+    PoolerConfig,
+    ProfilerConfig,
+    StructuredOutputsConfig,
+    WeightTransferConfig,
+)
+
+__all__ = [
+    "AttentionConfig",
+    "CacheConfig",
+    "CompilationConfig",
+    "DeviceConfig",
+    "KVEventsConfig",
+    "KVTransferConfig",
+    "LoRAConfig",
+    "LoadConfig",
+    "ModelConfig",
+    "MultiModalConfig",
+    "ObservabilityConfig",
+    "ParallelConfig",
+    "PoolerConfig",
+    "ProfilerConfig",
+    "SchedulerConfig",
+    "SpeculativeConfig",
+    "StructuredOutputsConfig",
+    "VllmConfig",
+    "WeightTransferConfig",
+]
+
 DType = Literal["bfloat16", "float16", "float32"]
 LoadFormat = Literal["auto", "safetensors", "dummy"]
 LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"]

@@ -199,6 +199,7 @@ NOT_OFFERED = {
     "vllm.outputs": "EmbeddingOutput ClassificationOutput ClassificationRequestOutput ScoringRequestOutput",
     "vllm.sampling_params": "StructuredOutputsParams BeamSearchParams",
     "vllm.lora.request": "LoRARequest",
+    "vllm.config": "AttentionConfig CompilationConfig KVTransferConfig LoadConfig PoolerConfig StructuredOutputsConfig",
 }
 
 
