@@ -88,6 +88,12 @@ class ModelConfig:
     def get_vocab_size(self) -> int:
         return self.vocab_size
 
+    def get_diff_sampling_param(self) -> dict[str, Any]:
+        """Sampling parameters that the model's makers or the user chose for requests that do not set them."""
+        from vllm.generation_config import default_sampling_values
+
+        return default_sampling_values(self)
+
 
 @dataclass
 class CacheConfig:

@@ -72,6 +72,20 @@ def test_flags_that_are_absent_have_their_defaults():
     given = vars(AsyncEngineArgs.add_cli_args(argparse.ArgumentParser()).parse_args([]))
     assert given == vars(AsyncEngineArgs())
     assert (given["model"], given["max_model_len"], given["hf_overrides"]) == ("Qwen/Qwen3-0.6B", None, {})
+    only = AsyncEngineArgs.add_cli_args(argparse.ArgumentParser(), async_args_only=True).parse_args([])
+    assert vars(only) == {"enable_log_requests": False}
+
+
+def test_chosen_sampling_parameters(folder):
+    (Path(folder) / "generation_config.json").write_text('{"temperature": 0.7, "top_k": 20, "do_sample": true}')
+    for chosen, values in (
+        ({}, {"temperature": 0.7, "top_k": 20}),
+        ({"override_generation_config": {"top_k": 5}}, {"temperature": 0.7, "top_k": 5}),
+        ({"generation_config": "vllm"}, {}),
+        ({"generation_config": "vllm", "override_generation_config": {"top_p": 0.5}}, {"top_p": 0.5}),
+    ):
+        arguments = EngineArgs(model=folder, load_format="dummy", **chosen)
+        assert arguments.create_engine_config().model_config.get_diff_sampling_param() == values
 
 
 @pytest.mark.parametrize(

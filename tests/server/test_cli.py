@@ -78,6 +78,7 @@ def test_serve_help_is_grouped():
         "scheduler:",
         "--max-model-len",
         "--api-key",
+        "--help=GROUP",
     ):
         assert word in text
 
@@ -135,6 +136,7 @@ def test_flags_may_have_underscores(parser):
             {"method": "ngram", "num_speculative_tokens": 4},
         ),
         (["--hf_overrides.rope_theta", "5"], "hf_overrides", {"rope_theta": 5}),
+        (["--hf_overrides.a", "8k", "--hf_overrides.b=8x"], "hf_overrides", {"a": 8000, "b": "8x"}),
         (["--override-generation-config.temperature=0.5"], "override_generation_config", {"temperature": 0.5}),
         (
             ["--hf-overrides.rope_scaling.factor", "-2", "--hf-overrides.a+", "x,1", "--hf-overrides.a+=y"],

@@ -223,6 +223,8 @@ class AsyncEngineArgs(EngineArgs):
     enable_log_requests: bool = _arg(False, "log each request", group="engine")
 
     @staticmethod
-    def add_cli_args(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        add_dataclass_flags(parser, AsyncEngineArgs)
+    def add_cli_args(parser: argparse.ArgumentParser, async_args_only: bool = False) -> argparse.ArgumentParser:
+        """Adds a flag a field; `async_args_only`: of those that EngineArgs does not have."""
+        present = {each.name for each in dataclasses.fields(EngineArgs)} if async_args_only else ()
+        add_dataclass_flags(parser, AsyncEngineArgs, skip=present)
         return parser

@@ -1,15 +1,18 @@
 """Flags of JSON objects, a key at a time: `--hf-overrides.rope_theta 5` is `--hf-overrides={"rope_theta": 5}`."""
 
+import argparse
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from vllm.engine.arg_types import token_count
 
 
 def join_dotted_flags(words: Sequence[str], object_flags: Mapping[str, str]) -> list[str]:
     """The words with one flag, at the end, for each object of which keys were given.
 
-    Values are JSON where they read as such, else text; `--flag.key+ a,b` adds to a list. `object_flags` has every
-    flag that takes an object, short ones included, and what it is called at length.
+    Values are JSON where they read as such, numbers such as 8k, else text; `--flag.key+ a,b` adds to a list.
+    `object_flags` has every flag that takes an object, short ones included, and what it is called at length.
 
     Raises:
         ValueError: a flag without a key or a value, a key within what is no object, an object that is given whole, too.
@@ -50,10 +53,12 @@ def _put(content: dict[str, Any], dotted: str, keys: list[str], text: str) -> No
 
 
 def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    for read in (json.loads, token_count):
+        try:
+            return read(text)
+        except (ValueError, argparse.ArgumentTypeError):
+            continue
+    return text
 
 
 def _check_not_whole(objects: Collection[str], flags: Collection[str | None]) -> None:

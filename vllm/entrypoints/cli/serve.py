@@ -13,6 +13,9 @@ from vllm.entrypoints.openai.settings import ServerSettings, add_server_flags
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s MODEL [FLAGS]"
+    parser.epilog = (
+        "--help=GROUP tells about the flags of a group alone, --help=WORD about those with it in their names."
+    )
     parser.add_argument("model_tag", nargs="?", metavar="MODEL", help="the model to serve")
     parser.add_argument("--model", help=argparse.SUPPRESS)
     parser.add_argument("--config", metavar="FILE", help="YAML file with flags; the command line wins")
