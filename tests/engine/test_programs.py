@@ -30,6 +30,7 @@ from vllm.renderers.hf import resolve_chat_template
 from vllm.sampling_params import RequestOutputKind
 from vllm.tokenizer import Tokenizer
 from vllm.tokenizers import TokenizerLike, cached_get_tokenizer, cached_tokenizer_from_config, get_tokenizer
+from vllm.tokenizers.detokenizer_utils import convert_ids_list_to_tokens
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils import random_uuid
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -276,6 +277,10 @@ def test_a_template_is_a_file_or_text(tmp_path):
 def test_a_tokenizer_without_an_engine(folder):
     tokenizer = get_tokenizer(folder, trust_remote_code=True, tokenizer_mode="auto")
     assert tokenizer.decode(tokenizer.encode("a")) == "a"
+    assert convert_ids_list_to_tokens(tokenizer, tokenizer.encode("ab", add_special_tokens=False)) in (
+        ["ab"],
+        ["a", "b"],
+    )
     with pytest.raises(NotOfferedError, match="get_tokenizer's tokenizer_mode='slow' is not offered: leave it out"):
         get_tokenizer(folder, tokenizer_mode="slow")
     with pytest.raises(ModelError, match="does not exist"):

@@ -1,6 +1,5 @@
 """Upstream's name for where tokenizers come from."""
 
-import functools
 from pathlib import Path
 from typing import Any
 
