@@ -1,5 +1,6 @@
 """The `vllm` command, without a server."""
 
+import re
 import subprocess
 import sys
 
@@ -293,6 +294,11 @@ def test_chat_answers(server):
     typed = run_vllm("chat", *words, input="hello\n\nand more\n")
     assert typed.stdout.startswith(quick.stdout)
     assert len(typed.stdout) > len(quick.stdout)
+    timed = run_vllm("chat", *words, "--stats", "-q", "hello").stdout
+    assert timed.startswith(quick.stdout)
+    assert re.fullmatch(
+        r"TTFT: [\d.]+ ms\nTPS:  [\d.]+ tokens/s \(\d tokens in [\d.]+s\)\n", timed[len(quick.stdout) :]
+    )
 
 
 def test_complete_answers(server):

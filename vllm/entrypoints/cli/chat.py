@@ -15,16 +15,5 @@ def run(args: argparse.Namespace) -> int:
     messages = [{"role": "system", "content": args.system_prompt}] if args.system_prompt else []
     for text in [args.quick] if args.quick else read_lines("> "):
         messages.append({"role": "user", "content": text})
-        messages.append({"role": "assistant", "content": _answer(remote, messages)})
+        messages.append({"role": "assistant", "content": remote.show("/chat/completions", {"messages": messages})})
     return 0
-
-
-def _answer(remote: Remote, messages: list[dict[str, str]]) -> str:
-    """Prints the answer as it comes, and returns it."""
-    pieces = []
-    for event in remote.stream("/chat/completions", {"messages": messages}):
-        for choice in event["choices"]:
-            pieces.append(choice["delta"].get("content") or "")
-            print(pieces[-1], end="", flush=True)
-    print()
-    return "".join(pieces)

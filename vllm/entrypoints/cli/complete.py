@@ -12,8 +12,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     remote = Remote(args)
     for text in [args.quick] if args.quick else read_lines("> "):
-        for event in remote.stream("/completions", {"prompt": text}):
-            for choice in event["choices"]:
-                print(choice["text"], end="", flush=True)
-        print()
+        remote.show("/completions", {"prompt": text})
     return 0

@@ -6,6 +6,7 @@ import http
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def add_client_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key", metavar="KEY", help="key that the server asks for (default OPENAI_API_KEY)")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="longest answer, in tokens")
     parser.add_argument("--temperature", type=float, metavar="T", help="0 always gives the most likely answer")
+    parser.add_argument("--stats", action="store_true", help="after an answer, print how soon and how fast it came")
     parser.add_argument("-q", "--quick", metavar="TEXT", help="send this one text, print the answer and leave")
 
 
@@ -41,12 +43,15 @@ class Remote:
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
         )
         self._url = args.url.rstrip("/")
+        self._stats = args.stats
         self._options = {"max_tokens": args.max_tokens, "temperature": args.temperature}
         self.model = args.model_name or self._first_model()
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The events of a streamed answer."""
         given = {name: value for name, value in self._options.items() if value is not None}
+        if self._stats:
+            given["stream_options"] = {"include_usage": True}
         with self._request("POST", path, body | given | {"model": self.model, "stream": True}) as response:
             for line in lines(response.iter_bytes()):
                 if not line.startswith("data: ") or line == "data: [DONE]":
@@ -55,6 +60,24 @@ class Remote:
                 if "error" in event:
                     raise UsageError(event["error"]["message"])
                 yield event
+
+    def show(self, path: str, body: dict[str, Any]) -> str:
+        """Prints the answer as it comes, and returns it."""
+        started, first, tokens = time.perf_counter(), None, 0
+        pieces = []
+        for event in self.stream(path, body):
+            tokens = (event.get("usage") or {}).get("completion_tokens", tokens)
+            for choice in event["choices"]:
+                piece = choice.get("text") or choice.get("delta", {}).get("content") or ""
+                first = time.perf_counter() if piece and first is None else first
+                pieces.append(piece)
+                print(piece, end="", flush=True)
+        print()
+        if self._stats and first is not None:
+            seconds = time.perf_counter() - started
+            print(f"TTFT: {1000 * (first - started):.2f} ms")
+            print(f"TPS:  {tokens / seconds:.2f} tokens/s ({tokens} tokens in {seconds:.2f}s)")
+        return "".join(pieces)
 
     def _first_model(self) -> str:
         with self._request("GET", "/models") as response:
