@@ -20,7 +20,8 @@ LAYERS = [
     {"engine", "grpc"},
     {"profiling"},
     {"entrypoints"},
-    {"_C", "utils", "v1", "lora", "usage", "renderers", "tokenizers", "transformers_utils"},
+    {"tokenizers"},
+    {"_C", "utils", "v1", "lora", "usage", "renderers", "transformers_utils"},
 ]
 RANKS = {name: rank for rank, row in enumerate(LAYERS, start=1) for name in row}
 # These two are doors into the whole package for its users: what they offer is imported when it is first used.

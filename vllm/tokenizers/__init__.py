@@ -1,5 +1,6 @@
 """Upstream's name for where tokenizers come from."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
