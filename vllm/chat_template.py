@@ -42,9 +42,11 @@ def read_chat_templates(folder: Path, tokenizer_config: dict[str, Any]) -> dict[
 
 
 def read_chat_template(given: str | Path | None) -> str | None:
-    """`--chat-template`: a file's content; text that is no path but has template tags is taken as it is."""
+    """Of `--chat-template` a file's content; text that is no path but has template tags is taken as it is."""
     if given is None:
         return None
+    if not isinstance(given, str | Path):
+        raise VLLMValidationError(f"chat_template={given!r} is not accepted: give a file or a jinja2 template")
     try:
         return Path(given).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -52,7 +54,7 @@ def read_chat_template(given: str | Path | None) -> str | None:
             return given
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise VLLMValidationError(
-            f"--chat-template {given}: {reason}; give a file or a jinja2 template", "chat_template"
+            f"chat template {given}: {reason}; give a file or a jinja2 template", "chat_template"
         ) from None
 
 

@@ -8,9 +8,7 @@ from vllm.exceptions import VLLMValidationError
 
 if TYPE_CHECKING:
     VLLM_CPU_KVCACHE_SPACE: float | None  # GiB of each rank's KV cache; None, set as 0: chosen from what is free
-    VLLM_CPU_ISA: (
-        str | None
-    )  # sse2, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, amx; None: the best, AMX where a trial of it is right
+    VLLM_CPU_ISA: str | None  # sse2, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, amx; None: the best
     VLLM_CPU_OMP_THREADS_BIND: str  # CPUs of threads: auto, nobind, or a list such as 0-3,8; of several ranks with |
     VLLM_CPU_NUM_OF_RESERVED_CPU: int  # CPUs that "auto" leaves to others, of each rank's
     VLLM_DEVICE_KERNELS: str | None  # own kernels that a GPU runs: names with commas, all; None: what is proven
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     VLLM_MAX_N_SEQUENCES: int  # most answers that a request may ask for
     VLLM_LOG_STATS_INTERVAL: float  # seconds between the server's lines of statistics
     VLLM_HTTP_TIMEOUT_KEEP_ALIVE: int  # seconds that the server keeps an idle connection
+    VLLM_PLUGINS: list[str] | None  # names with commas of the plugins that are loaded; None: all, empty: none
 
 
 def _text(name: str, default: str | None = None) -> str | None:
@@ -53,6 +52,11 @@ def _count(name: str, default: int = 0) -> int:
     return int(given)
 
 
+def _names(name: str) -> list[str] | None:
+    given = os.environ.get(name)
+    return None if given is None else [each.strip() for each in given.split(",") if each.strip()]
+
+
 def _choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
     given = os.environ.get(name) or default
     matching = [each for each in accepted if each.lower() == given.lower()]
@@ -80,6 +84,7 @@ environment_variables: dict[str, Callable[[], Any]] = {
     "VLLM_MAX_N_SEQUENCES": lambda: _count("VLLM_MAX_N_SEQUENCES", 16384),
     "VLLM_LOG_STATS_INTERVAL": lambda: _number("VLLM_LOG_STATS_INTERVAL") or 10.0,
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": lambda: _count("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", 5),
+    "VLLM_PLUGINS": lambda: _names("VLLM_PLUGINS"),
 }
 
 

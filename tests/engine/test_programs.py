@@ -265,6 +265,19 @@ def test_a_model_may_have_no_template(tmp_path):
     assert resolve_chat_template(Tokenizer(tmp_path), None, None) is None
 
 
+@pytest.mark.parametrize("wrong", [5, "no_such_file"])
+def test_a_template_that_is_none_is_refused_before_the_model(wrong):
+    with pytest.raises(VLLMValidationError, match=f"{wrong}.* give a file or a jinja2 template"):
+        LLM("no model", chat_template=wrong)
+
+
+def test_an_engines_template_may_be_a_file(folder, tmp_path):
+    (tmp_path / "a.jinja").write_text("{{ messages[0].content }}!")
+    llm = LLM(folder, chat_template=tmp_path / "a.jinja", max_model_len=64)
+    (output,) = llm.chat([{"role": "user", "content": "a"}], SamplingParams(max_tokens=1), use_tqdm=False)
+    assert output.prompt == "a!"
+
+
 def test_a_template_is_a_file_or_text(tmp_path):
     path = tmp_path / "a.jinja"
     path.write_text("{{ messages }}")

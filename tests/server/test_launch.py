@@ -56,7 +56,7 @@ def test_a_program_serves_in_its_own_loop(tiny_model):
     [
         (["/no/model"], {}, "/no/model does not exist"),
         (["m"], {"log_level": "debug"}, "log_level is not offered yet"),
-        (["/no/model", "--chat-template", "/no/template"], {}, "--chat-template /no/template: No such file"),
+        (["/no/model", "--chat-template", "/no/template"], {}, "chat template /no/template: No such file"),
     ],
 )
 def test_a_program_learns_what_is_refused(flags, options, expected):
@@ -184,7 +184,9 @@ def test_architecture_that_is_unknown(tiny_model, tmp_path):
 
 
 def test_chat_template_that_is_missing(tiny_model, tmp_path):
-    assert "--chat-template" in refused("serve", str(tiny_model), "--port", "0", "--chat-template", "none.jinja")
+    assert "chat template none.jinja: No such file" in refused(
+        "serve", str(tiny_model), "--port", "0", "--chat-template", "none.jinja"
+    )
 
 
 def test_template_argument_that_is_none(tiny_model):

@@ -23,6 +23,7 @@ from vllm.hf_config import HfConfig, architecture, max_position, positive_int, r
 from vllm.kernels.op_set import device_kernels
 from vllm.model_path import download_weights, resolve_model
 from vllm.platforms import current_platform
+from vllm.plugins import load_general_plugins
 from vllm.quantization import check_requested, choose_method, with_quantization_config
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _DEFAULT_MAX_MODEL_LEN = 2048  # for models that do not say how long a sequence 
 
 def build_config(args: "EngineArgs") -> VllmConfig:
     _require_kernels()
+    load_general_plugins()
     _warn_of_unused_gpu_kernels()
     # First: no model is looked for where this is refused.
     _check_what_needs_no_model(args)

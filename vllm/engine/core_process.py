@@ -18,6 +18,7 @@ from vllm.engine import wire
 from vllm.engine.wire import Kind
 from vllm.exceptions import VLLMValidationError
 from vllm.messages import EngineRequest
+from vllm.plugins import load_general_plugins
 
 if TYPE_CHECKING:
     from vllm.engine.core import EngineCore
@@ -59,6 +60,7 @@ def _read(connection: socket.socket, messages: queue.SimpleQueue) -> None:
 def _load(config: VllmConfig) -> "EngineCore":
     from vllm.engine.core import EngineCore
 
+    load_general_plugins()
     return EngineCore(config, own_process=True)
 
 

@@ -3,9 +3,11 @@
 import itertools
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from vllm.chat_content import checked_messages
+from vllm.chat_template import read_chat_template
 from vllm.config import ModelConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.engine.llm_engine import LLMEngine
@@ -48,7 +50,7 @@ class LLM:
 
     Args:
         model: folder with config.json, installed model, or Hugging Face name.
-        chat_template: template for `chat` in place of the model's.
+        chat_template: template for `chat` in place of the model's, or a file that holds it.
         engine_args: every field of EngineArgs (dtype, max_model_len, max_num_seqs, ...).
 
     Raises:
@@ -56,11 +58,11 @@ class LLM:
         ModelError: where the model cannot be read.
     """
 
-    def __init__(self, model: str, *, chat_template: str | None = None, **engine_args: Any):
+    def __init__(self, model: str, *, chat_template: str | Path | None = None, **engine_args: Any):
         warn_of_unread_variables()
+        self._chat_template = read_chat_template(chat_template)
         engine_args.setdefault("disable_log_stats", True)
         self.llm_engine = LLMEngine.from_engine_args(EngineArgs(model=str(model), **engine_args))
-        self._chat_template = chat_template
         self._request_ids = itertools.count()
         self._lock = threading.Lock()  # the engine is for one thread at a time
 

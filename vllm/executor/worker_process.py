@@ -8,6 +8,7 @@ from vllm.config import VllmConfig
 from vllm.distributed import child_main
 from vllm.executor.workers import LOST_A_PEER
 from vllm.platforms import current_platform
+from vllm.plugins import load_general_plugins
 
 EXIT_FAILED = 1
 
@@ -20,6 +21,7 @@ def main(descriptor: int) -> None:
     try:
         config, rank = connection.recv()
         current_platform.prepare(own_process=True, rank=rank, ranks=config.parallel_config.tensor_parallel_size)
+        load_general_plugins()
         _follow(connection, config, rank)
     except (EOFError, OSError):
         os._exit(LOST_A_PEER)
