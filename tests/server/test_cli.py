@@ -8,7 +8,7 @@ import pytest
 
 import vllm
 from support.server import run_vllm
-from vllm.engine.not_offered import NOT_OFFERED_FLAGS
+from vllm.engine.upstream_arguments import NOT_OFFERED_FLAGS
 from vllm.entrypoints.cli.parser import CommandParser
 from vllm.entrypoints.cli.registry import COMMANDS
 from vllm.entrypoints.cli.serve import add_arguments

@@ -10,7 +10,7 @@ from typing import Any
 
 from vllm.config import VllmConfig
 from vllm.engine.arg_types import add_dataclass_flags, check_types, token_count, token_count_or_auto
-from vllm.engine.not_offered import takes_names_of_vllm
+from vllm.engine.upstream_arguments import takes_names_of_vllm
 from vllm.exceptions import NotOfferedError
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from vllm.engine.not_offered import asks_for_nothing, reason_not_offered
+from vllm.engine.upstream_arguments import asks_for_nothing, reason_not_offered
 
 
 def read_config_file(path: str, actions: Mapping[str, argparse.Action]) -> list[str]:

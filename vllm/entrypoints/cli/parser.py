@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from vllm.engine.arg_types import json_object, literal
-from vllm.engine.not_offered import is_switched_off, reason_not_offered
 from vllm.engine.switch import Switch
+from vllm.engine.upstream_arguments import is_switched_off, reason_not_offered
 from vllm.entrypoints.cli.config_file import put_after_positionals, read_config_file
 from vllm.entrypoints.cli.dotted import join_dotted_flags
 from vllm.entrypoints.cli.duplicates import duplicate_flags

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vllm.entrypoints.openai.not_offered import NOT_OFFERED_PATHS
+from vllm.entrypoints.openai.upstream_paths import NOT_OFFERED_PATHS
 from vllm.exceptions import EngineDeadError, PromptTooLongError, VLLMValidationError
 
 
