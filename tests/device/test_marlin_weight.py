@@ -13,6 +13,8 @@ from vllm.kernels.marlin import MarlinWeight, pack_quantized_weight
 from vllm.quantization.base import QuantizedWeight
 
 N, K, GROUP = 128, 192, 64
+# Whole models take seconds each; test_products has waves of both sizes.
+one_wave = pytest.mark.parametrize("device", [(32, "reverse")], ids=["wave32"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +86,7 @@ def test_weights_that_the_kernel_does_not_have(rows):
     assert packed(beyond) is None
 
 
+@one_wave
 @pytest.mark.parametrize("name", FORMATS)
 def test_checkpoints(name, tmp_path, monkeypatch):
     quantized, _ = write_quantized(tmp_path, FORMATS[name])
@@ -93,6 +96,7 @@ def test_checkpoints(name, tmp_path, monkeypatch):
     assert (got - expected).abs().mean() < 0.02 * expected.std()
 
 
+@one_wave
 @pytest.mark.parametrize("quantization", ["int4", "int8"])
 def test_weights_quantised_while_they_are_loaded(quantization, tmp_path, monkeypatch):
     folder = write_tiny_model(tmp_path)
