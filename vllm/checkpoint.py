@@ -66,10 +66,6 @@ class Checkpoint(ABC):
     def finish(self) -> None:
         """Raises ModelError where the files hold weights that the model did not take."""
 
-    def take_stacked(self, names: list[str], rows: list[int], columns: int) -> Tensor:
-        """Matrices one below the other [sum(rows), columns], valid until the next call."""
-        return self.stack([self.take(name, (count, columns)) for name, count in zip(names, rows, strict=True)])
-
     def stack(self, parts: list[Tensor]) -> Tensor:
         """Matrices in the model's dtype one below the other, valid until the next call.
 

@@ -79,9 +79,6 @@ class OutputProcessor:
         for each, sequence in zip(request.engine_requests, sequences, strict=True):
             self._sequences[each.request_id] = (state, sequence)
 
-    def has_request(self, request_id: str) -> bool:
-        return request_id in self._requests
-
     @property
     def num_unfinished(self) -> int:
         return len(self._requests)
